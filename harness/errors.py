@@ -1,0 +1,47 @@
+"""The one family of errors that the command line turns into a single line with the way out.
+
+Everything a user can cause or mend is a `HarnessError`; any other exception is a bug and keeps its traceback.
+"""
+
+
+class HarnessError(Exception):
+    """A problem that the user can act on.
+
+    `str(error)` is one line that says what is wrong and what to do next.
+    """
+
+    exit_code = 1
+
+
+class UsageError(HarnessError):
+    """The command was asked for something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class DataError(HarnessError):
+    """The evaluation set on disk is missing, malformed or damaged."""
+
+    exit_code = 2
+
+
+class PluginError(HarnessError):
+    """A plugin cannot be found, does not import, or registers something that is not a system."""
+
+    exit_code = 2
+
+
+class SystemFailure(HarnessError):
+    """A system cannot be set up, or failed on a piece of music."""
+
+
+class WeightsMissing(SystemFailure):
+    """The pretrained weights of a system are not here and could not be fetched."""
+
+
+class SubmissionError(HarnessError):
+    """A submission folder cannot be written, or does not belong to what is asked of it."""
+
+
+class EvaluatorError(HarnessError):
+    """The evaluator is not the locked one, or a signal cannot be scored."""

@@ -1,0 +1,14 @@
+"""What a plugin may implement. One hook: a plugin registers its systems."""
+
+from collections.abc import Callable
+
+import pluggy
+
+from harness.systems import System
+
+hookspec = pluggy.HookspecMarker("harness")
+
+
+@hookspec
+def register_systems(register: Callable[[type[System]], None]) -> None:
+    """Call `register(MySystem)` once for every system that the plugin brings."""

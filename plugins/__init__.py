@@ -1,0 +1,1 @@
+"""The bundled systems: one module each, registered through the same entry points as anybody's."""
