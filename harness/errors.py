@@ -43,5 +43,9 @@ class SubmissionError(HarnessError):
     """A submission folder cannot be written, or does not belong to what is asked of it."""
 
 
+class StorageError(HarnessError):
+    """A file cannot be written: no room, no permission."""
+
+
 class EvaluatorError(HarnessError):
     """The evaluator is not the locked one, or a signal cannot be scored."""

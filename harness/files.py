@@ -1,0 +1,132 @@
+"""Files that appear whole or not at all, hashes, and names that cannot lead out of a folder."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from harness.errors import StorageError, SubmissionError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Identifiers that may become part of a file name (scenes, listeners, submissions)."""
+
+
+def cache_folder() -> Path:
+    """The harness's folder for things that can be made again: HARNESS_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    chosen = os.environ.get("HARNESS_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("harness"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is either there in full or not there: beside, fsync, rename.
+
+    Raises:
+        StorageError: the folder cannot be written to, or the disk is full. Nothing is left behind.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A leading dot: whoever lists the folder meanwhile can tell an unfinished file (see `leftovers`).
+        descriptor, temporary = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            # mkstemp makes private files; a submission is for others to read.
+            os.fchmod(file.fileno(), 0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "make room or choose another place, then run the same command again: it continues"
+        ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files that a killed run may have left. Call it with the folder locked."""
+    for leftover in folder.glob(".partial-*"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for one writer at a time, across processes; the lock goes with the process.
+
+    Raises:
+        SubmissionError: another process holds it.
+        StorageError: the folder cannot be made or opened.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise StorageError(f"cannot use the folder {folder}: {error.strerror}; choose another one") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SubmissionError(
+                f"another harness is writing to {folder}; wait until it ends, or choose another --output"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_sha256(value: object) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys and of white space."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def sha256_of_all(paths: list[Path]) -> dict[Path, str]:
+    """SHA-256 of many files, remembered between calls.
+
+    An evaluation set is 8 GB of audio that hardly ever changes, so hashes are kept in the cache folder and used
+    again while a file's device, inode, size and time of change stay the same.
+    """
+    store = cache_folder() / "hashes.json"
+    try:
+        known = json.loads(store.read_bytes())
+        known = known if isinstance(known, dict) else {}
+    except (OSError, ValueError):
+        known = {}
+
+    def one(path: Path) -> tuple[Path, list[object]]:
+        status = path.stat()
+        stamp = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        entry = known.get(str(path.absolute()))
+        if isinstance(entry, list) and entry[:-1] == stamp:
+            return path, entry
+        return path, [*stamp, sha256_of(path)]
+
+    with ThreadPoolExecutor() as pool:  # hashing and reading release the GIL
+        entries = dict(pool.map(one, paths))
+    fresh = {str(path.absolute()): entry for path, entry in entries.items()}
+    if any(known.get(path) != entry for path, entry in fresh.items()):
+        # The memory is a convenience: where it cannot be kept, the next call hashes again.
+        with contextlib.suppress(StorageError):
+            write_whole(store, json.dumps({**known, **fresh}).encode())
+    return {path: str(entry[-1]) for path, entry in entries.items()}
+
+
+def is_inner_path(text: str) -> bool:
+    """Whether a path from metadata stays inside the folder that it is relative to."""
+    path = PurePosixPath(text)
+    return bool(text) and not path.is_absolute() and ".." not in path.parts and "\0" not in text
