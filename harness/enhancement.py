@@ -96,9 +96,14 @@ def remix(stems: Mapping[str, Signal], gains: Gains, mixture: Signal) -> Signal:
     total = np.zeros(mixture.shape)
     for stem in PROTOCOL.sum_order:
         total += gained[stem]
-    loudness = _lufs(total)
+    return match_loudness(total, mixture)
+
+
+def match_loudness(signal: Signal, reference: Signal) -> Signal:
+    """Scale a signal to the integrated loudness of another (`level_normalisation` of the recipe)."""
+    loudness = _lufs(signal)
     # Written as the recipe computes it, so that it rounds as the recipe rounds.
-    return _to_lufs(total, loudness, loudness + (_lufs(mixture) - loudness))
+    return _to_lufs(signal, loudness, loudness + (_lufs(reference) - loudness))
 
 
 @lru_cache(maxsize=256)
