@@ -61,7 +61,7 @@ LISTENERS = {
 }
 """Audiogram of the left and of the right ear."""
 
-POSITIONS = {
+POSITIONS: dict[str, dict[str, Any]] = {
     "hlp_0001": {"subject": "sphere", "left_angle": -30.0, "right_angle": 30.0, "mic": "model"},
     "hlp_0002": {"subject": "sphere", "left_angle": -22.5, "right_angle": 37.5, "mic": "model"},
 }
@@ -105,18 +105,16 @@ def demo() -> EvaluationSet:
 def _intact(root: Path) -> bool:
     """Whether every file is there with the content it had when it was built, and no other."""
     try:
-        sums = dict(
-            reversed(line.split("  ", 1))
-            for line in (root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-        )
-        return {path: sha256_of(root / path) for path in _files(root)} == sums
+        lines = (root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        return lines == _sums(root)
     except (OSError, ValueError):
         return False
 
 
-def _files(root: Path) -> list[str]:
-    inside = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    return sorted(path for path in inside if path != "SHA256SUMS")
+def _sums(root: Path) -> list[str]:
+    """A line with hash and path for every file under `root` but the list itself, as sha256sum writes it."""
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    return [f"{sha256_of(path)}  {path.relative_to(root).as_posix()}" for path in files]
 
 
 def _build(root: Path) -> None:
@@ -127,8 +125,7 @@ def _build(root: Path) -> None:
             stack.callback(shutil.rmtree, partial, ignore_errors=True)
             _write_metadata(partial)
             _write_audio(partial, _decode(_excerpt()))
-            sums = "".join(f"{sha256_of(partial / path)}  {path}\n" for path in _files(partial))
-            (partial / "SHA256SUMS").write_text(sums, encoding="utf-8")
+            (partial / "SHA256SUMS").write_text("\n".join(_sums(partial)), encoding="utf-8")
             shutil.rmtree(root, ignore_errors=True)
             partial.rename(root)
     except OSError as error:
@@ -159,7 +156,7 @@ def _decode(path: Path) -> dict[str, Signal]:
             streams = container.streams.audio
             pieces: dict[int, list[NDArray[Any]]] = {stream.index: [] for stream in streams}
             for packet in container.demux(streams):
-                pieces[packet.stream.index] += [frame.to_ndarray() for frame in packet.decode()]  # type: ignore[union-attr]
+                pieces[packet.stream.index] += [frame.to_ndarray() for frame in packet.decode()]
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"{path} cannot be decoded ({error}): pip install --force-reinstall av") from None
     click = round(CLICK_SECONDS * PROTOCOL.sample_rate)
@@ -217,7 +214,7 @@ def _write_audio(root: Path, music: dict[str, Signal]) -> None:
         samples = np.clip(signal * 32768.0, -32768.0, 32767.0).astype(np.int16)
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, samples, PROTOCOL.sample_rate, subtype="PCM_16")
-        return samples / 32768.0
+        return np.asarray(samples / 32768.0)
 
     audio = root / "audio"
     for scene in SCENES.values():

@@ -44,8 +44,7 @@ def check_signal(signal: Any, what: str, frames: int | None = None) -> None:
         raise ValueError(f"{what} has {signal.shape[0]} samples, expected {frames}")
     if signal.shape[0] < MIN_SECONDS * PROTOCOL.sample_rate:
         raise ValueError(
-            f"{what} lasts {signal.shape[0] / PROTOCOL.sample_rate:.3f} s, "
-            f"loudness needs at least {MIN_SECONDS} s"
+            f"{what} lasts {signal.shape[0] / PROTOCOL.sample_rate:.3f} s, loudness needs at least {MIN_SECONDS} s"
         )
     if not np.isfinite(signal).all():
         raise ValueError(f"{what} holds values that are not finite (NaN or infinity)")
@@ -134,9 +133,7 @@ def amplify_ear(channel: Signal, audiogram: Audiogram) -> Signal:
 
 def amplify(signal: Signal, listener: Listener) -> Signal:
     """NAL-R for both ears of a listener: (samples, 2) -> (samples + 220, 2)."""
-    return np.stack(
-        [amplify_ear(signal[:, 0], listener.left), amplify_ear(signal[:, 1], listener.right)], axis=1
-    )
+    return np.stack([amplify_ear(signal[:, 0], listener.left), amplify_ear(signal[:, 1], listener.right)], axis=1)
 
 
 def to_remix_format(signal: Signal, soft_clip: bool = False) -> tuple[NDArray[np.int16], int]:

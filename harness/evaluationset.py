@@ -12,7 +12,7 @@ file is checked against what is expected, and paths may not lead out of the audi
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +103,7 @@ class Scene:
     id: str
     song: str
     track: str
-    gains: Gains
+    gains: Gains = field(hash=False)
     listeners: tuple[Listener, ...]
     folder: Path
 
@@ -147,10 +147,8 @@ class EvaluationSet:
     Attributes:
         name: how it is shown, e.g. "demo".
         split: e.g. "valid".
-        scenes: all scenes, or those selected.
-        total_pairs: number of scene-listener pairs of the whole set, whatever is selected.
-        total_scenes: likewise for scenes.
-        whole: the scenes of the whole set.
+        scenes: the selected scenes; all of them at first.
+        whole: all scenes of the set, whatever is selected.
     """
 
     name: str
@@ -212,8 +210,7 @@ class EvaluationSet:
                         "song": scene.song,
                         "gains": dict(scene.gains),
                         "listeners": [
-                            [who.id, who.left.frequencies, who.left.levels, who.right.levels]
-                            for who in scene.listeners
+                            [who.id, who.left.frequencies, who.left.levels, who.right.levels] for who in scene.listeners
                         ],
                         "audio": {name: hashes[files[scene.id, name]] for name in names},
                     }
@@ -313,9 +310,7 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
     pairs_file = metadata / f"scene_listeners.{split}.json"
     scene_listeners = _load(pairs_file, dict[_Name, list[_Name]])
     listeners_file = metadata / f"listeners.{split}.json"
-    listeners = {
-        key: _listener(key, value) for key, value in _load(listeners_file, dict[_Name, _Listener]).items()
-    }
+    listeners = {key: _listener(key, value) for key, value in _load(listeners_file, dict[_Name, _Listener]).items()}
     gains_file = metadata / "gains.json"
     gains = _load(gains_file, dict[str, _Gains])
     music = _MusicFolders(root, split)

@@ -34,9 +34,9 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A leading dot: whoever lists the folder meanwhile can tell an unfinished file (see `leftovers`).
+        # A leading dot: whoever lists the folder meanwhile can tell an unfinished file (see `remove_leftovers`).
         descriptor, temporary = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -66,7 +66,6 @@ def at_microphones(music: Signal, left_speaker: Signal, right_speaker: Signal) -
     from scipy.signal import lfilter
 
     ears = [
-        lfilter(left_speaker[:, ear], 1, music[:, 0]) + lfilter(right_speaker[:, ear], 1, music[:, 1])
-        for ear in (0, 1)
+        lfilter(left_speaker[:, ear], 1, music[:, 0]) + lfilter(right_speaker[:, ear], 1, music[:, 1]) for ear in (0, 1)
     ]
     return match_loudness(np.stack(ears, axis=1), music)

@@ -92,9 +92,7 @@ class Option:
         value: Any
         try:
             if self.type is bool:
-                value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                    text.lower()
-                ]
+                value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
             elif self.type is Path:
                 value = Path(text).expanduser()
             else:
@@ -167,7 +165,7 @@ class System(ABC):
             name: option.check(settings.get(name, option.default)) for name, option in known.items()
         }
 
-    def load(self) -> None:
+    def load(self) -> None:  # noqa: B027 (most systems have nothing to load)
         """Get ready to process music: load weights and the like. Called once, before anything else.
 
         Raises:

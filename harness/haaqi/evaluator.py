@@ -41,9 +41,7 @@ def reference_mixture(stems: Mapping[str, Signal], mixture: Signal, gains: Gains
     return remix(stems, gains, mixture)
 
 
-def score_pair(
-    scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener
-) -> Score:
+def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
     """Score one submitted remix.
 
     Args:
@@ -79,14 +77,10 @@ def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audi
     rate = PROTOCOL.haaqi_sample_rate
     score = compute_haaqi(
         processed_signal=soxr.resample(processed, PROTOCOL.remix_sample_rate, rate, quality="HQ"),
-        reference_signal=soxr.resample(
-            amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ"
-        ),
+        reference_signal=soxr.resample(amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ"),
         processed_sample_rate=rate,
         reference_sample_rate=rate,
-        audiogram=ClarityAudiogram(
-            levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)
-        ),
+        audiogram=ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)),
         equalisation=PROTOCOL.haaqi_equalisation,
         level1=PROTOCOL.haaqi_level_db - 20 * np.log10(rms),
     )

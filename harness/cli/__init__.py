@@ -1,0 +1,49 @@
+"""The command line: commands parse, call, print; nothing else.
+
+Heavy libraries (torch, numba, scipy, SQLAlchemy, pandas) are imported inside the commands that use them, so that
+`harness --help` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from harness import __version__
+from harness.cli import common, evaluator, show, work
+
+app = typer.Typer(
+    name="harness",
+    help="Evaluate music enhancement for people with hearing loss, and keep the leaderboard.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error arose.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version  # its callback has done it
+    common.show_tracebacks(traceback)
+
+
+for _command in (work.run, work.enhance, work.validate, work.score, show.leaderboard, show.systems, show.plugins):
+    app.command()(common.errors_as_lines(_command))
+app.add_typer(evaluator.app, name="evaluator")
+
+
+def main() -> None:
+    """Entry point of the `harness` program."""
+    app()

@@ -1,0 +1,314 @@
+"""The main job: what is to be done, what is done already, and doing the rest.
+
+Separation is done once for each piece of music, the remix once for each scene, amplification for each listener.
+Every file that exists was written whole; the manifest says which files belong to the system at hand, and is
+saved again and again, so that a run that was interrupted in any way goes on where it stopped.
+"""
+
+import hashlib
+import logging
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.challenge import PROTOCOL, STEMS
+from harness.enhancement import Signal, amplify, check_signal, remix, to_remix_format
+from harness.errors import HarnessError, SubmissionError, SystemFailure
+from harness.evaluationset import EvaluationSet, Scene
+from harness.executors import map_unordered
+from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
+from harness.haaqi.evaluator import Score, reference_mixture, score_pair
+from harness.hearing import Listener
+from harness.submission import (
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    encode,
+    manifest_for,
+    read_manifest,
+    read_remix,
+    write_manifest,
+)
+from harness.systems import Enhancer, Reference, Separator, System
+
+Overwrite = Literal["never", "missing", "always"]
+Pair = tuple[str, str]
+"""Scene and listener, by their identifiers."""
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 5.0
+"""The manifest is saved at most this often while files are written; a killed run repeats no more than that."""
+
+
+_ANYTHING = (Exception, SystemExit)
+"""A system is a stranger's code, and some libraries exit: whatever it raises is its failure, not ours."""
+
+
+@dataclass
+class Enhancement:
+    """What came of enhancing an evaluation set.
+
+    Attributes:
+        manifest: the submission's manifest, with all its files.
+        made: pairs whose file was written now.
+        kept: pairs whose file was there already.
+        failures: the reason of every pair that has no file.
+    """
+
+    manifest: Manifest
+    made: list[Pair] = field(default_factory=list)
+    kept: list[Pair] = field(default_factory=list)
+    failures: dict[Pair, str] = field(default_factory=dict)
+
+
+def enhance(
+    system: System,
+    evaluation_set: EvaluationSet,
+    folder: Path,
+    *,
+    overwrite: Overwrite = "missing",
+    soft_clip: bool = False,
+    workers: int = 1,
+    advance: Callable[[int, str], None] = lambda _count, _what: None,
+) -> Enhancement:
+    """Run a loaded system over the selected scenes and write their remixes to a submission folder.
+
+    Args:
+        system: after `load()`.
+        evaluation_set: its selected scenes are enhanced.
+        folder: the submission; made if need be, and held by one writer at a time.
+        overwrite: what to do with a submission that is there: "missing" adds what it lacks, "always" makes
+            everything anew, "never" refuses to touch it.
+        soft_clip: tanh before clipping, as the recipe's option of that name.
+        workers: threads that amplify, encode and write; the system itself runs in one.
+        advance: called with a number of finished pairs and what was just done.
+
+    Raises:
+        SubmissionError: the folder holds something else, or is being written by another process.
+        StorageError: a file cannot be written.
+    """
+    result = Enhancement(manifest_for(system, evaluation_set, soft_clip))
+    with locked_folder(folder):
+        remove_leftovers(folder)
+        todo = _prepare(result, evaluation_set, folder, overwrite)
+        advance(len(result.kept), "already there")
+        by_music: dict[Path, list[tuple[Scene, Listener]]] = defaultdict(list)
+        for scene, listener in todo:
+            by_music[scene.folder].append((scene, listener))
+        saved = time.monotonic()
+        try:
+            with ThreadPoolExecutor(max_workers=workers) as pool:
+                for pairs in by_music.values():
+                    for name, pair, outcome in _enhance_music(system, pairs, folder, soft_clip, pool):
+                        if isinstance(outcome, FileRecord):
+                            result.manifest.files[name] = outcome
+                            result.made.append(pair)
+                        else:
+                            result.failures[pair] = outcome
+                        advance(1, pair[0])
+                    if time.monotonic() - saved > SAVE_SECONDS:
+                        write_manifest(folder, result.manifest)
+                        saved = time.monotonic()
+        finally:
+            if result.manifest.files or (folder / MANIFEST).exists():
+                write_manifest(folder, result.manifest)
+    return result
+
+
+def _prepare(
+    result: Enhancement, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite
+) -> list[tuple[Scene, Listener]]:
+    """Find out what is there already; returns the pairs that are still to be made."""
+    known = {PROTOCOL.remix_name(scene.id, who.id) for scene, who in evaluation_set.all_pairs}
+    there = {path.name for path in folder.iterdir()} & known
+    before = None
+    if overwrite != "always":
+        before = read_manifest(folder)
+        if overwrite == "never" and (before is not None or there):
+            raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
+        if before is None and there:
+            raise SubmissionError(
+                f"{folder} holds remixes of unknown origin (no {MANIFEST}): choose another --output, "
+                "or replace them with --overwrite always"
+            )
+        if before is not None and before.key != result.manifest.key:
+            now, then = result.manifest.identity, before.identity
+            differs = ", ".join(part for part in now if now[part] != then[part])
+            raise SubmissionError(
+                f"{folder} was made by another system (its {differs} differ): choose another --output, "
+                "or replace it with --overwrite always"
+            )
+    else:
+        # First the manifest, then the files: whatever interrupts this, no old file is taken for a new one.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name in there:
+            (folder / name).unlink()
+        there = set()
+    if before is not None:
+        hashes = sha256_of_all([folder / name for name in sorted(there & set(before.files))])
+        result.manifest.files.update(
+            (path.name, before.files[path.name])
+            for path, sha256 in hashes.items()
+            if before.files[path.name].sha256 == sha256
+        )
+    todo = []
+    for scene, listener in evaluation_set.pairs:
+        if PROTOCOL.remix_name(scene.id, listener.id) in result.manifest.files:
+            result.kept.append((scene.id, listener.id))
+        else:
+            todo.append((scene, listener))
+    return todo
+
+
+def _enhance_music(
+    system: System,
+    pairs: Sequence[tuple[Scene, Listener]],
+    folder: Path,
+    soft_clip: bool,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[str, Pair, FileRecord | str]]:
+    """Enhance all pairs of one piece of music; yields file name, pair, and its record or why it failed."""
+    by_scene: dict[str, list[tuple[Scene, Listener]]] = defaultdict(list)
+    for scene, listener in pairs:
+        by_scene[scene.id].append((scene, listener))
+    mixture, stems, failure = None, None, None
+    try:
+        mixture = pairs[0][0].read("mixture")
+        stems = _stems(system, pairs[0][0], mixture)
+    except _ANYTHING as error:
+        failure = _reason(system, error)
+    for scene_pairs in by_scene.values():
+        scene = scene_pairs[0][0]
+        try:
+            if failure is not None or mixture is None:
+                raise SystemFailure(failure or "no music")
+            remixed = None if stems is None else remix(stems, scene.gains, mixture)
+        except _ANYTHING as error:
+            reason = failure or _reason(system, error)
+            for _, listener in scene_pairs:
+                yield PROTOCOL.remix_name(scene.id, listener.id), (scene.id, listener.id), reason
+            continue
+        jobs = []
+        for _, listener in scene_pairs:
+            name, pair = PROTOCOL.remix_name(scene.id, listener.id), (scene.id, listener.id)
+            try:
+                # An Enhancer runs here, in one thread; the harness's own amplification in the pool.
+                make: Callable[[], Signal]
+                if remixed is not None:
+                    make = partial(amplify, remixed, listener)
+                else:
+                    signal = _enhanced(system, mixture, scene, listener)
+                    make = partial(np.asarray, signal)
+            except _ANYTHING as error:
+                yield name, pair, _reason(system, error)
+                continue
+            jobs.append((name, pair, pool.submit(_write, make, folder / name, soft_clip)))
+        for name, pair, job in jobs:
+            yield name, pair, job.result()
+
+
+def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecord:
+    samples, clipped = to_remix_format(make(), soft_clip)
+    content = encode(samples)
+    write_whole(path, content)
+    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
+
+
+def _stems(system: System, scene: Scene, mixture: Signal) -> dict[str, Signal] | None:
+    """The four stems that a separating system makes of a piece of music; None for an Enhancer."""
+    if isinstance(system, Reference):
+        found: Any = system.stems(scene.read_stems(), PROTOCOL.sample_rate)
+    elif isinstance(system, Separator):
+        found = system.separate(mixture.copy(), PROTOCOL.sample_rate)
+    else:
+        return None
+    try:
+        stems = {name: np.asarray(found[name], dtype=float) for name in STEMS}
+    except (KeyError, TypeError, ValueError):
+        given = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
+        raise SystemFailure(f"must return a signal for each of {', '.join(STEMS)}; it returned {given}") from None
+    for name, stem in stems.items():
+        check_signal(stem, f"its stem {name}", len(mixture))
+    if mixture.any() and not any(stem.any() for stem in stems.values()):
+        raise SystemFailure("returned silence in all four stems")
+    return stems
+
+
+def _enhanced(system: System, mixture: Signal, scene: Scene, listener: Listener) -> Signal:
+    """What an Enhancer makes of a mixture for one listener."""
+    if not isinstance(system, Enhancer):
+        raise SystemFailure("is neither a Separator nor an Enhancer")
+    signal = system.enhance(mixture.copy(), PROTOCOL.sample_rate, listener, dict(scene.gains))
+    check_signal(signal, "its remix")
+    longest = len(mixture) + PROTOCOL.nalr_order
+    if not len(mixture) <= len(signal) <= longest:
+        raise SystemFailure(f"its remix has {len(signal)} samples, expected {len(mixture)} to {longest}")
+    if mixture.any() and not signal.any():
+        raise SystemFailure("returned silence")
+    return signal
+
+
+REASON_LENGTH = 300
+
+
+def _reason(system: System, error: BaseException) -> str:
+    """One line that says why a pair failed."""
+    log.debug("system %s failed", system.name, exc_info=error)
+    text = " ".join(str(error).split())[:REASON_LENGTH]
+    if isinstance(error, HarnessError) and not isinstance(error, SystemFailure):
+        return text
+    if isinstance(error, (SystemFailure, ValueError)):
+        return f"system {system.name}: {text}"
+    # Where in the system it happened helps its author more than where we called it.
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"system {system.name} raised {type(error).__name__}: {text} ({Path(last.filename).name}:{last.lineno})"
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """One pair to be scored: everything that a worker needs."""
+
+    scene: Scene
+    listener: Listener
+    path: Path
+    sha256: str
+
+    @property
+    def pair(self) -> Pair:
+        """Scene and listener, by their identifiers."""
+        return self.scene.id, self.listener.id
+
+
+def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Score | str]]:
+    """Score submitted remixes; yields each task with its score, or why it has none, as results come.
+
+    The tasks of a scene should stand together: its reference is then made once for each worker.
+    """
+    return map_unordered(_score_one, tasks, workers)
+
+
+def _score_one(task: ScoreTask) -> Score | str:
+    try:
+        submitted = read_remix(task.path, task.scene.frames)
+        if submitted.sha256 != task.sha256:
+            return f"{task.path.name} has changed since it was checked: run the command again"
+        return score_pair(task.scene.id, _reference(task.scene), submitted.signal, task.listener)
+    except FileNotFoundError:
+        return f"{task.path.name} is gone: run the command again"
+    except HarnessError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=1)
+def _reference(scene: Scene) -> Signal:
+    """The reference mixture of a scene; kept for the scene's next listener."""
+    return reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)

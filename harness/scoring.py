@@ -1,0 +1,192 @@
+"""From a judged submission to stored scores: the evaluator, the executors and the leaderboard brought together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.challenge import PROTOCOL
+from harness.evaluationset import EvaluationSet
+from harness.files import canonical_sha256
+from harness.haaqi import lock
+from harness.pipeline import Pair, ScoreTask, score
+from harness.submission import Manifest
+from harness.validation import Verdict
+from leaderboard.records import EnhancedFile, EvaluationSetRecord, RunRecord, StoredRun
+from leaderboard.store import Store
+
+COLUMNS = ("scene", "song", "listener", "left_score", "right_score", "score")
+"""Columns of the official results."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The outcome for the selected pairs, in the order of the evaluation set.
+
+    Attributes:
+        key: the run's identity in the leaderboard.
+        rows: one for each scored pair, with the official columns.
+        failures: the reason of every pair without a score.
+    """
+
+    key: str
+    rows: list[dict[str, str | float]]
+    failures: dict[Pair, str]
+
+
+def store_and_score(
+    store: Store,
+    verdict: Verdict,
+    evaluation_set: EvaluationSet,
+    *,
+    failures: Mapping[Pair, str],
+    replace: bool,
+    workers: int,
+    started: Callable[[int, int], None],
+    advance: Callable[[int, str], None],
+) -> Scored:
+    """Score the good files of a submission that are not scored yet, storing each score as it comes.
+
+    Args:
+        store: open for writing.
+        verdict: of the submission.
+        evaluation_set: its selected pairs are scored.
+        failures: pairs that have no file, and why.
+        replace: the files are meant to take the place of those that this run had before.
+        workers: number of processes.
+        started: called once with the number of pairs to score and of those scored already.
+        advance: called after every pair.
+
+    Raises:
+        EvaluatorError: the evaluator is not the locked one; nothing is stored.
+        LeaderboardError: any trouble with the database.
+    """
+    lock.ensure_locked()
+    fingerprint = lock.fingerprint()
+    key = _key(store, verdict, evaluation_set, fingerprint, replace)
+    run_id = store.start_run(
+        _run_record(key, verdict, evaluation_set),
+        EvaluationSetRecord(
+            name=evaluation_set.name,
+            split=evaluation_set.split,
+            sha256=evaluation_set.sha256,
+            scenes=len(evaluation_set.whole),
+            pairs=len(evaluation_set.all_pairs),
+        ),
+        fingerprint,
+        lock.lock(),
+        [(scene.id, listener.id, scene.song) for scene, listener in evaluation_set.all_pairs],
+    )
+    clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
+    tasks = []
+    for scene, listener in evaluation_set.pairs:
+        name = PROTOCOL.remix_name(scene.id, listener.id)
+        if name in verdict.hashes:
+            tasks.append(ScoreTask(scene, listener, verdict.folder / name, verdict.hashes[name]))
+    store.mark_all_enhanced(
+        run_id, [EnhancedFile(*task.pair, task.sha256, clipped.get(task.path.name)) for task in tasks]
+    )
+    for (scene_id, listener_id), reason in failures.items():
+        store.mark_failed(run_id, scene_id, listener_id, reason)
+
+    stored = _run(store, key, evaluation_set, fingerprint)
+    todo = [task for task in tasks if stored.pairs[task.pair].state != "scored"]
+    started(len(todo), len(tasks) - len(todo))
+    environment = lock.environment()
+    for task, outcome in score(todo, workers):
+        scene_id, listener_id = task.pair
+        if isinstance(outcome, str):
+            store.mark_failed(run_id, scene_id, listener_id, outcome)
+        else:
+            store.add_score(
+                run_id, scene_id, listener_id, task.sha256, outcome.left, outcome.right, fingerprint, environment
+            )
+        advance(1, f"{scene_id} {listener_id}")
+    return _outcome(_run(store, key, evaluation_set, fingerprint), evaluation_set)
+
+
+def _run(store: Store, key: str, evaluation_set: EvaluationSet, fingerprint: str) -> StoredRun:
+    run = store.find_run(key, evaluation_set.sha256, fingerprint)
+    assert run is not None, "start_run has made it"
+    return run
+
+
+def _key(store: Store, verdict: Verdict, evaluation_set: EvaluationSet, fingerprint: str, replace: bool) -> str:
+    """Identity of the run that a submission belongs to.
+
+    What a manifest declares (or the folder's name, without one) finds the run again when more of the submission
+    is scored. But it is only a declaration: where the leaderboard has other files under it, this is another submission,
+    known by its content, and the scores that are there stay.
+    """
+    declared = verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": verdict.folder.name})
+    if replace:
+        return declared
+    run = store.find_run(declared, evaluation_set.sha256, fingerprint)
+    if run is None:
+        return declared
+    for scene, listener in evaluation_set.pairs:
+        known = run.pairs.get((scene.id, listener.id))
+        found = verdict.hashes.get(PROTOCOL.remix_name(scene.id, listener.id))
+        if known and known.file_sha256 and found and known.file_sha256 != found:
+            return canonical_sha256({"declared": declared, "files": verdict.hashes})
+    return declared
+
+
+def _run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> RunRecord:
+    folder = verdict.folder.resolve().name
+    manifest = verdict.manifest or undeclared(folder, evaluation_set)
+    return RunRecord(
+        key=key,
+        system=manifest.system,
+        version=manifest.version,
+        settings=manifest.settings,
+        causal=manifest.class_ == "causal",
+        parameters=manifest.parameters,
+        training_data=manifest.training_data,
+        licence=manifest.licence,
+        weights_sha256=manifest.weights_sha256,
+        not_eligible=manifest.why_not_eligible,
+        reference=manifest.reference,
+        submission=folder,
+        pairs_due=len(evaluation_set.all_pairs),
+    )
+
+
+def undeclared(folder: str, evaluation_set: EvaluationSet) -> Manifest:
+    """Stands in for the manifest of a submission that has none: nothing is declared, so it cannot be ranked."""
+    return Manifest.model_validate(
+        {
+            "format": 1,
+            "system": folder[:100],
+            "version": "?",
+            "class": "non-causal",
+            "training_data": "unknown",
+            "evaluation_set": {"name": evaluation_set.name, "split": evaluation_set.split},
+        }
+    )
+
+
+def _outcome(run: StoredRun, evaluation_set: EvaluationSet) -> Scored:
+    rows: list[dict[str, str | float]] = []
+    failures = {}
+    for scene, listener in evaluation_set.pairs:
+        pair = run.pairs[scene.id, listener.id]
+        if pair.score is None:
+            failures[scene.id, listener.id] = pair.reason or "no valid file"
+            continue
+        values = (scene.id, scene.song, listener.id, pair.score.left, pair.score.right, pair.score.score)
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return Scored(run.run.key, rows, failures)
+
+
+def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:
+    """Write scores with the official columns, every number with all its digits, whole or not at all."""
+    import csv
+    import io
+
+    from harness.files import write_whole
+
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)  # csv writes a float as repr() does: the shortest text that reads back the same
+    write_whole(path, buffer.getvalue().encode())
