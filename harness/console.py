@@ -64,13 +64,12 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
         return
     started = last = time.monotonic()
     done = 0
-    say(f"{title}: {total} {unit}")
 
     def advance_lines(count: int, what: str) -> None:
         nonlocal done, last
         done += count
         now = time.monotonic()
-        if done < total and now - last < LINE_SECONDS:
+        if now - last < LINE_SECONDS and (done < total or now - started < 1):
             return
         last = now
         elapsed = now - started

@@ -140,6 +140,28 @@ class Scene:
         return frames(self.folder / "mixture.wav")
 
 
+PairId = tuple[str, str]
+"""A scene-listener pair by the identifiers of its scene and its listener."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scene for one of its listeners: what one remix is made for."""
+
+    scene: Scene
+    listener: Listener
+
+    @property
+    def id(self) -> PairId:
+        """Identifiers of scene and listener."""
+        return self.scene.id, self.listener.id
+
+    @property
+    def remix_name(self) -> str:
+        """File name of its remix in a submission."""
+        return PROTOCOL.remix_name(*self.id)
+
+
 @dataclass(frozen=True)
 class EvaluationSet:
     """An evaluation set: its scenes, in the official order.
@@ -157,14 +179,14 @@ class EvaluationSet:
     whole: tuple[Scene, ...]
 
     @property
-    def pairs(self) -> list[tuple[Scene, Listener]]:
+    def pairs(self) -> list[Pair]:
         """The selected scene-listener pairs, in the official order."""
-        return [(scene, listener) for scene in self.scenes for listener in scene.listeners]
+        return [Pair(scene, listener) for scene in self.scenes for listener in scene.listeners]
 
     @property
-    def all_pairs(self) -> list[tuple[Scene, Listener]]:
+    def all_pairs(self) -> list[Pair]:
         """All pairs of the set, whatever is selected."""
-        return [(scene, listener) for scene in self.whole for listener in scene.listeners]
+        return [Pair(scene, listener) for scene in self.whole for listener in scene.listeners]
 
     def select(self, ids: Sequence[str] | None = None, limit: int | None = None) -> "EvaluationSet":
         """The same set with only some scenes selected: those named, then the first `limit` of them.
@@ -338,12 +360,13 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
                 folder=folder,
             )
         )
-    names = [PROTOCOL.remix_name(scene.id, who.id) for scene in result for who in scene.listeners]
+    loaded = EvaluationSet(name or root.resolve().name, split, tuple(result), tuple(result))
+    names = [pair.remix_name for pair in loaded.pairs]
     if not names:
         raise DataError(f"{pairs_file}: holds no scene-listener pair")
     if len(set(names)) != len(names):
         raise DataError(f"{pairs_file}: two pairs would share one file name: rename a scene or a listener")
-    return EvaluationSet(name or root.resolve().name, split, tuple(result), tuple(result))
+    return loaded
 
 
 def _listener(listener_id: str, raw: _Listener) -> Listener:

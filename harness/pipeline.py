@@ -22,11 +22,10 @@ import numpy as np
 from harness.challenge import PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, check_signal, remix, to_remix_format
 from harness.errors import HarnessError, SubmissionError, SystemFailure
-from harness.evaluationset import EvaluationSet, Scene
+from harness.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.executors import map_unordered
 from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
-from harness.hearing import Listener
 from harness.submission import (
     MANIFEST,
     FileRecord,
@@ -40,9 +39,6 @@ from harness.submission import (
 from harness.systems import Enhancer, Reference, Separator, System
 
 Overwrite = Literal["never", "missing", "always"]
-Pair = tuple[str, str]
-"""Scene and listener, by their identifiers."""
-
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 5.0
@@ -65,9 +61,9 @@ class Enhancement:
     """
 
     manifest: Manifest
-    made: list[Pair] = field(default_factory=list)
-    kept: list[Pair] = field(default_factory=list)
-    failures: dict[Pair, str] = field(default_factory=dict)
+    made: list[PairId] = field(default_factory=list)
+    kept: list[PairId] = field(default_factory=list)
+    failures: dict[PairId, str] = field(default_factory=dict)
 
 
 def enhance(
@@ -101,20 +97,20 @@ def enhance(
         remove_leftovers(folder)
         todo = _prepare(result, evaluation_set, folder, overwrite)
         advance(len(result.kept), "already there")
-        by_music: dict[Path, list[tuple[Scene, Listener]]] = defaultdict(list)
-        for scene, listener in todo:
-            by_music[scene.folder].append((scene, listener))
+        by_music: dict[Path, list[Pair]] = defaultdict(list)
+        for pair in todo:
+            by_music[pair.scene.folder].append(pair)
         saved = time.monotonic()
         try:
             with ThreadPoolExecutor(max_workers=workers) as pool:
                 for pairs in by_music.values():
-                    for name, pair, outcome in _enhance_music(system, pairs, folder, soft_clip, pool):
+                    for pair, outcome in _enhance_music(system, pairs, folder, soft_clip, pool):
                         if isinstance(outcome, FileRecord):
-                            result.manifest.files[name] = outcome
-                            result.made.append(pair)
+                            result.manifest.files[pair.remix_name] = outcome
+                            result.made.append(pair.id)
                         else:
-                            result.failures[pair] = outcome
-                        advance(1, pair[0])
+                            result.failures[pair.id] = outcome
+                        advance(1, pair.scene.id)
                     if time.monotonic() - saved > SAVE_SECONDS:
                         write_manifest(folder, result.manifest)
                         saved = time.monotonic()
@@ -124,11 +120,9 @@ def enhance(
     return result
 
 
-def _prepare(
-    result: Enhancement, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite
-) -> list[tuple[Scene, Listener]]:
+def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> list[Pair]:
     """Find out what is there already; returns the pairs that are still to be made."""
-    known = {PROTOCOL.remix_name(scene.id, who.id) for scene, who in evaluation_set.all_pairs}
+    known = {pair.remix_name for pair in evaluation_set.all_pairs}
     there = {path.name for path in folder.iterdir()} & known
     before = None
     if overwrite != "always":
@@ -161,59 +155,45 @@ def _prepare(
             if before.files[path.name].sha256 == sha256
         )
     todo = []
-    for scene, listener in evaluation_set.pairs:
-        if PROTOCOL.remix_name(scene.id, listener.id) in result.manifest.files:
-            result.kept.append((scene.id, listener.id))
+    for pair in evaluation_set.pairs:
+        if pair.remix_name in result.manifest.files:
+            result.kept.append(pair.id)
         else:
-            todo.append((scene, listener))
+            todo.append(pair)
     return todo
 
 
 def _enhance_music(
-    system: System,
-    pairs: Sequence[tuple[Scene, Listener]],
-    folder: Path,
-    soft_clip: bool,
-    pool: ThreadPoolExecutor,
-) -> Iterator[tuple[str, Pair, FileRecord | str]]:
-    """Enhance all pairs of one piece of music; yields file name, pair, and its record or why it failed."""
-    by_scene: dict[str, list[tuple[Scene, Listener]]] = defaultdict(list)
-    for scene, listener in pairs:
-        by_scene[scene.id].append((scene, listener))
-    mixture, stems, failure = None, None, None
+    system: System, pairs: Sequence[Pair], folder: Path, soft_clip: bool, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Pair, FileRecord | str]]:
+    """Enhance all pairs of one piece of music; yields each pair with its file's record, or why it failed."""
+    by_scene: dict[Scene, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_scene[pair.scene].append(pair)
+    first = pairs[0].scene
     try:
-        mixture = pairs[0][0].read("mixture")
-        stems = _stems(system, pairs[0][0], mixture)
+        mixture = first.read("mixture")
+        stems = _stems(system, first, mixture)
     except _ANYTHING as error:
-        failure = _reason(system, error)
-    for scene_pairs in by_scene.values():
-        scene = scene_pairs[0][0]
-        try:
-            if failure is not None or mixture is None:
-                raise SystemFailure(failure or "no music")
-            remixed = None if stems is None else remix(stems, scene.gains, mixture)
-        except _ANYTHING as error:
-            reason = failure or _reason(system, error)
-            for _, listener in scene_pairs:
-                yield PROTOCOL.remix_name(scene.id, listener.id), (scene.id, listener.id), reason
-            continue
+        reason = _reason(system, error)
+        yield from ((pair, reason) for pair in pairs)
+        return
+    for scene, scene_pairs in by_scene.items():
+        remixed = None if stems is None else remix(stems, scene.gains, mixture)
         jobs = []
-        for _, listener in scene_pairs:
-            name, pair = PROTOCOL.remix_name(scene.id, listener.id), (scene.id, listener.id)
-            try:
-                # An Enhancer runs here, in one thread; the harness's own amplification in the pool.
-                make: Callable[[], Signal]
-                if remixed is not None:
-                    make = partial(amplify, remixed, listener)
-                else:
-                    signal = _enhanced(system, mixture, scene, listener)
-                    make = partial(np.asarray, signal)
-            except _ANYTHING as error:
-                yield name, pair, _reason(system, error)
-                continue
-            jobs.append((name, pair, pool.submit(_write, make, folder / name, soft_clip)))
-        for name, pair, job in jobs:
-            yield name, pair, job.result()
+        for pair in scene_pairs:
+            if remixed is not None:
+                make = partial(amplify, remixed, pair.listener)
+            else:
+                # An Enhancer runs here, in one thread; only what the harness does goes to the pool.
+                try:
+                    make = partial(np.asarray, _enhanced(system, mixture, pair))
+                except _ANYTHING as error:
+                    yield pair, _reason(system, error)
+                    continue
+            jobs.append((pair, pool.submit(_write, make, folder / pair.remix_name, soft_clip)))
+        for pair, job in jobs:
+            yield pair, job.result()
 
 
 def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecord:
@@ -243,11 +223,12 @@ def _stems(system: System, scene: Scene, mixture: Signal) -> dict[str, Signal] |
     return stems
 
 
-def _enhanced(system: System, mixture: Signal, scene: Scene, listener: Listener) -> Signal:
+def _enhanced(system: System, mixture: Signal, pair: Pair) -> Signal:
     """What an Enhancer makes of a mixture for one listener."""
     if not isinstance(system, Enhancer):
         raise SystemFailure("is neither a Separator nor an Enhancer")
-    signal = system.enhance(mixture.copy(), PROTOCOL.sample_rate, listener, dict(scene.gains))
+    gains = dict(pair.scene.gains)
+    signal = system.enhance(mixture.copy(), PROTOCOL.sample_rate, pair.listener, gains)
     check_signal(signal, "its remix")
     longest = len(mixture) + PROTOCOL.nalr_order
     if not len(mixture) <= len(signal) <= longest:
@@ -277,15 +258,9 @@ def _reason(system: System, error: BaseException) -> str:
 class ScoreTask:
     """One pair to be scored: everything that a worker needs."""
 
-    scene: Scene
-    listener: Listener
+    pair: Pair
     path: Path
     sha256: str
-
-    @property
-    def pair(self) -> Pair:
-        """Scene and listener, by their identifiers."""
-        return self.scene.id, self.listener.id
 
 
 def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Score | str]]:
@@ -298,10 +273,11 @@ def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask,
 
 def _score_one(task: ScoreTask) -> Score | str:
     try:
-        submitted = read_remix(task.path, task.scene.frames)
+        scene = task.pair.scene
+        submitted = read_remix(task.path, scene.frames)
         if submitted.sha256 != task.sha256:
             return f"{task.path.name} has changed since it was checked: run the command again"
-        return score_pair(task.scene.id, _reference(task.scene), submitted.signal, task.listener)
+        return score_pair(scene.id, _reference(scene), submitted.signal, task.pair.listener)
     except FileNotFoundError:
         return f"{task.path.name} is gone: run the command again"
     except HarnessError as error:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.challenge import PROTOCOL
-from harness.evaluationset import EvaluationSet
+from harness.evaluationset import EvaluationSet, PairId
 from harness.files import canonical_sha256
 from harness.haaqi import lock
-from harness.pipeline import Pair, ScoreTask, score
+from harness.pipeline import ScoreTask, score
 from harness.submission import Manifest
 from harness.validation import Verdict
 from leaderboard.records import EnhancedFile, EvaluationSetRecord, RunRecord, StoredRun
@@ -30,7 +29,7 @@ class Scored:
 
     key: str
     rows: list[dict[str, str | float]]
-    failures: dict[Pair, str]
+    failures: dict[PairId, str]
 
 
 def store_and_score(
@@ -38,7 +37,7 @@ def store_and_score(
     verdict: Verdict,
     evaluation_set: EvaluationSet,
     *,
-    failures: Mapping[Pair, str],
+    failures: Mapping[PairId, str],
     replace: bool,
     workers: int,
     started: Callable[[int, int], None],
@@ -74,33 +73,30 @@ def store_and_score(
         ),
         fingerprint,
         lock.lock(),
-        [(scene.id, listener.id, scene.song) for scene, listener in evaluation_set.all_pairs],
+        [(*pair.id, pair.scene.song) for pair in evaluation_set.all_pairs],
     )
     clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
-    tasks = []
-    for scene, listener in evaluation_set.pairs:
-        name = PROTOCOL.remix_name(scene.id, listener.id)
-        if name in verdict.hashes:
-            tasks.append(ScoreTask(scene, listener, verdict.folder / name, verdict.hashes[name]))
+    tasks = [
+        ScoreTask(pair, verdict.folder / pair.remix_name, verdict.hashes[pair.remix_name])
+        for pair in evaluation_set.pairs
+        if pair.remix_name in verdict.hashes
+    ]
     store.mark_all_enhanced(
-        run_id, [EnhancedFile(*task.pair, task.sha256, clipped.get(task.path.name)) for task in tasks]
+        run_id, [EnhancedFile(*task.pair.id, task.sha256, clipped.get(task.path.name)) for task in tasks]
     )
-    for (scene_id, listener_id), reason in failures.items():
-        store.mark_failed(run_id, scene_id, listener_id, reason)
+    for pair_id, reason in failures.items():
+        store.mark_failed(run_id, *pair_id, reason)
 
     stored = _run(store, key, evaluation_set, fingerprint)
-    todo = [task for task in tasks if stored.pairs[task.pair].state != "scored"]
+    todo = [task for task in tasks if stored.pairs[task.pair.id].state != "scored"]
     started(len(todo), len(tasks) - len(todo))
     environment = lock.environment()
     for task, outcome in score(todo, workers):
-        scene_id, listener_id = task.pair
         if isinstance(outcome, str):
-            store.mark_failed(run_id, scene_id, listener_id, outcome)
+            store.mark_failed(run_id, *task.pair.id, outcome)
         else:
-            store.add_score(
-                run_id, scene_id, listener_id, task.sha256, outcome.left, outcome.right, fingerprint, environment
-            )
-        advance(1, f"{scene_id} {listener_id}")
+            store.add_score(run_id, *task.pair.id, task.sha256, outcome.left, outcome.right, fingerprint, environment)
+        advance(1, " ".join(task.pair.id))
     return _outcome(_run(store, key, evaluation_set, fingerprint), evaluation_set)
 
 
@@ -123,9 +119,9 @@ def _key(store: Store, verdict: Verdict, evaluation_set: EvaluationSet, fingerpr
     run = store.find_run(declared, evaluation_set.sha256, fingerprint)
     if run is None:
         return declared
-    for scene, listener in evaluation_set.pairs:
-        known = run.pairs.get((scene.id, listener.id))
-        found = verdict.hashes.get(PROTOCOL.remix_name(scene.id, listener.id))
+    for pair in evaluation_set.pairs:
+        known = run.pairs.get(pair.id)
+        found = verdict.hashes.get(pair.remix_name)
         if known and known.file_sha256 and found and known.file_sha256 != found:
             return canonical_sha256({"declared": declared, "files": verdict.hashes})
     return declared
@@ -168,12 +164,13 @@ def undeclared(folder: str, evaluation_set: EvaluationSet) -> Manifest:
 def _outcome(run: StoredRun, evaluation_set: EvaluationSet) -> Scored:
     rows: list[dict[str, str | float]] = []
     failures = {}
-    for scene, listener in evaluation_set.pairs:
-        pair = run.pairs[scene.id, listener.id]
-        if pair.score is None:
-            failures[scene.id, listener.id] = pair.reason or "no valid file"
+    for pair in evaluation_set.pairs:
+        stored = run.pairs[pair.id]
+        if stored.score is None:
+            failures[pair.id] = stored.reason or "no valid file"
             continue
-        values = (scene.id, scene.song, listener.id, pair.score.left, pair.score.right, pair.score.score)
+        scores = (stored.score.left, stored.score.right, stored.score.score)
+        values = (pair.scene.id, pair.scene.song, pair.listener.id, *scores)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return Scored(run.run.key, rows, failures)
 

@@ -10,10 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.challenge import PROTOCOL
 from harness.errors import SubmissionError, UsageError
-from harness.evaluationset import EvaluationSet, Scene
-from harness.hearing import Listener
+from harness.evaluationset import EvaluationSet, Pair
 from harness.submission import MANIFEST, Manifest, read_manifest, read_remix
 
 MAX_STRAYS = 1000
@@ -75,7 +73,7 @@ def _looks_like_submission(folder: Path) -> bool:
 def judge(
     folder: Path,
     evaluation_set: EvaluationSet,
-    pairs: Sequence[tuple[Scene, Listener]] | None = None,
+    pairs: Sequence[Pair] | None = None,
     workers: int = 1,
     advance: Callable[[str], None] = lambda _: None,
 ) -> Verdict:
@@ -93,11 +91,8 @@ def judge(
         DataError: the evaluation set's music is missing.
     """
     verdict = Verdict(folder)
-    due = {
-        PROTOCOL.remix_name(scene.id, listener.id): scene
-        for scene, listener in (evaluation_set.pairs if pairs is None else pairs)
-    }
-    known = {PROTOCOL.remix_name(scene.id, who.id) for scene, who in evaluation_set.all_pairs}
+    due = {pair.remix_name: pair.scene for pair in (evaluation_set.pairs if pairs is None else pairs)}
+    known = {pair.remix_name for pair in evaluation_set.all_pairs}
     present = _scan(verdict, known)
     _check_manifest(verdict, evaluation_set, present)
 

@@ -25,8 +25,8 @@ from harness.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from harness.evaluationset import EvaluationSet
-    from harness.pipeline import Enhancement, Pair
+    from harness.evaluationset import EvaluationSet, PairId
+    from harness.pipeline import Enhancement
     from harness.scoring import Scored
     from harness.systems import System
     from harness.validation import Verdict
@@ -82,7 +82,7 @@ def run(
         folder, count = _folder(ready, output), workers_or_default(workers)
         enhancement = _enhance(ready, found, folder, overwrite, soft_clip, count)
         failed = enhancement.failures
-        present = [pair for pair in found.pairs if (pair[0].id, pair[1].id) not in failed]
+        present = [pair for pair in found.pairs if pair.id not in failed]
         with console.progress("Validating", len(present), "remixes") as advance:
             verdict = judge(folder, found, present, count, lambda name: advance(1, name))
         _complain(verdict)
@@ -262,17 +262,22 @@ def _evaluation_set_of(
     from harness.submission import read_manifest
 
     found = evaluation_set(data, split, scenes, limit)
-    if data is None:
-        try:
-            manifest = read_manifest(folder)
-        except SubmissionError:
-            return found  # judging it says what is wrong with its manifest
-        if manifest is not None and not manifest.is_for(found):
-            declared = manifest.evaluation_set
-            raise UsageError(
-                f"{folder} is for the evaluation set {declared.name}: say where that lies with "
-                f"--data ROOT --split {declared.split}"
-            )
+    if data is not None:
+        return found
+    try:
+        manifest = read_manifest(folder)
+    except SubmissionError:
+        return found  # judging it says what is wrong with its manifest
+    if manifest is not None and not manifest.is_for(found):
+        declared = manifest.evaluation_set
+        raise UsageError(
+            f"{folder} is for the evaluation set {declared.name}: say where that lies with "
+            f"--data ROOT --split {declared.split}"
+        )
+    if manifest is None and not any((folder / pair.remix_name).is_file() for pair in found.all_pairs):
+        raise UsageError(
+            f"{folder} has no manifest and nothing of the embedded evaluation set: say what it is for with --data ROOT"
+        )
     return found
 
 
@@ -297,7 +302,7 @@ def _score(
     store: "Store",
     verdict: "Verdict",
     found: "EvaluationSet",
-    failures: "Mapping[Pair, str]",
+    failures: "Mapping[PairId, str]",
     replace: bool,
     workers: int,
 ) -> "Scored":
@@ -332,12 +337,11 @@ def _clipping(result: "Enhancement", found: "EvaluationSet") -> dict[str, Any]:
 
     samples: dict[str, int] = {}
     clipped: Counter[str] = Counter()
-    for scene, listener in found.pairs:
-        name = PROTOCOL.remix_name(scene.id, listener.id)
-        record = result.manifest.files.get(name)
+    for pair in found.pairs:
+        record = result.manifest.files.get(pair.remix_name)
         if record is not None and record.clipped is not None:
-            samples[name] = 2 * PROTOCOL.remix_frames(scene.frames)[-1]
-            clipped[name] = record.clipped
+            samples[pair.remix_name] = 2 * PROTOCOL.remix_frames(pair.scene.frames)[-1]
+            clipped[pair.remix_name] = record.clipped
     share = {name: clipped[name] / samples[name] for name in samples}
     worst = max(share, key=lambda name: share[name], default=None)
     return {
@@ -363,7 +367,7 @@ def _show_enhancement(result: "Enhancement", found: "EvaluationSet", folder: Pat
     _show_failures(result.failures)
 
 
-def _show_failures(failures: "Mapping[Pair, str]") -> None:
+def _show_failures(failures: "Mapping[PairId, str]") -> None:
     for (scene_id, listener_id), reason in list(failures.items())[:SHOWN]:
         console.err.print(f"[red]failed:[/red] {scene_id} {listener_id}: {console.escape(reason)}", soft_wrap=True)
     if failures:
@@ -411,7 +415,7 @@ def _set_as_json(found: "EvaluationSet") -> dict[str, Any]:
     return {"name": found.name, "split": found.split, "mixtures_sha256": found.mixtures_sha256}
 
 
-def _failures_as_json(failures: "Mapping[Pair, str]") -> list[dict[str, str]]:
+def _failures_as_json(failures: "Mapping[PairId, str]") -> list[dict[str, str]]:
     return [{"scene": scene, "listener": who, "reason": reason} for (scene, who), reason in failures.items()]
 
 
