@@ -1,0 +1,44 @@
+# Set up, test and show the project. Everything is installed into .venv; remove that folder to start afresh.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint format install clean
+
+demo: $(VENV)/installed  ## install, then score every bundled system that needs no network on the embedded set
+	$(BIN)/harness run --system passthrough
+	$(BIN)/harness run --system centre
+	$(BIN)/harness run --system oracle
+
+test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
+	$(BIN)/pytest --numprocesses auto
+
+lint: $(VENV)/installed-for-development  ## linter, formatter, type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/installed-for-development
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+install: $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+# A compiler and headers are there for one small package that pyclarity needs and that ships no wheel.
+$(VENV)/bin/pip:
+	sh .ci/system-packages $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "installing into $(VENV): a few minutes, about 2 GB with PyTorch ..."
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-for-development: $(VENV)/installed
+	$(PIP) --editable '.[dev]'
+	@touch $@

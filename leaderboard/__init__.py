@@ -1,0 +1,9 @@
+"""A leaderboard for scored submissions: what ran, what each pair scored, who ranks where.
+
+- `models`: the tables and their constraints; `migrations`: how a database comes to have them;
+- `store`: the only module that talks to a database; `records`: what goes in and comes out of it;
+- `ranking`: pure functions from scores to ranked boards; `report`: boards as tables, CSV, JSON and Markdown;
+- `errors`: the one exception that users cause.
+
+Nothing here knows what made the scores. This module imports nothing, so that it costs nothing.
+"""

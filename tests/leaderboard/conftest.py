@@ -1,0 +1,114 @@
+"""Small runs and stores for the tests of the leaderboard."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, ScoredRun
+from leaderboard.store import Store
+
+FINGERPRINT = "f" * 64
+PAIRS = [("S1", "L1", "song one"), ("S1", "L2", "song one"), ("S2", "L1", "song two"), ("S2", "L2", "song two")]
+EVALUATION_SET = EvaluationSetRecord(name="demo", split="valid", sha256="e" * 64, scenes=2, pairs=4)
+RUN = RunRecord(
+    key="a" * 64,
+    system="demucs",
+    version="4.0.1",
+    settings={"overlap": 0.25},
+    causal=False,
+    parameters=83_900_000,
+    training_data="official",
+    licence="MIT",
+    weights_sha256="d" * 64,
+    not_eligible=None,
+    reference=False,
+    submission="demucs",
+    pairs_due=4,
+)
+
+
+@pytest.fixture
+def run_record() -> RunRecord:
+    """A system that may be ranked, with four pairs due."""
+    return RUN
+
+
+@pytest.fixture
+def evaluation_set() -> EvaluationSetRecord:
+    """Two scenes with two listeners each."""
+    return EVALUATION_SET
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """URL of a database that is not there yet, and is not waited for long."""
+    return f"sqlite:///{tmp_path / 'leaderboard.db'}?timeout=1"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """An empty leaderboard, open for writing."""
+    with Store.open(url, create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(store: Store) -> Callable[..., int]:
+    """Start a run in `store`; keywords change what the system declares."""
+
+    def start(**declared: Any) -> int:
+        return store.start_run(replace(RUN, **declared), EVALUATION_SET, FINGERPRINT, {"pyclarity": "0.9.0"}, PAIRS)
+
+    return start
+
+
+@pytest.fixture
+def scored_run() -> Callable[..., ScoredRun]:
+    """Make a run from rows (scene, listener, song, left, right); keywords change what the system declares."""
+
+    def make(
+        rows: list[tuple[str, str, str, float, float]],
+        failed: int = 0,
+        about: EvaluationSetRecord = EVALUATION_SET,
+        fingerprint: str = FINGERPRINT,
+        **declared: Any,
+    ) -> ScoredRun:
+        columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
+        run = replace(RUN, **{"key": declared.get("system", "demucs"), **declared})
+        last = "2024-01-31T12:00:00Z" if rows else None
+        return ScoredRun(run, about, fingerprint, PairScores(*columns), failed, last)
+
+    return make
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach: those of pytest are closed to others."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+def without_privileges() -> Callable[[], Any]:
+    """A context in which root, for whom nothing is read-only, is somebody else."""
+
+    @contextmanager
+    def drop() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return drop

@@ -1,0 +1,125 @@
+"""The migrations lead to the models, and a database is changed as a whole or not at all."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+
+import leaderboard
+from leaderboard.migrations import REVISIONS
+from leaderboard.models import Base
+from leaderboard.store import Store, alembic_config
+
+NEXT_STEP = '''"""Another step."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{newest}"
+
+
+def upgrade() -> None:
+    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
+    {then}
+'''
+
+OPEN = """
+import sys
+from leaderboard.errors import LeaderboardError
+from leaderboard.store import Store
+try:
+    with Store.open(sys.argv[1], create=sys.argv[2] == "write") as store:
+        print(len(store.runs()), "runs")
+except (LeaderboardError, ValueError) as error:
+    print(error)
+"""
+
+
+def test_migrated_database_is_that_of_the_models(store: Store) -> None:
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_check_constraints_are_those_of_the_models(store: Store, tmp_path: Path) -> None:
+    # Alembic compares everything but these.
+    direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
+    Base.metadata.create_all(direct)
+    migrated, modelled = inspect(store.engine), inspect(direct)
+
+    def checks(inspector: object, table: str) -> dict[str, str]:
+        found = inspector.get_check_constraints(table)  # type: ignore[attr-defined]
+        return {check["name"]: check["sqltext"] for check in found}
+
+    for table in Base.metadata.tables:
+        assert checks(migrated, table) == checks(modelled, table)
+    assert checks(migrated, "scores").keys() == {
+        "ck_scores_left_score",
+        "ck_scores_right_score",
+        "ck_scores_score",
+        "ck_scores_mean",
+    }
+    direct.dispose()
+
+
+def test_revisions_are_those_of_the_files(store: Store) -> None:
+    with store.engine.connect() as connection:
+        script = ScriptDirectory.from_config(alembic_config(connection))
+    assert tuple(step.revision for step in reversed(list(script.walk_revisions()))) == REVISIONS
+
+
+def with_another_step(folder: Path, then: str) -> Path:
+    """A copy of the package that has one more migration."""
+    package = folder / "newer" / "leaderboard"
+    shutil.copytree(Path(leaderboard.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    step = NEXT_STEP.format(newest=REVISIONS[-1], then=then)
+    (package / "migrations" / "versions" / "9999_another.py").write_text(step)
+    listed = (package / "migrations" / "__init__.py").read_text()
+    (package / "migrations" / "__init__.py").write_text(f'{listed}\nREVISIONS = (*REVISIONS, "9999")\n')
+    return package.parent
+
+
+def run(code: str, where: Path, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_older_database_is_upgraded_by_writing_only(url: str, start: object, tmp_path: Path) -> None:
+    start()  # type: ignore[operator]
+    newer = with_another_step(tmp_path, "pass")
+    assert "older version: harness run or harness score brings it up to date" in run(OPEN, newer, url, "read")
+    assert run(OPEN, newer, url, "write") == "1 runs\n"
+    assert run(OPEN, newer, url, "read") == "1 runs\n"
+
+
+def test_an_upgrade_that_fails_changes_nothing(url: str, start: object, tmp_path: Path) -> None:
+    start()  # type: ignore[operator]
+    newer = with_another_step(tmp_path, 'raise ValueError("half-way")')
+    assert run(OPEN, newer, url, "write") == "half-way\n"
+    with Store.open(url, create=False) as store:
+        assert "extra" not in inspect(store.engine).get_table_names()
+        assert len(store.runs()) == 1
+
+
+def test_a_new_step_can_be_generated(store: Store, tmp_path: Path) -> None:
+    newer = with_another_step(tmp_path, "pass")
+    # The recipe of leaderboard/migrations/__init__.py.
+    code = """
+import sys
+from alembic import command
+from leaderboard.store import Store, alembic_config
+with Store.open(sys.argv[1], create=True) as store, store.engine.begin() as connection:
+    config = alembic_config(connection)
+    command.revision(config, "what changes", autogenerate=True, rev_id="99999")
+"""
+    run(code, newer, f"sqlite:///{tmp_path / 'scratch.db'}")
+    (made,) = (newer / "leaderboard" / "migrations" / "versions").glob("99999_*.py")
+    compile(made.read_text(), made.name, "exec")
+    assert 'drop_table("extra")' in made.read_text().replace("'", '"')

@@ -1,0 +1,220 @@
+"""The figures, by hand and by other ways of computing them; and who is ranked at all."""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from leaderboard.ranking import boards, breakdown, compare, estimate
+from leaderboard.records import EvaluationSetRecord, PairScores, ScoredRun
+
+MakeRun = Callable[..., ScoredRun]
+Rows = list[tuple[str, str, str, float, float]]
+
+
+def rows(*scores: float) -> Rows:
+    """Two scenes with two listeners each, both ears alike."""
+    pairs = [("S1", "L1", "one"), ("S1", "L2", "one"), ("S2", "L1", "two"), ("S2", "L2", "two")]
+    return [(*pair, score, score) for pair, score in zip(pairs, scores, strict=False)]
+
+
+def test_interval_by_hand() -> None:
+    # mean 0.5; residuals -0.2, -0.1 | 0.1, 0.2; sums of scenes -0.3, 0.3; G = 2, n = 4:
+    # V = 2 / 1 * (0.09 + 0.09) / 16 = 0.0225, its root 0.15; t(0.975, 1) = 12.706204736
+    found = estimate(["S1", "S1", "S2", "S2"], [0.3, 0.4, 0.6, 0.7])
+    assert found.mean == 0.5
+    assert found.low == pytest.approx(0.5 - 12.706204736 * 0.15, abs=1e-9)
+    assert found.high == pytest.approx(0.5 + 12.706204736 * 0.15, abs=1e-9)
+    # Student's distribution with one degree of freedom is Cauchy's: p = 1 - 2 / pi * atan(t)
+    assert found.p == pytest.approx(1 - 2 / math.pi * math.atan(0.5 / 0.15), abs=1e-12)
+    assert found.pairs == 4
+
+
+def test_clusters_of_one_are_the_ordinary_interval() -> None:
+    values = [0.31, 0.42, 0.58, 0.77, 0.12]
+    found = estimate([f"S{i}" for i in range(5)], values)
+    expected = stats.ttest_1samp(values, 0)
+    low, high = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-12)
+
+
+def test_interval_against_the_sandwich_of_a_regression() -> None:
+    # The general estimator, (X'X)^-1 (sum of X_g' e_g e_g' X_g) (X'X)^-1, for a regression on a constant.
+    random_numbers = np.random.default_rng(5)
+    scenes = random_numbers.integers(0, 30, 400)
+    values = random_numbers.random(400) * 0.3 + scenes / 60
+    design = np.ones((400, 1))
+    bread = np.linalg.inv(design.T @ design)
+    coefficient = bread @ design.T @ values
+    errors = values - design @ coefficient
+    meat = np.zeros((1, 1))
+    clusters = np.unique(scenes)
+    for scene in clusters:
+        part = design[scenes == scene].T @ errors[scenes == scene]
+        meat += np.outer(part, part)
+    count = len(clusters)
+    variance = (bread @ meat @ bread)[0, 0] * count / (count - 1)
+    width = stats.t.ppf(0.975, count - 1) * math.sqrt(variance)
+    found = estimate([str(scene) for scene in scenes], values.tolist())
+    assert found.mean == pytest.approx(coefficient[0], abs=1e-12)
+    assert found.low == pytest.approx(coefficient[0] - width, abs=1e-12)
+    assert found.high == pytest.approx(coefficient[0] + width, abs=1e-12)
+    assert found.p == pytest.approx(2 * stats.t.sf(coefficient[0] / math.sqrt(variance), count - 1), abs=1e-12)
+
+
+def test_one_scene_gives_no_interval() -> None:
+    found = estimate(["S1", "S1"], [0.2, 0.4])
+    assert (found.low, found.high, found.p) == (None, None, None)
+    assert found.mean == pytest.approx(0.3)
+
+
+def test_no_spread_at_all() -> None:
+    zero, constant = estimate(["S1", "S2"], [0.0, 0.0]), estimate(["S1", "S2"], [0.5, 0.5])
+    assert (zero.low, zero.high, zero.p) == (0, 0, 1)
+    assert (constant.low, constant.high, constant.p) == (0.5, 0.5, 0)
+
+
+def test_no_values() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        estimate([], [])
+
+
+def test_the_order_of_pairs_changes_no_digit(scored_run: MakeRun) -> None:
+    random_numbers = random.Random(3)
+    many: Rows = [
+        (f"S{i % 40}", f"L{i // 40}", "song", random_numbers.random(), random_numbers.random()) for i in range(400)
+    ]
+    other = many.copy()
+    random_numbers.shuffle(other)
+    (one,) = boards([scored_run(many)])[0].rows
+    (two,) = boards([scored_run(other)])[0].rows
+    assert replace(one, source=two.source) == two
+
+
+def test_ranks_by_mean_and_shares_them(scored_run: MakeRun) -> None:
+    (board,) = boards(
+        [
+            scored_run(rows(0.5, 0.5, 0.5, 0.5), system="third"),
+            scored_run(rows(0.9, 0.7, 0.8, 0.8), system="second"),
+            scored_run(rows(0.1, 0.1, 0.1, 0.1), system="last"),
+            scored_run(rows(0.7, 0.9, 0.8, 0.8), system="first"),
+        ]
+    )
+    assert [(row.rank, row.run.system) for row in board.rows] == [
+        (1, "first"),
+        (1, "second"),
+        (3, "third"),
+        (4, "last"),
+    ]
+    assert all(row.why_not_ranked is None and row.status == "ranked" for row in board.rows)
+
+
+def test_the_order_of_runs_changes_nothing(scored_run: MakeRun) -> None:
+    runs = [scored_run(rows(0.5, 0.5, 0.5, score), system=f"s{i}") for i, score in enumerate((0.5, 0.4, 0.5))]
+    assert boards(runs) == boards(runs[::-1])
+
+
+def test_who_is_not_ranked_and_why(scored_run: MakeRun) -> None:
+    best = rows(0.9, 0.9, 0.9, 0.9)
+    (board,) = boards(
+        [
+            scored_run(best, system="oracle", reference=True),
+            scored_run(best, system="htdemucs", not_eligible="trained on private data"),
+            scored_run(rows(1, 1, 1), system="hopeful", failed=1),
+            scored_run([], system="new"),
+            scored_run(rows(0.1, 0.1, 0.1, 0.1), system="modest"),
+        ]
+    )
+    assert [(row.rank, row.run.system, row.status, row.why_not_ranked) for row in board.rows] == [
+        (1, "modest", "ranked", None),
+        (None, "hopeful", "incomplete", "3 of 4 pairs scored, 1 failed"),
+        (None, "htdemucs", "not eligible", "trained on private data"),
+        (None, "oracle", "reference", "a reference, not a system that competes"),
+        (None, "new", "incomplete", "0 of 4 pairs scored"),
+    ]
+    hopeful, new = board.rows[1], board.rows[4]
+    assert hopeful.estimate is not None
+    assert (hopeful.estimate.mean, hopeful.scored, hopeful.due) == (1, 3, 4)
+    assert (new.estimate, new.left, new.right) == (None, None, None)
+
+
+def test_a_part_of_the_set_is_not_the_set(scored_run: MakeRun) -> None:
+    (row,) = boards([scored_run(rows(0.9, 0.9), pairs_due=2)])[0].rows
+    assert (row.rank, row.status, row.why_not_ranked) == (None, "incomplete", "2 of 4 pairs scored")
+
+
+def test_evaluators_and_sets_are_never_mixed(scored_run: MakeRun, evaluation_set: EvaluationSetRecord) -> None:
+    complete = rows(0.5, 0.5, 0.5, 0.5)
+    other = replace(evaluation_set, sha256="0" * 64)
+    found = boards(
+        [
+            scored_run(complete, system="a"),
+            scored_run(complete, system="b", fingerprint="0" * 64),
+            scored_run(complete, system="c", about=other),
+            scored_run(complete, system="d", about=replace(other, name="another")),
+            scored_run(complete, system="e"),
+        ]
+    )
+    # The set's hash is its identity, so "c" and "d" are on one board whatever it is called.
+    assert [[row.run.system for row in board.rows] for board in found] == [["c", "d"], ["b"], ["a", "e"]]
+    assert [board.rows[0].rank for board in found] == [1, 1, 1]
+
+
+def test_means_of_the_ears(scored_run: MakeRun) -> None:
+    (row,) = boards([scored_run([("S1", "L1", "one", 0.2, 0.4), ("S2", "L1", "one", 0.4, 0.8)])])[0].rows
+    assert (row.left, row.right) == pytest.approx((0.3, 0.6))
+    assert row.estimate is not None
+    assert row.estimate.mean == pytest.approx(0.45)
+
+
+def test_breakdowns(scored_run: MakeRun) -> None:
+    pairs: Rows = [
+        ("S1", "L1", "one", 0.1, 0.3),
+        ("S2", "L1", "one", 0.3, 0.5),
+        ("S3", "L2", "two", 0.6, 0.8),
+    ]
+    (board,) = boards([scored_run(pairs, system="a"), scored_run(pairs[:1], system="b")])
+    found = [(group.name, group.row.run.system, group.pairs) for group in breakdown(board, "song")]
+    assert found == [("one", "a", 2), ("one", "b", 1), ("two", "a", 1)]
+    first = breakdown(board, "listener")[0]
+    assert (first.name, first.pairs) == ("L1", 2)
+    assert (first.mean, first.left, first.right) == pytest.approx((0.3, 0.2, 0.4))
+    assert [group.name for group in breakdown(board, "scene")] == ["S1", "S1", "S2", "S3"]
+
+
+def test_comparison_is_paired(scored_run: MakeRun) -> None:
+    (board,) = boards(
+        [
+            scored_run(rows(0.10, 0.50, 0.30, 0.90), system="below"),
+            # The same pairs in another order.
+            scored_run(rows(0.12, 0.54, 0.36, 0.98)[::-1], system="above"),
+            scored_run(rows(1, 1, 1, 1), system="oracle", reference=True),
+        ]
+    )
+    (comparison,) = compare(board)
+    assert (comparison.above.run.system, comparison.row.run.system) == ("above", "below")
+    # Differences 0.02, 0.04 | 0.06, 0.08: mean 0.05, sums of residuals -0.04, 0.04: V = 2 * 0.0032 / 16
+    assert comparison.behind.mean == pytest.approx(0.05)
+    assert comparison.behind.high == pytest.approx(0.05 + 12.706204736 * 0.02)
+    assert comparison.behind.p == pytest.approx(1 - 2 / math.pi * math.atan(0.05 / 0.02))
+    assert comparison.behind.pairs == 4
+
+
+def test_comparison_is_over_common_pairs(scored_run: MakeRun) -> None:
+    extra = [*rows(0.5, 0.5, 0.5, 0.5), ("S3", "L1", "three", 1.0, 1.0)]
+    (board,) = boards([scored_run(rows(0.4, 0.4, 0.4, 0.4), system="b"), scored_run(extra, system="a")])
+    (comparison,) = compare(board)
+    assert comparison.behind.pairs == 4
+    assert comparison.behind.mean == pytest.approx(0.1)
+
+
+def test_columns_of_unequal_length_are_noticed(scored_run: MakeRun) -> None:
+    run = scored_run(rows(0.5, 0.5, 0.5, 0.5))
+    broken = replace(run, scores=PairScores(("S1",), ("L1",), ("one",), (0.5,), (0.5,), (0.5, 0.6)))
+    with pytest.raises(ValueError, match="zip"):
+        boards([broken])
