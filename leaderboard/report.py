@@ -85,7 +85,7 @@ def board_table(board: Board) -> "Table":
 
     table = Table(
         title=Text(_printable(_title(board))),
-        caption=Text(_printable("\n".join(_notes(board)))),
+        caption=Text(_printable("\n".join(["", *_notes(board)]))),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
@@ -102,7 +102,8 @@ def board_table(board: Board) -> "Table":
     table.add_column("Pairs", justify="right")
     table.add_column("Causal", no_wrap=True)
     table.add_column("Params", justify="right", no_wrap=True)
-    table.add_column("Trained on", overflow="fold")
+    # Room for the longest word of the official labels, "supplementation".
+    table.add_column("Trained on", overflow="fold", min_width=15)
     table.add_column("Date", no_wrap=True)
     for row, label in zip(board.rows, _labels(board), strict=True):
         trained = row.run.training_data

@@ -448,10 +448,11 @@ class Demucs(TorchSeparator):
         if repository:
             line += f" (or `hf download {repository[0]}`)"
         line += f" and put them into {cache}"
-        if self._model_name in catalogue().bags:
-            bag_file = catalogue().folder / f"{self._model_name}.yaml"
-            return f"{line}, or into a folder DIR beside a copy of {bag_file} and add --option repo=DIR"
-        return f"{line}, or into a folder DIR and add --option repo=DIR"
+        short = self._model_name.removeprefix(HUB).rpartition("/")[2]
+        line += ", or into a folder DIR"
+        if short in catalogue().bags:
+            line += f" beside a copy of {catalogue().folder / short}.yaml"
+        return f"{line} and use --option model={short} --option repo=DIR"
 
     def _require_diffq(self) -> None:
         """Fail before a large download if the model is known to be quantized and cannot be unpacked."""

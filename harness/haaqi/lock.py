@@ -9,6 +9,7 @@ different fingerprints are never ranked together.
 import json
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import metadata, resources
@@ -146,17 +147,21 @@ def verify() -> list[str]:
     return problems
 
 
-def ensure_locked() -> None:
+def ensure_locked(announce: Callable[[str], None] = lambda _: None) -> None:
     """Refuse to go on unless the evaluator is the locked one.
 
     Sources, versions and protocol are checked every time; the conformance vectors are scored once for each
     environment (versions of everything that computes, and of our own code) and remembered in the cache folder.
+
+    Args:
+        announce: told what takes a while.
 
     Raises:
         EvaluatorError: with the first difference.
     """
     problems = source_problems()
     if not problems and not _proof().is_file():
+        announce("proving the evaluator, once in this environment (some seconds) ...")
         problems = verify()
     if problems:
         more = f" (and {len(problems) - 1} more: harness evaluator verify)" if problems[1:] else ""

@@ -338,6 +338,11 @@ def test_only_missing_files_are_named(no_weights: Path) -> None:
     assert "7ecf8ec1-70f50cc9.th" in str(caught.value)
 
 
+def test_missing_model_of_the_hub_that_is_published(no_weights: Path) -> None:
+    with pytest.raises(WeightsMissing, match=r"--option model=mdx --option repo=DIR"):
+        Demucs(model="hf://mdx").load()
+
+
 def test_missing_single_checkpoint(no_weights: Path) -> None:
     with pytest.raises(WeightsMissing, match=r"fetch 955717e8-8726e21a\.th from .*/hybrid_transformer/ and put"):
         Demucs(model="955717e8").load()
