@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## install, then score every bundled system that needs 
 	$(BIN)/harness run --system oracle
 
 test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
-	$(BIN)/pytest --numprocesses auto
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/installed-for-development  ## linter, formatter, type checker
 	$(BIN)/ruff check

@@ -94,23 +94,23 @@ def board_table(board: Board) -> "Table":
         padding=0,
         show_edge=False,
     )
-    # In a narrow terminal the columns of words are the ones to be wrapped, numbers stay whole.
+    # In a narrow terminal the columns of words are the ones to be wrapped, numbers stay whole. Rank and system
+    # are kept slim so that 100 columns have room for the longest word of the labels, "supplementation".
     table.add_column("Rank")
-    table.add_column("System", overflow="fold")
+    table.add_column("System", overflow="fold", max_width=13)
     for header in ("HAAQI ±95 %", "Left", "Right"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("Pairs", justify="right")
     table.add_column("Causal", no_wrap=True)
     table.add_column("Params", justify="right", no_wrap=True)
-    # Room for the longest word of the official labels, "supplementation".
-    table.add_column("Trained on", overflow="fold", min_width=15)
+    table.add_column("Trained on", overflow="fold")
     table.add_column("Date", no_wrap=True)
     for row, label in zip(board.rows, _labels(board), strict=True):
         trained = row.run.training_data
         if row.status == "not eligible":
             trained += f": {row.why_not_ranked}"
         cells = (
-            _rank(row),
+            _rank(row).replace(" ", "\n"),
             f"{label} {row.run.version}",
             _mean(row),
             _score(row.left),
@@ -343,7 +343,7 @@ def _mean(row: Row) -> str:
         return "-"
     if row.estimate.high is None:
         return f"{row.estimate.mean:.4f}"
-    return f"{row.estimate.mean:.4f} ±{row.estimate.high - row.estimate.mean:.4f}"
+    return f"{row.estimate.mean:.4f}±{row.estimate.high - row.estimate.mean:.4f}"
 
 
 def _score(value: float | None) -> str:

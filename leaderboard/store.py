@@ -96,10 +96,10 @@ class Store:
         else:
             store = cls(_other_engine(parsed), parsed.render_as_string(hide_password=True))
         try:
-            with store._transaction(write=create) as connection:
+            with store._transaction(write=create, migrate=create) as connection:
                 store._bring_up_to_date(connection, create)
             if create and store.engine.name == "sqlite":
-                # Connections from before the switch would not know of it until they next read the file.
+                # The connection that migrates does not enforce foreign keys: it must not be used again.
                 store.engine.dispose()
                 _use_write_ahead_log(path, timeout)
         except BaseException:
@@ -409,10 +409,10 @@ class Store:
     # How it is done
 
     @contextmanager
-    def _transaction(self, write: bool) -> Iterator[Connection]:
+    def _transaction(self, write: bool, migrate: bool = False) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back on any error; trouble is a LeaderboardError."""
         try:
-            with self.engine.execution_options(immediate=write).begin() as connection:
+            with self.engine.execution_options(immediate=write, migrate=migrate).begin() as connection:
                 yield connection
         except IntegrityError as error:
             raise LeaderboardError(
@@ -617,8 +617,12 @@ def _sqlite_engine(path: Path, create: bool, timeout: float) -> Engine:
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later cannot wait for a lock without risking that what it
         # has read is no longer so; SQLite then fails at once. Those that write therefore lock at the start.
-        immediate = connection.get_execution_options().get("immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("migrate"):
+            # A migration may replace a table by a changed copy. Dropping the old one would else delete all that
+            # refers to it: the pairs and scores of every run. This cannot be switched within a transaction.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
 
     return engine
 

@@ -99,6 +99,21 @@ def test_an_older_database_is_upgraded_by_writing_only(url: str, start: object, 
     assert run(OPEN, newer, url, "read") == "1 runs\n"
 
 
+def test_replacing_a_table_keeps_what_refers_to_it(url: str, store: Store, start: object, tmp_path: Path) -> None:
+    run_id = start()  # type: ignore[operator]
+    store.mark_enhanced(run_id, "S1", "L1", "1" * 64, 0)
+    store.add_score(run_id, "S1", "L1", "1" * 64, 0.5, 0.5, "f" * 64, {})
+    replaced = """with op.batch_alter_table("runs", recreate="always") as batch:
+        batch.add_column(sa.Column("note", sa.String(), nullable=True))"""
+    assert run(OPEN, with_another_step(tmp_path, replaced), url, "write") == "1 runs\n"
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT note FROM runs").all() == [(None,)]
+        assert connection.exec_driver_sql("SELECT count(*) FROM pairs").scalar() == 4
+        assert connection.exec_driver_sql("SELECT count(*) FROM scores").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
 def test_an_upgrade_that_fails_changes_nothing(url: str, start: object, tmp_path: Path) -> None:
     start()  # type: ignore[operator]
     newer = with_another_step(tmp_path, 'raise ValueError("half-way")')

@@ -73,11 +73,13 @@ def test_the_table_says_it_all_in_100_columns(board: Board) -> None:
     first = board.rows[0]
     assert first.estimate is not None
     assert first.estimate.high is not None
-    assert f"{first.estimate.mean:.4f} ±{first.estimate.high - first.estimate.mean:.4f}" in text
+    assert f"{first.estimate.mean:.4f}±{first.estimate.high - first.estimate.mean:.4f}" in text
     assert "3 of 4" in text
     assert "umxhq is 0.0" in text
     assert "behind demucs (95 %: " in text
     assert "…" not in text
+    assert text.count("2024-01-31") == 5
+    assert "supplementation" in text
 
 
 def test_breakdown_table(board: Board) -> None:
