@@ -1,7 +1,8 @@
 """A leaderboard for scored submissions: what ran, what each pair scored, who ranks where.
 
 - `models`: the tables and their constraints; `migrations`: how a database comes to have them;
-- `store`: the only module that talks to a database; `records`: what goes in and comes out of it;
+- `store`: runs and scores into a database and out of it; `records`: what goes in and comes out;
+- `database`: URLs, connections, and what can be wrong with them;
 - `ranking`: pure functions from scores to ranked boards; `report`: boards as tables, CSV, JSON and Markdown;
 - `errors`: the one exception that users cause.
 

@@ -16,36 +16,39 @@ Details, settings and environments are JSON objects: strings, numbers, booleans,
 
 import hashlib
 import json
-import math
-import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 from sqlalchemy import (
-    URL,
     Connection,
     Engine,
     bindparam,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     inspect,
-    make_url,
     select,
     text,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from leaderboard.database import (
+    MAKE_ONE,
+    check_path,
+    one_line,
+    other_engine,
+    parse_url,
+    sqlite_engine,
+    trouble,
+    use_write_ahead_log,
+    wait_time,
+)
 from leaderboard.errors import LeaderboardError
 from leaderboard.migrations import REVISIONS
 from leaderboard.models import Environment, EvaluationSet, Evaluator, Pair, Run, Score
@@ -62,9 +65,6 @@ from leaderboard.records import (
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-MAKE_ONE = "harness run --system NAME makes one"
-DEFAULT_TIMEOUT = 30.0
 
 
 class Store:
@@ -88,20 +88,20 @@ class Store:
             LeaderboardError: the URL is malformed; there is no such database or folder; it is not a
                 leaderboard, damaged, from a newer version, older and not to be written, read-only, or locked.
         """
-        parsed = _parse(url)
+        parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
-            path, timeout = Path(str(parsed.database)), _timeout(parsed)
-            _check_path(path, create)
-            store = cls(_sqlite_engine(path, create, timeout), str(path))
+            path, timeout = Path(str(parsed.database)), wait_time(parsed)
+            check_path(path, create)
+            store = cls(sqlite_engine(path, create, timeout), str(path))
         else:
-            store = cls(_other_engine(parsed), parsed.render_as_string(hide_password=True))
+            store = cls(other_engine(parsed), parsed.render_as_string(hide_password=True))
         try:
             with store._transaction(write=create, migrate=create) as connection:
                 store._bring_up_to_date(connection, create)
             if create and store.engine.name == "sqlite":
                 # The connection that migrates does not enforce foreign keys: it must not be used again.
                 store.engine.dispose()
-                _use_write_ahead_log(path, timeout)
+                use_write_ahead_log(path, timeout)
         except BaseException:
             store.close()
             raise
@@ -416,10 +416,10 @@ class Store:
                 yield connection
         except IntegrityError as error:
             raise LeaderboardError(
-                f"{self.name} refused impossible data, nothing was stored: {_one_line(error.orig)}"
+                f"{self.name} refused impossible data, nothing was stored: {one_line(error.orig)}"
             ) from error
         except SQLAlchemyError as error:
-            raise _trouble(self.name, error.orig if isinstance(error, DBAPIError) else error) from error
+            raise trouble(self.name, error.orig if isinstance(error, DBAPIError) else error) from error
 
     def _bring_up_to_date(self, connection: Connection, create: bool) -> None:
         """Check that the database is one of ours, and migrate it to the newest revision if `create`."""
@@ -518,154 +518,6 @@ _SCORES_OF_RUN = text(
 )
 """Plain SQL: without the layers above it reading half a million scores takes a third of the time."""
 
-_SQLITE_TROUBLE = {
-    sqlite3.SQLITE_BUSY: (
-        "is locked: another program is writing to it; wait for it or close it, "
-        "or add ?timeout=SECONDS to the URL to wait longer"
-    ),
-    sqlite3.SQLITE_READONLY: ("is read-only: make the file and its folder {beside} writable, or choose another --db"),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot be opened: it needs a file that you may read and a folder {beside} that you may write in; "
-        "change the permissions, or choose another --db"
-    ),
-    sqlite3.SQLITE_FULL: "could not be written, the disk is full: free space and repeat, nothing is lost",
-    sqlite3.SQLITE_IOERR: (
-        "could not be read or written, the disk is full or failing ({cause}): free some space and repeat"
-    ),
-    sqlite3.SQLITE_CORRUPT: "is damaged: put back a copy, or move it away and start a new one",
-    sqlite3.SQLITE_NOTADB: (
-        "is not a database or its beginning is damaged: choose another --db, put back a copy, or move it away"
-    ),
-}
-"""For kinds of SQLite errors what follows the name of the database."""
-
-
-def _trouble(name: str, cause: BaseException | None) -> LeaderboardError:
-    """The error to raise for what the database called `name` reports."""
-    # The low byte is the kind of error, the rest a detail of it.
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    reason = _SQLITE_TROUBLE.get(code, "cannot be used: {cause}")
-    return LeaderboardError(f"{name} " + reason.format(cause=_one_line(cause), beside=Path(name).parent))
-
-
-def _parse(url: str) -> URL:
-    """Read a database URL; raise LeaderboardError if it is none."""
-    example = "write it like sqlite:///leaderboard.db"
-    try:
-        parsed = make_url(url)
-        dialect = parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise LeaderboardError(f"{url!r} is not the URL of a database: {example}") from None
-    if parsed.get_backend_name() != "sqlite":
-        return parsed
-    if dialect.driver != "pysqlite" or parsed.host or parsed.username or set(parsed.query) - {"timeout"}:
-        raise LeaderboardError(f"{url!r} is not the URL of an SQLite file: {example}[?timeout=SECONDS]")
-    if not parsed.database or parsed.database == ":memory:":
-        raise LeaderboardError(f"{url!r} names no file, and a leaderboard has to be kept: {example}")
-    return parsed
-
-
-def _timeout(url: URL) -> float:
-    """Seconds to wait for a lock: from the URL, or the default."""
-    given = url.query.get("timeout", str(DEFAULT_TIMEOUT))
-    try:
-        timeout = float(str(given))
-    except ValueError:
-        timeout = math.nan
-    if not 0 <= timeout <= 86400:
-        raise LeaderboardError(f"timeout={given} of --db: expected seconds from 0 to 86400")
-    return timeout
-
-
-def _check_path(path: Path, create: bool) -> None:
-    """Raise LeaderboardError for a path where SQLite would only say that it cannot open it."""
-    try:
-        if path.is_dir():
-            raise LeaderboardError(f"{path} is a folder: name a file in it, like {path / 'leaderboard.db'}")
-        if create and not path.parent.is_dir():
-            raise LeaderboardError(f"folder {path.parent} does not exist: make it, or choose another --db")
-        if not create and not path.exists():
-            raise LeaderboardError(f"no leaderboard at {path} yet: {MAKE_ONE}")
-    except OSError as error:
-        raise LeaderboardError(f"{path} cannot be opened: {error.strerror}; choose another --db") from error
-
-
-def _sqlite_engine(path: Path, create: bool, timeout: float) -> Engine:
-    """An engine whose connections enforce foreign keys and wait for locks, read-only unless `create`."""
-
-    def connect() -> sqlite3.Connection:
-        if create:
-            return _connect(path, "rwc", timeout)
-        connection = _connect(path, "ro", timeout)
-        try:
-            # The first look at the file; opening alone does not touch it.
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError as error:
-            connection.close()
-            log = path.with_name(path.name + "-wal")
-            unopened = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-            if not unopened or (log.exists() and log.stat().st_size > 0):
-                raise
-            # In a folder that it may not write in, SQLite cannot make the files that it coordinates with
-            # writers by. Without a log there are no changes outside the file, so it can be read as it is.
-            connection = _connect(path, "ro&immutable=1", timeout)
-        return connection
-
-    engine = create_engine("sqlite://", creator=connect)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later cannot wait for a lock without risking that what it
-        # has read is no longer so; SQLite then fails at once. Those that write therefore lock at the start.
-        options = connection.get_execution_options()
-        if options.get("migrate"):
-            # A migration may replace a table by a changed copy. Dropping the old one would else delete all that
-            # refers to it: the pairs and scores of every run. This cannot be switched within a transaction.
-            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
-
-    return engine
-
-
-def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
-    """A connection without implicit transactions: `begin` above starts them."""
-    connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
-        uri=True,
-        timeout=timeout,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _use_write_ahead_log(path: Path, timeout: float) -> None:
-    """Switch a database to a write-ahead log; it stays so, and nothing happens if it is so already."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            with closing(_connect(path, "rw", timeout)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.Error as error:
-            # SQLite does not wait by itself here if another process is just making the same switch.
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
-                raise _trouble(str(path), error) from error
-            time.sleep(0.05)
-
-
-def _other_engine(url: URL) -> Engine:
-    """An engine for anything that is not SQLite."""
-    try:
-        return create_engine(url)
-    except ImportError as error:
-        raise LeaderboardError(
-            f"the driver for {url.drivername} databases is not installed ({error.name}): "
-            f"pip install {error.name}, or use sqlite:///leaderboard.db"
-        ) from error
-
 
 def _run_record(row: Any) -> RunRecord:
     """The run of a row that has all columns of `runs`."""
@@ -685,8 +537,3 @@ def _shared(names: Sequence[str]) -> tuple[str, ...]:
 def _now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _one_line(error: BaseException | None) -> str:
-    """The first line of an error's message."""
-    return next(iter(str(error).splitlines()), "")

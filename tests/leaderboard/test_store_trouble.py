@@ -263,7 +263,7 @@ def test_a_full_disk(small_disk: Path, run_record: RunRecord) -> None:
     pairs = [(f"scene {i} {'x' * 100}", "L1", "song") for i in range(5000)]
     with Store.open(f"sqlite:///{small_disk / 'x.db'}", create=True) as store:
         run_id = store.start_run(run_record, about, "f", {}, pairs[:10])
-        with pytest.raises(LeaderboardError, match=r"the disk is full( or failing .*)?: free space and repeat"):
+        with pytest.raises(LeaderboardError, match=r"the disk is full( or failing .*)?: free some space and repeat"):
             store.start_run(run_record, about, "f", {}, pairs)
         found = store.find_run(run_record.key, "e", "f")
         assert found is not None

@@ -1,0 +1,175 @@
+"""Runs that are stopped in the middle: the next one goes on, nothing is lost, doubled or half-written."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+from golden.make_golden import write_layout
+
+HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
+PATIENCE = 180
+
+SLOW = """
+import time
+from harness.systems import STEMS, Separator, hookimpl
+
+class Slow(Separator):
+    name, version, training_data, licence = "slow", "1", "none", "none"
+
+    def separate(self, mixture, sample_rate):
+        time.sleep(3)
+        return {stem: mixture / 4 for stem in STEMS}
+
+@hookimpl
+def register_systems(register):
+    register(Slow)
+"""
+
+
+@pytest.fixture
+def work(tmp_path):
+    write_layout(tmp_path / "set")
+    (tmp_path / "slow.py").write_text(SLOW)
+    return tmp_path
+
+
+def start(work, *arguments):
+    return subprocess.Popen(
+        [*HARNESS, *arguments, "--data", "set"],
+        cwd=work,
+        env={**os.environ, "HARNESS_DB": "sqlite:///board.db"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    return process.returncode, stdout, stderr
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def scores(work):
+    if not (work / "board.db").exists():
+        return []
+    with sqlite3.connect(work / "board.db", timeout=10) as database:
+        try:
+            return database.execute(
+                "SELECT pair_id, left_score, right_score, scored_at FROM scores ORDER BY pair_id"
+            ).fetchall()
+        except sqlite3.OperationalError:  # not migrated yet
+            return []
+
+
+def processes_of(group):
+    """Processes that still run in a process group."""
+    alive = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[2]) == group:
+            alive.append(stat.parent.name)
+    return alive
+
+
+RUN = ("run", "--system", "passthrough", "--workers", "2")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_stopped_while_scoring_goes_on(work, how):
+    process = start(work, *RUN)
+    wait_until(lambda: scores(work), process)
+    os.kill(process.pid, how)
+    code, _, stderr = finish(process)
+    before = scores(work)
+    assert 1 <= len(before) < 4
+    if how == signal.SIGINT:
+        assert code == 130
+        assert "interrupted; run the same command again: it continues" in stderr
+        assert "Traceback" not in stderr
+    # The workers go too, also when nobody was left to tell them.
+    deadline = time.monotonic() + 30
+    while processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes_of(process.pid)
+
+    code, _, stderr = finish(start(work, *RUN))
+    assert code == 0, stderr
+    assert f"{len(before)} pairs are scored already" in stderr
+    after = scores(work)
+    assert len(after) == 4
+    assert set(before) <= set(after)
+
+
+def test_an_enhancement_killed_in_the_middle_goes_on(work):
+    command = ("enhance", "--plugin", "slow.py", "--system", "slow", "--output", "made")
+    process = start(work, *command)
+    wait_until(lambda: list(work.glob("made/*_remix.flac")), process)
+    process.kill()
+    finish(process)
+    for path in work.glob("made/*_remix.flac"):
+        assert soundfile.info(path).frames > 0
+    assert len(list(work.glob("made/*_remix.flac"))) == 2
+    # What a killed writer leaves is cleared away.
+    (work / "made/.partial-x").write_bytes(b"half")
+
+    code, _, stderr = finish(start(work, *command))
+    assert code == 0, stderr
+    assert sorted(path.name for path in (work / "made").iterdir()) == [
+        "scene_V001_V1_remix.flac",
+        "scene_V001_V2_remix.flac",
+        "scene_V002_V1_remix.flac",
+        "scene_V002_V2_remix.flac",
+        "submission.json",
+    ]
+    code, stdout, stderr = finish(start(work, "validate", "made"))
+    assert code == 0, stdout + stderr
+
+
+def test_an_interrupted_enhancement_keeps_what_it_made(work):
+    command = ("enhance", "--plugin", "slow.py", "--system", "slow", "--output", "made")
+    process = start(work, *command)
+    wait_until(lambda: len(list(work.glob("made/*_remix.flac"))) == 2, process)
+    process.send_signal(signal.SIGINT)
+    code, _, stderr = finish(process)
+    assert code == 130
+    assert "it continues" in stderr
+
+    code, _, stderr = finish(start(work, *command))
+    assert code == 0
+    assert "2 remixes written, 2 were there already" in stderr
+
+
+def test_two_runs_at_once_do_not_write_into_one_folder(work):
+    command = ("enhance", "--plugin", "slow.py", "--system", "slow", "--output", "made")
+    first = start(work, *command)
+    wait_until((work / "made").exists, first)
+    time.sleep(0.5)
+    code, _, stderr = finish(start(work, *command))
+    assert code == 1
+    assert "another harness is writing to made" in stderr
+    assert finish(first)[0] == 0
+
+
+def test_two_runs_at_once_share_a_leaderboard(work):
+    both = [start(work, *RUN[:-2], "--workers", "1", "--output", name) for name in ("one", "two")]
+    results = [finish(process) for process in both]
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert len(scores(work)) == 4
