@@ -4,20 +4,31 @@ Long work shows a progress bar on a terminal, and a line now and then elsewhere 
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import rich.markup
 from rich.console import Console
-from rich.markup import escape as escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-out = Console(highlight=False)
+# Where nobody's terminal sets a width (files, pipes), a table may take the room that it needs.
+out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 err = Console(stderr=True, highlight=False)
 
 LINE_SECONDS = 15.0
 """Without a terminal, progress is a line at most this often."""
+
+
+def escape(text: str) -> str:
+    """Text as it may be printed by rich: no markup, and no control characters.
+
+    Names of files and systems come from strangers, and a terminal obeys what is printed to it.
+    """
+    shown = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return rich.markup.escape("".join(shown))
 
 
 def say(text: str) -> None:

@@ -73,7 +73,7 @@ def store_and_score(
         ),
         fingerprint,
         lock.lock(),
-        [(*pair.id, pair.scene.song) for pair in evaluation_set.all_pairs],
+        [(*pair.id, pair.scene.track) for pair in evaluation_set.all_pairs],
     )
     clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
     tasks = [

@@ -39,6 +39,7 @@ __all__ = [
     "Signal",
     "System",
     "SystemFailure",
+    "UsageError",
     "WeightsMissing",
     "amplify",
     "hookimpl",

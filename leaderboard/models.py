@@ -95,7 +95,7 @@ class Run(Base):
     version: Mapped[str]
     settings: Mapped[dict[str, Any]]
     causal: Mapped[bool]
-    parameters: Mapped[int] = mapped_column(BigInteger)
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
     training_data: Mapped[str]
     licence: Mapped[str]
     weights_sha256: Mapped[str]
@@ -130,7 +130,7 @@ class Pair(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     scene: Mapped[str]
     listener: Mapped[str]
-    song: Mapped[str]
+    track: Mapped[str]
     state: Mapped[State] = mapped_column(String)
     reason: Mapped[str | None]
     file_sha256: Mapped[str | None]

@@ -32,8 +32,8 @@ from leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, Scor
 Status = Literal["ranked", "reference", "not eligible", "incomplete"]
 """Why a run has a rank or not. If several reasons hold, it is the first of these that does."""
 
-By = Literal["listener", "scene", "song"]
-"""What a breakdown groups pairs by. A song is a track of the music."""
+By = Literal["listener", "scene", "track"]
+"""What a breakdown groups pairs by. A track is a piece of music, wherever the listener's head was."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Group:
-    """The mean scores of one run over the pairs of one listener, scene or song."""
+    """The mean scores of one run over the pairs of one listener, scene or track."""
 
     row: Row
     name: str
@@ -135,7 +135,7 @@ def boards(runs: Iterable[ScoredRun]) -> list[Board]:
 
 
 def breakdown(board: Board, by: By) -> list[Group]:
-    """Mean scores of each run for each listener, scene or song: by its name, then in the board's order."""
+    """Mean scores of each run for each listener, scene or track: by its name, then in the board's order."""
     groups = []
     for row in board.rows:
         scores = row.source.scores

@@ -42,7 +42,7 @@ class RunRecord:
         version: of the system.
         settings: its options, as JSON values.
         causal: True for the causal class.
-        parameters: number of learned parameters, 0 or more.
+        parameters: number of learned parameters, 0 or more; None where it was not declared.
         training_data: label of what it was trained on.
         licence: of its weights.
         weights_sha256: hash of its weights, "" without weights.
@@ -57,7 +57,7 @@ class RunRecord:
     version: str
     settings: Mapping[str, Any]
     causal: bool
-    parameters: int
+    parameters: int | None
     training_data: str
     licence: str
     weights_sha256: str
@@ -90,7 +90,7 @@ class PairRecord:
 
     scene: str
     listener: str
-    song: str
+    track: str
     state: State
     reason: str | None
     file_sha256: str | None
@@ -130,7 +130,7 @@ class PairScores:
 
     scene: tuple[str, ...] = ()
     listener: tuple[str, ...] = ()
-    song: tuple[str, ...] = ()
+    track: tuple[str, ...] = ()
     left: tuple[float, ...] = ()
     right: tuple[float, ...] = ()
     score: tuple[float, ...] = ()

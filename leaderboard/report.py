@@ -74,7 +74,7 @@ BREAKDOWN_COLUMNS = (
     "pairs",
     "key",
 )
-"""What is said of a run over the pairs of one listener, scene or song."""
+"""What is said of a run over the pairs of one listener, scene or track."""
 
 
 def board_table(board: Board) -> "Table":
@@ -83,9 +83,15 @@ def board_table(board: Board) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    labels = _labels(board)
+    reasons = [
+        f"{label} is not eligible: {row.why_not_ranked}"
+        for row, label in zip(board.rows, labels, strict=True)
+        if row.status == "not eligible"
+    ]
     table = Table(
         title=Text(_printable(_title(board))),
-        caption=Text(_printable("\n".join(["", *_notes(board)]))),
+        caption=Text(_printable("\n".join(["", *_notes(board), *reasons]))),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
@@ -105,10 +111,7 @@ def board_table(board: Board) -> "Table":
     table.add_column("Params", justify="right", no_wrap=True)
     table.add_column("Trained on", overflow="fold")
     table.add_column("Date", no_wrap=True)
-    for row, label in zip(board.rows, _labels(board), strict=True):
-        trained = row.run.training_data
-        if row.status == "not eligible":
-            trained += f": {row.why_not_ranked}"
+    for row, label in zip(board.rows, labels, strict=True):
         cells = (
             _rank(row).replace(" ", "\n"),
             f"{label} {row.run.version}",
@@ -118,7 +121,7 @@ def board_table(board: Board) -> "Table":
             f"{row.scored} of {row.due}",
             "yes" if row.run.causal else "no",
             _count(row.run.parameters),
-            trained,
+            row.run.training_data,
             _date(row),
         )
         table.add_row(*(Text(_printable(cell)) for cell in cells))
@@ -126,7 +129,7 @@ def board_table(board: Board) -> "Table":
 
 
 def breakdown_table(board: Board, by: By) -> "Table":
-    """The mean scores of each listener, scene or song as a rich table, one column per run."""
+    """The mean scores of each listener, scene or track as a rich table, one column per run."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -189,7 +192,7 @@ def boards_markdown(boards: Iterable[Board]) -> str:
 
 
 def breakdown_markdown(board: Board, by: By) -> str:
-    """The mean scores of each listener, scene or song as GitHub Markdown, one column per run."""
+    """The mean scores of each listener, scene or track as GitHub Markdown, one column per run."""
     labels = _labels(board)
     lines = [(name, *map(_score, means)) for name, means in _pivot(board, by)]
     table = _markdown_table((by.capitalize(), *labels), lines, right=labels)
@@ -325,7 +328,7 @@ def _notes(board: Board) -> list[str]:
 
 
 def _pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
-    """For each listener, scene or song its name and the mean of each row of the board, None without pairs."""
+    """For each listener, scene or track its name and the mean of each row of the board, None without pairs."""
     column = {id(row): index for index, row in enumerate(board.rows)}
     lines: dict[str, list[float | None]] = {}
     for group in breakdown(board, by):
@@ -354,8 +357,10 @@ def _date(row: Row) -> str:
     return (row.source.last_scored or "-")[:10]
 
 
-def _count(number: int) -> str:
-    """A number of parameters with one digit after the point: 83.9M, 12.0k, 950."""
+def _count(number: int | None) -> str:
+    """A number of parameters with one digit after the point: 83.9M, 12.0k, 950; ? where it is not declared."""
+    if number is None:
+        return "?"
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         # A little less than 1, so that 999,999 is 1.0M and not 1000.0k.
         if number / size >= 0.99995:

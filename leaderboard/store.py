@@ -139,7 +139,7 @@ class Store:
             evaluation_set: what it is evaluated on.
             fingerprint: of the evaluator.
             evaluator_details: what the evaluator consists of; kept the first time its fingerprint is seen.
-            pairs: (scene, listener, song) of each pair to be done.
+            pairs: (scene, listener, track) of each pair to be done.
 
         Returns:
             The run's id, for the other methods.
@@ -173,8 +173,8 @@ class Store:
                 )
             }
             missing = [
-                {"run_id": run_id, "scene": scene, "listener": listener, "song": song, "state": "pending"}
-                for scene, listener, song in pairs
+                {"run_id": run_id, "scene": scene, "listener": listener, "track": track, "state": "pending"}
+                for scene, listener, track in pairs
                 if (scene, listener) not in stored
             ]
             if missing:
@@ -328,7 +328,7 @@ class Store:
                 select(
                     Pair.scene,
                     Pair.listener,
-                    Pair.song,
+                    Pair.track,
                     Pair.state,
                     Pair.reason,
                     Pair.file_sha256,
@@ -345,7 +345,7 @@ class Store:
         for (
             scene,
             listener,
-            song,
+            track,
             state,
             reason,
             file_sha256,
@@ -358,7 +358,7 @@ class Store:
             records[scene, listener] = PairRecord(
                 scene=scene,
                 listener=listener,
-                song=song,
+                track=track,
                 state=state,
                 reason=reason,
                 file_sha256=file_sha256,
@@ -390,14 +390,14 @@ class Store:
             result = []
             for run in runs:
                 rows = connection.execute(_SCORES_OF_RUN, {"run_id": run.id}).all()
-                scene, listener, song, left, right, score = zip(*rows, strict=True) if rows else [()] * 6
+                scene, listener, track, left, right, score = zip(*rows, strict=True) if rows else [()] * 6
                 failed = connection.scalar(select(func.count()).where(Pair.run_id == run.id, Pair.state == "failed"))
                 result.append(
                     ScoredRun(
                         run=_run_record(run),
                         evaluation_set=_set_record(run),
                         fingerprint=run.fingerprint,
-                        scores=PairScores(_shared(scene), _shared(listener), _shared(song), left, right, score),
+                        scores=PairScores(_shared(scene), _shared(listener), _shared(track), left, right, score),
                         failed=failed or 0,
                         last_scored=connection.scalar(
                             select(func.max(Score.scored_at)).join(Pair).where(Pair.run_id == run.id)
@@ -513,7 +513,7 @@ _SET_COLUMNS = (
 )
 
 _SCORES_OF_RUN = text(
-    "SELECT scene, listener, song, left_score, right_score, score"
+    "SELECT scene, listener, track, left_score, right_score, score"
     " FROM pairs JOIN scores ON scores.pair_id = pairs.id WHERE run_id = :run_id"
 )
 """Plain SQL: without the layers above it reading half a million scores takes a third of the time."""

@@ -81,7 +81,7 @@ def test_other_files_under_the_same_name_are_another_submission(scored, run, wor
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["run"] != json.loads(scored.stdout)["run"]
     board = [row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "submission"]
-    assert sorted(row["pairs_scored"] for row in board) == [2, 4]
+    assert sorted(row["scored"] for row in board) == [2, 4]
     # The first submission's scores are as they were.
     again = run("score", "set/submission", "--data", "set", "--json")
     assert json.loads(again.stdout)["scores"] == json.loads(scored.stdout)["scores"]
@@ -91,7 +91,7 @@ def test_run_enhances_validates_scores_and_ranks(run, work):
     partly = run("run", "--system", "passthrough", "--data", "set", "--limit", "1", "--json")
     assert partly.exit_code == 0, partly.stderr
     row = next(row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "passthrough")
-    assert (row["pairs_scored"], row["pairs_due"], row["rank"]) == (2, 4, None)
+    assert (row["scored"], row["due"], row["rank"]) == (2, 4, None)
 
     first = run("run", "--system", "passthrough", "--data", "set")
     assert first.exit_code == 0, first.stderr
@@ -102,8 +102,8 @@ def test_run_enhances_validates_scores_and_ranks(run, work):
     assert run("validate", "submissions", "--data", "set").exit_code == 0
 
     row = next(row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "passthrough")
-    assert (row["pairs_scored"], row["rank"]) == (4, 1)
-    assert row["class"] == "causal"
+    assert (row["scored"], row["rank"]) == (4, 1)
+    assert row["causal"] is True
 
 
 def test_the_oracle_is_shown_as_reference_and_has_no_rank(run):

@@ -86,7 +86,10 @@ def run(
         with console.progress("Validating", len(present), "remixes") as advance:
             verdict = judge(folder, found, present, count, lambda name: advance(1, name))
         _complain(verdict)
-        scored = _score(store, verdict, found, failed, overwrite is Overwrite.always, count)
+        problems = {problem.file: problem.message for problem in verdict.problems}
+        invalid = {pair.id: problems[pair.remix_name] for pair in present if pair.remix_name in problems}
+        replace = overwrite is Overwrite.always
+        scored = _score(store, verdict, found, {**failed, **invalid}, replace, count)
         if as_json:
             console.print_json({**_as_json(verdict, found, scored), "clipping": _clipping(enhancement, found)})
         else:

@@ -14,7 +14,7 @@ from leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, Scor
 from leaderboard.store import Store
 
 FINGERPRINT = "f" * 64
-PAIRS = [("S1", "L1", "song one"), ("S1", "L2", "song one"), ("S2", "L1", "song two"), ("S2", "L2", "song two")]
+PAIRS = [("S1", "L1", "track one"), ("S1", "L2", "track one"), ("S2", "L1", "track two"), ("S2", "L2", "track two")]
 EVALUATION_SET = EvaluationSetRecord(name="demo", split="valid", sha256="e" * 64, scenes=2, pairs=4)
 RUN = RunRecord(
     key="a" * 64,
@@ -70,7 +70,7 @@ def start(store: Store) -> Callable[..., int]:
 
 @pytest.fixture
 def scored_run() -> Callable[..., ScoredRun]:
-    """Make a run from rows (scene, listener, song, left, right); keywords change what the system declares."""
+    """Make a run from rows (scene, listener, track, left, right); keywords change what the system declares."""
 
     def make(
         rows: list[tuple[str, str, str, float, float]],

@@ -72,7 +72,7 @@ def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
         {"scene": "S1"},
         {"run_id": 999},
         {"run_id": None},
-        {"song": None},
+        {"track": None},
         {"state": "done"},
         {"state": None},
         {"state": "failed"},
@@ -85,7 +85,7 @@ def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
     ],
 )
 def test_pairs_refuse(filled: Store, change: dict[str, Any]) -> None:
-    row = {"run_id": 1, "scene": "S3", "listener": "L1", "song": "song", "state": "pending"}
+    row = {"run_id": 1, "scene": "S3", "listener": "L1", "track": "track", "state": "pending"}
     with pytest.raises(IntegrityError):
         write(filled, insert(Pair).values(**{**row, **change}))
     write(filled, insert(Pair).values(**row))

@@ -87,7 +87,7 @@ def test_no_values() -> None:
 def test_the_order_of_pairs_changes_no_digit(scored_run: MakeRun) -> None:
     random_numbers = random.Random(3)
     many: Rows = [
-        (f"S{i % 40}", f"L{i // 40}", "song", random_numbers.random(), random_numbers.random()) for i in range(400)
+        (f"S{i % 40}", f"L{i // 40}", "track", random_numbers.random(), random_numbers.random()) for i in range(400)
     ]
     other = many.copy()
     random_numbers.shuffle(other)
@@ -179,7 +179,7 @@ def test_breakdowns(scored_run: MakeRun) -> None:
         ("S3", "L2", "two", 0.6, 0.8),
     ]
     (board,) = boards([scored_run(pairs, system="a"), scored_run(pairs[:1], system="b")])
-    found = [(group.name, group.row.run.system, group.pairs) for group in breakdown(board, "song")]
+    found = [(group.name, group.row.run.system, group.pairs) for group in breakdown(board, "track")]
     assert found == [("one", "a", 2), ("one", "b", 1), ("two", "a", 1)]
     first = breakdown(board, "listener")[0]
     assert (first.name, first.pairs) == ("L1", 2)

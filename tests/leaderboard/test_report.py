@@ -86,7 +86,7 @@ def test_breakdown_table(board: Board) -> None:
     text = shown(breakdown_table(board, "listener"))
     assert "Mean HAAQI by listener" in text
     assert [line.split()[0] for line in text.splitlines()[-2:]] == ["L1", "L2"]
-    assert shown(breakdown_table(board, "song")).splitlines()[-2].startswith("one")
+    assert shown(breakdown_table(board, "track")).splitlines()[-2].startswith("one")
 
 
 def test_a_run_without_the_group_has_a_gap(scored_run: MakeRun) -> None:
@@ -170,10 +170,10 @@ def test_names_from_strangers_are_shown_and_do_nothing(
     evil = "[red]a|b[/red]\x1b[2J\n<b>*x*"
     about = EvaluationSetRecord(evil, evil, "e" * 64, 2, 4)
     made = boards([scored_run(rows(0.9), about=about, system=evil, not_eligible=evil, key="k", training_data=evil)])
-    text = shown(board_table(made[0]), width=400) + shown(breakdown_table(made[0], "song"), width=400)
+    text = shown(board_table(made[0]), width=400) + shown(breakdown_table(made[0], "track"), width=400)
     assert "[red]a|b[/red]\ufffd[2J" in text
     assert "\x1b" not in text
-    for markdown in (boards_markdown(made), breakdown_markdown(made[0], "song")):
+    for markdown in (boards_markdown(made), breakdown_markdown(made[0], "track")):
         assert r"\[red\]a\|b\[/red\]" in markdown
         assert r"\<b\>\*x\*" in markdown
         assert "\x1b" not in markdown

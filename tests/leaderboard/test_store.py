@@ -69,7 +69,7 @@ def test_a_run_comes_back_as_it_was(
     assert found.fingerprint == FINGERPRINT
     assert found.created_at == found.updated_at
     assert found.created_at.endswith("Z")
-    assert found.pairs["S2", "L1"] == PairRecord("S2", "L1", "song two", "pending", None, None, None, None)
+    assert found.pairs["S2", "L1"] == PairRecord("S2", "L1", "track two", "pending", None, None, None, None)
     assert len(found.pairs) == 4
 
 
@@ -87,7 +87,7 @@ def test_starting_again_keeps_states_and_updates_declarations(
     score(store, run_id)
     store.mark_failed(run_id, "S1", "L2", "it raised")
     assert start(version="5", not_eligible="private data", parameters=3) == run_id
-    more = [("S1", "L1", "song one"), ("S3", "L1", "song three")]
+    more = [("S1", "L1", "track one"), ("S3", "L1", "track three")]
     assert store.start_run(run_record, evaluation_set, FINGERPRINT, {}, more) == run_id
     found = stored(store)
     assert found.run == run_record
@@ -122,7 +122,7 @@ def test_a_set_cannot_change_under_its_hash(
 def test_a_pair_given_twice_is_refused_and_nothing_stored(
     store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
-    twice = [("S1", "L1", "song one")] * 2
+    twice = [("S1", "L1", "track one")] * 2
     with pytest.raises(LeaderboardError, match="refused impossible data, nothing was stored: UNIQUE"):
         store.start_run(run_record, evaluation_set, FINGERPRINT, {}, twice)
     assert store.runs() == []
@@ -187,7 +187,7 @@ def test_another_file_loses_the_score(store: Store, start: Start) -> None:
     run_id = start()
     score(store, run_id)
     store.mark_enhanced(run_id, "S1", "L1", OTHER_FILE, 0)
-    assert stored(store).pairs["S1", "L1"] == PairRecord("S1", "L1", "song one", "enhanced", None, OTHER_FILE, 0, None)
+    assert stored(store).pairs["S1", "L1"] == PairRecord("S1", "L1", "track one", "enhanced", None, OTHER_FILE, 0, None)
     assert count(store, "scores") == 0
 
 
@@ -196,7 +196,7 @@ def test_a_failure_loses_the_score_and_can_be_mended(store: Store, start: Start)
     score(store, run_id)
     store.mark_failed(run_id, "S1", "L1", "the file is gone")
     assert stored(store).pairs["S1", "L1"] == PairRecord(
-        "S1", "L1", "song one", "failed", "the file is gone", None, None, None
+        "S1", "L1", "track one", "failed", "the file is gone", None, None, None
     )
     assert count(store, "scores") == 0
     assert [run.failed for run in store.runs()] == [1]
@@ -255,7 +255,7 @@ def test_runs_carry_what_the_ranking_needs(store: Store, start: Start, run_recor
     store.mark_failed(run_id, "S1", "L2", "it raised")
     first, second = store.runs()
     assert first.run == run_record
-    assert (first.scores.scene, first.scores.listener, first.scores.song) == (("S1",), ("L1",), ("song one",))
+    assert (first.scores.scene, first.scores.listener, first.scores.track) == (("S1",), ("L1",), ("track one",))
     assert (first.scores.left, first.scores.right) == ((0.1,), (0.2,))
     assert first.failed == 1
     assert first.last_scored is not None
@@ -268,7 +268,7 @@ from leaderboard.records import EvaluationSetRecord, RunRecord
 from leaderboard.store import Store
 url, me, writers, pairs = sys.argv[1], *map(int, sys.argv[2:])
 with Store.open(url, create=True) as store:
-    due = [(f"S{scene}", "L1", "song") for scene in range(pairs)]
+    due = [(f"S{scene}", "L1", "track") for scene in range(pairs)]
     about = EvaluationSetRecord("demo", "valid", "e" * 64, pairs, pairs)
     for key in ("shared", f"own {me}"):
         run = RunRecord(key, "s", "1", {}, True, 0, "none", "none", "", None, False, key, pairs)

@@ -30,7 +30,7 @@ def make(path: Path) -> None:
     with Store.open(f"sqlite:///{path}", create=True) as store:
         run = RunRecord("a", "s", "1", {}, True, 0, "none", "none", "", None, False, "s", 2000)
         about = EvaluationSetRecord("demo", "valid", "e", 100, 2000)
-        pairs = [(f"scene {i}", f"listener {j}", "song") for i in range(100) for j in range(20)]
+        pairs = [(f"scene {i}", f"listener {j}", "track") for i in range(100) for j in range(20)]
         store.start_run(run, about, "f", {}, pairs)
 
 
@@ -260,7 +260,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(small_disk: Path, run_record: RunRecord) -> None:
     about = EvaluationSetRecord("demo", "valid", "e", 5000, 5000)
-    pairs = [(f"scene {i} {'x' * 100}", "L1", "song") for i in range(5000)]
+    pairs = [(f"scene {i} {'x' * 100}", "L1", "track") for i in range(5000)]
     with Store.open(f"sqlite:///{small_disk / 'x.db'}", create=True) as store:
         run_id = store.start_run(run_record, about, "f", {}, pairs[:10])
         with pytest.raises(LeaderboardError, match=r"the disk is full( or failing .*)?: free some space and repeat"):

@@ -1,0 +1,175 @@
+"""The bundled system `centre`: on sounds with a known answer, on real music, and on music that is hardly any."""
+
+import importlib.util
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import plugins.centre
+from harness.challenge import STEMS
+from harness.errors import UsageError
+from plugins.centre import Centre
+
+RATE = 44100
+
+
+def separate(mixture, **settings):
+    system = Centre(**settings)
+    system.load()
+    return system.separate(mixture.copy(), RATE)
+
+
+def sdr(true, estimate):
+    """Signal-to-distortion ratio in dB, without scaling."""
+    return 10 * np.log10(np.sum(true**2) / np.sum((true - estimate) ** 2))
+
+
+@pytest.fixture(scope="module")
+def band():
+    """Four seconds of a band whose stems are known, each (samples, 2)."""
+    rng = np.random.default_rng(1)
+    t = np.arange(4 * RATE) / RATE
+    centre, left = np.array([1.0, 1.0]), np.array([1.0, 0.2])
+    # A sung tone around 440 Hz with vibrato, partials to 4 kHz.
+    phase = 2 * np.pi * (440 * t - 4 * np.cos(2 * np.pi * 6 * t))
+    voice = sum(np.sin(k * phase) / k for k in range(1, 10))
+    strokes = np.zeros(len(t))
+    for start in range(0, len(t) - 4410, RATE // 4):
+        strokes[start : start + 4410] += rng.standard_normal(4410) * np.exp(-np.arange(4410) / 200)
+    chord = sum(np.sin(2 * np.pi * f * t) for f in (659.3, 830.6, 987.8, 1318.5))
+    return {
+        "vocals": 0.1 * voice[:, None] * centre,
+        "drums": 0.5 * strokes[:, None] * centre,
+        "bass": 0.2 * np.sin(2 * np.pi * 55 * t)[:, None] * centre,
+        "other": 0.08 * chord[:, None] * left,
+    }
+
+
+@pytest.fixture(scope="module")
+def excerpt():
+    """Real music: the excerpt of `stempeg`, mixture and stems, without the clicks at both ends."""
+    av = pytest.importorskip("av")
+    folder = Path(importlib.util.find_spec("stempeg").origin).parent / "data"
+    (path,) = folder.glob("*.stem.mp4")
+    signals = {}
+    for index, name in enumerate(("mixture", "drums", "bass", "other", "vocals")):
+        with av.open(str(path)) as container:
+            blocks = [frame.to_ndarray() for frame in container.decode(container.streams.audio[index])]
+        signals[name] = np.concatenate(blocks, axis=1).T.astype(float)
+    length, edge = min(map(len, signals.values())), round(0.14 * RATE)
+    return {name: signal[edge : length - edge] for name, signal in signals.items()}
+
+
+def test_declares_what_it_is():
+    system = Centre()
+    assert (system.name, system.causal, system.training_data, system.licence) == (
+        "centre",
+        False,
+        "none",
+        "none",
+    )
+    assert system.parameters == 0
+    assert system.not_eligible is None
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_each_stem_of_a_band_gets_its_due(band, stem):
+    mixture = sum(band.values())
+    found = separate(mixture, blend=0.0)[stem]
+    assert sdr(band[stem], found) - sdr(band[stem], mixture) > 10
+    # No other stem is closer to it: nothing is swapped.
+    others = [true for name, true in band.items() if name != stem]
+    assert all(sdr(band[stem], found) > sdr(true, found) for true in others)
+
+
+def test_stems_of_real_music_are_nearer_than_a_quarter_of_the_mixture(excerpt):
+    mixture = excerpt["mixture"]
+    stems = separate(mixture)
+    gained = {stem: sdr(excerpt[stem], stems[stem]) - sdr(excerpt[stem], mixture / 4) for stem in STEMS}
+    assert np.mean(list(gained.values())) > 1.5  # 2.1 dB when written
+    assert min(gained.values()) > 0.5
+
+
+def test_stems_sum_to_the_mixture(excerpt):
+    mixture = excerpt["mixture"]
+    for blend in (0.0, 0.3, 1.0):
+        stems = separate(mixture, blend=blend)
+        np.testing.assert_allclose(sum(stems.values()), mixture, rtol=0, atol=1e-9)
+
+
+def test_blend_leads_from_the_mask_to_the_plain_mixture(excerpt):
+    mixture = excerpt["mixture"][:RATE]
+    masked, half, plain = (separate(mixture, blend=blend) for blend in (0.0, 0.5, 1.0))
+    for stem in STEMS:
+        np.testing.assert_allclose(plain[stem], mixture / 4, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(half[stem], (masked[stem] + plain[stem]) / 2, rtol=0, atol=1e-12)
+        assert np.abs(masked[stem] - plain[stem]).max() > 0.01
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UsageError, match="blend"):
+            Centre(blend=wrong)
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("silence", lambda music: 0 * music),
+        ("both channels alike", lambda music: np.repeat(music[:, :1], 2, axis=1)),
+        ("left channel only", lambda music: music * [1.0, 0.0]),
+        ("opposite channels", lambda music: music[:, :1] * [1.0, -1.0]),
+        ("0.4 s", lambda music: music[: int(0.4 * RATE)]),
+        ("100 samples", lambda music: music[:100]),
+        ("an odd length", lambda music: music[:50001]),
+        ("one impulse", lambda music: np.eye(len(music), 2)),
+        ("denormal level", lambda music: 1e-310 * music),
+        ("a hundred times full scale", lambda music: 100 * music),
+    ],
+)
+def test_music_that_is_hardly_any(excerpt, what, change):
+    mixture = change(excerpt["mixture"][:RATE])
+    with np.errstate(divide="raise", invalid="raise"):
+        stems = separate(mixture)
+    assert set(stems) == set(STEMS)
+    for signal in stems.values():
+        assert signal.shape == mixture.shape
+        assert np.isfinite(signal).all()
+    np.testing.assert_allclose(sum(stems.values()), mixture, rtol=0, atol=1e-9)
+    for channel in (0, 1):
+        if not mixture[:, channel].any():
+            assert not any(signal[:, channel].any() for signal in stems.values())
+
+
+def test_alike_channels_stay_alike(excerpt):
+    stems = separate(np.repeat(excerpt["mixture"][:RATE, :1], 2, axis=1))
+    for signal in stems.values():
+        np.testing.assert_array_equal(signal[:, 0], signal[:, 1])
+
+
+def test_same_music_same_stems(excerpt):
+    first, second = (separate(excerpt["mixture"][: 2 * RATE]) for _ in range(2))
+    for stem in STEMS:
+        np.testing.assert_array_equal(first[stem], second[stem])
+
+
+def test_blocks_leave_no_seam(excerpt, monkeypatch):
+    mixture = np.tile(excerpt["mixture"], (2, 1))[:400001]
+    whole = separate(mixture)
+    monkeypatch.setattr(plugins.centre, "BLOCK", 1 << 16)
+    blocks = separate(mixture)
+    for stem in STEMS:
+        np.testing.assert_allclose(blocks[stem], whole[stem], rtol=0, atol=1e-12)
+
+
+def test_long_music_takes_bounded_memory_and_time(excerpt):
+    """A minute: beyond the stems themselves, memory stays that of one block."""
+    mixture = np.tile(excerpt["mixture"], (11, 1))[: 60 * RATE]
+    tracemalloc.start()
+    started = time.process_time()
+    stems = separate(mixture)
+    seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    working = peak - (len(stems) + 1) * mixture.nbytes  # the stems, and the copy that was handed over
+    assert working < 700e6
+    assert seconds < 30
