@@ -96,7 +96,7 @@ def demo() -> EvaluationSet:
     """
     root = cache_folder() / f"demo-{REVISION}"
     if not _intact(root):
-        with locked_folder(root.parent):
+        with locked_folder(root.parent, wait=True, instead="set HARNESS_CACHE to another one"):
             if not _intact(root):  # somebody else may have built it meanwhile
                 _build(root)
     return load(root, SPLIT, NAME)

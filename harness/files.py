@@ -59,8 +59,13 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path, wait: bool = False, instead: str = "choose another --output") -> Iterator[None]:
     """Hold a folder for one writer at a time, across processes; the lock goes with the process.
+
+    Args:
+        folder: made if need be.
+        wait: wait for another process that holds it, rather than refuse.
+        instead: the way out, for messages.
 
     Raises:
         SubmissionError: another process holds it.
@@ -70,14 +75,12 @@ def locked_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise StorageError(f"cannot use the folder {folder}: {error.strerror}; choose another one") from error
+        raise StorageError(f"cannot use the folder {folder}: {error.strerror}; {instead}") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise SubmissionError(
-                f"another harness is writing to {folder}; wait until it ends, or choose another --output"
-            ) from None
+            raise SubmissionError(f"another harness is writing to {folder}; wait until it ends, or {instead}") from None
         yield
     finally:
         os.close(descriptor)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, check_signal, remix, to_remix_format
@@ -92,10 +93,12 @@ def enhance(
         SubmissionError: the folder holds something else, or is being written by another process.
         StorageError: a file cannot be written.
     """
-    result = Enhancement(manifest_for(system, evaluation_set, soft_clip))
+    result = Enhancement(_manifest(system, evaluation_set, soft_clip))
     with locked_folder(folder):
         remove_leftovers(folder)
         todo = _prepare(result, evaluation_set, folder, overwrite)
+        # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
+        write_manifest(folder, result.manifest)
         advance(len(result.kept), "already there")
         by_music: dict[Path, list[Pair]] = defaultdict(list)
         for pair in todo:
@@ -115,9 +118,22 @@ def enhance(
                         write_manifest(folder, result.manifest)
                         saved = time.monotonic()
         finally:
-            if result.manifest.files or (folder / MANIFEST).exists():
-                write_manifest(folder, result.manifest)
+            write_manifest(folder, result.manifest)
     return result
+
+
+def _manifest(system: System, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+    """The manifest of a loaded system, which declares itself in a stranger's words."""
+    try:
+        return manifest_for(system, evaluation_set, soft_clip)
+    except HarnessError:
+        raise
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise SystemFailure(f"system {system.name} declares itself wrongly: {key}: {first['msg']}") from None
+    except _ANYTHING as error:
+        raise SystemFailure(_reason(system, error)) from error
 
 
 def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> list[Pair]:
@@ -127,14 +143,14 @@ def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, o
     before = None
     if overwrite != "always":
         before = read_manifest(folder)
-        if overwrite == "never" and (before is not None or there):
+        if overwrite == "never" and (there or (before is not None and before.files)):
             raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
         if before is None and there:
             raise SubmissionError(
                 f"{folder} holds remixes of unknown origin (no {MANIFEST}): choose another --output, "
                 "or replace them with --overwrite always"
             )
-        if before is not None and before.key != result.manifest.key:
+        if before is not None and before.key != result.manifest.key and (there or before.files):
             now, then = result.manifest.identity, before.identity
             differs = ", ".join(part for part in now if now[part] != then[part])
             raise SubmissionError(
@@ -143,7 +159,7 @@ def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, o
             )
     else:
         # First the manifest, then the files: whatever interrupts this, no old file is taken for a new one.
-        (folder / MANIFEST).unlink(missing_ok=True)
+        write_manifest(folder, result.manifest)
         for name in there:
             (folder / name).unlink()
         there = set()
@@ -193,11 +209,20 @@ def _enhance_music(
                     continue
             jobs.append((pair, pool.submit(_write, make, folder / pair.remix_name, soft_clip)))
         for pair, job in jobs:
-            yield pair, job.result()
+            try:
+                outcome: FileRecord | str = job.result()
+            except SystemFailure as error:
+                outcome = _reason(system, error)
+            yield pair, outcome
 
 
 def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecord:
-    samples, clipped = to_remix_format(make(), soft_clip)
+    signal = make()
+    if not np.isfinite(signal).all():
+        raise SystemFailure("its remix is not finite: what it returned is far too large")
+    samples, clipped = to_remix_format(signal, soft_clip)
+    if not samples.any():
+        raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
     content = encode(samples)
     write_whole(path, content)
     return FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
@@ -212,15 +237,15 @@ def _stems(system: System, scene: Scene, mixture: Signal) -> dict[str, Signal] |
     else:
         return None
     try:
-        stems = {name: np.asarray(found[name], dtype=float) for name in STEMS}
-    except (KeyError, TypeError, ValueError):
+        stems = {name: np.asarray(found[name]) for name in STEMS}
+    except (KeyError, IndexError, TypeError, ValueError):
         given = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
         raise SystemFailure(f"must return a signal for each of {', '.join(STEMS)}; it returned {given}") from None
     for name, stem in stems.items():
-        check_signal(stem, f"its stem {name}", len(mixture))
+        _check_output(stem, f"its stem {name}", len(mixture))
     if mixture.any() and not any(stem.any() for stem in stems.values()):
         raise SystemFailure("returned silence in all four stems")
-    return stems
+    return {name: stem.astype(float) for name, stem in stems.items()}
 
 
 def _enhanced(system: System, mixture: Signal, pair: Pair) -> Signal:
@@ -229,13 +254,20 @@ def _enhanced(system: System, mixture: Signal, pair: Pair) -> Signal:
         raise SystemFailure("is neither a Separator nor an Enhancer")
     gains = dict(pair.scene.gains)
     signal = system.enhance(mixture.copy(), PROTOCOL.sample_rate, pair.listener, gains)
-    check_signal(signal, "its remix")
+    _check_output(signal, "its remix")
     longest = len(mixture) + PROTOCOL.nalr_order
     if not len(mixture) <= len(signal) <= longest:
         raise SystemFailure(f"its remix has {len(signal)} samples, expected {len(mixture)} to {longest}")
     if mixture.any() and not signal.any():
         raise SystemFailure("returned silence")
-    return signal
+    return signal.astype(float)  # a copy: it is written while the system may use its own again
+
+
+def _check_output(signal: Any, what: str, frames: int | None = None) -> None:
+    try:
+        check_signal(signal, what, frames)
+    except ValueError as error:
+        raise SystemFailure(str(error)) from None
 
 
 REASON_LENGTH = 300
@@ -247,7 +279,7 @@ def _reason(system: System, error: BaseException) -> str:
     text = " ".join(str(error).split())[:REASON_LENGTH]
     if isinstance(error, HarnessError) and not isinstance(error, SystemFailure):
         return text
-    if isinstance(error, (SystemFailure, ValueError)):
+    if isinstance(error, SystemFailure):
         return f"system {system.name}: {text}"
     # Where in the system it happened helps its author more than where we called it.
     last = traceback.extract_tb(error.__traceback__)[-1]

@@ -72,8 +72,9 @@ class Plugins:
                     raise PluginError(f"a system named {system.name!r} is registered already")
             self.systems.update((system.name, system) for system in found)
             self.plugins.append(Plugin(name, origin, tuple(system.name for system in found)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            reason = " ".join(reason.split())  # some errors have many lines
             self.plugins.append(Plugin(name, origin, error=reason))
 
     def system(self, name: str) -> type[System]:
@@ -97,8 +98,12 @@ def _import(source: str) -> ModuleType:
     path = Path(source).expanduser().resolve()
     if not path.is_file():
         raise PluginError(f"no such file: {source}")
-    # A name of its own, so that two files called system.py do not meet in sys.modules.
-    name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    # A name of its own, so that two files called system.py do not meet in sys.modules; a file that is named twice
+    # is one plugin.
+    identity = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:8]
+    name = f"harness_plugin_{path.stem}_{identity}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"cannot be imported: {source}")

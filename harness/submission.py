@@ -36,6 +36,7 @@ MAX_MANIFEST_BYTES = 32 * 2**20
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(max_length=500)]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class FileRecord(BaseModel, extra="forbid"):
@@ -65,7 +66,7 @@ class Manifest(BaseModel, extra="forbid"):
     files: dict[_Name, FileRecord] = Field(default_factory=dict)
     licence: _Text = "unknown"
     parameters: Annotated[int, Field(ge=0)] | None = None
-    settings: dict[_Name, bool | int | float | _Text | None] = Field(default_factory=dict)
+    settings: dict[_Name, bool | int | _Number | _Text | None] = Field(default_factory=dict)
     soft_clip: bool = False
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     code_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
@@ -181,13 +182,16 @@ def read_bounded(path: Path, limit: int) -> bytes:
     try:
         # O_NONBLOCK: a named pipe in place of a file must not make us wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise SubmissionError(f"{path.name} is not a regular file")
             if status.st_size > limit:
                 raise SubmissionError(f"{path.name} has {status.st_size} bytes, at most {limit} are expected")
-            content = file.read(limit + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -255,6 +259,12 @@ def read_remix(path: Path, music_frames: int) -> Remix:
         raise SubmissionError(f"{path.name}: damaged or not FLAC inside ({error.error_string})") from None
     if len(samples) != announced:
         raise SubmissionError(f"{path.name}: truncated: {len(samples)} of {announced} samples are there")
+    # FLAC's own checksum of the samples; all zeros where the encoder left it out. libsndfile does not look at it, and
+    # stops where the header says, which need not be where the music ends.
+    checksum = content[26:42]
+    found_checksum = hashlib.md5(samples.astype("<i2").tobytes(), usedforsecurity=False).digest()
+    if content.startswith(b"fLaC") and any(checksum) and checksum != found_checksum:
+        raise SubmissionError(f"{path.name}: damaged: its samples are not those that its header's checksum is of")
     if not samples.any():
         raise SubmissionError(f"{path.name}: is silent: every sample is zero")
     return Remix(samples, hashlib.sha256(content).hexdigest())

@@ -13,6 +13,7 @@ Signals are float64 arrays of shape (samples, 2), full scale +-1, at 44100 Hz.
 
 import hashlib
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class Option:
         wrong_type = not isinstance(value, numeric) or (isinstance(value, bool) and self.type is not bool)
         if (
             wrong_type
+            or (isinstance(value, float) and not math.isfinite(value))
             # Written so that NaN, which compares false with everything, is out of range too.
             or (self.minimum is not None and not value >= self.minimum)
             or (self.maximum is not None and not value <= self.maximum)

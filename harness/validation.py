@@ -104,11 +104,12 @@ def judge(
         except SubmissionError as error:
             return name, error
 
+    reported = {problem.file for problem in verdict.problems} - present
     with ThreadPoolExecutor(max_workers=workers) as pool:  # decoding and hashing release the GIL
         for name, result in pool.map(check, due):
             if isinstance(result, SubmissionError):
                 # A link, for one, is both found by the scan and refused by the reader: say it once.
-                if not any(problem.file == name for problem in verdict.problems):
+                if name not in reported:
                     verdict.problems.append(Problem(name, str(result).removeprefix(f"{name}: ")))
             else:
                 verdict.hashes[name] = result
@@ -177,10 +178,12 @@ def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: se
         )
     for name in sorted(present - set(manifest.files)):
         verdict.problems.append(Problem(name, f"is not listed in {MANIFEST}"))
-    for name in sorted(set(manifest.files) - present):
-        # Listed and due but not there is reported as missing; listed and unknown only here.
-        if name not in {problem.file for problem in verdict.problems}:
-            verdict.problems.append(Problem(name, f"is listed in {MANIFEST} but not there"))
+    reported = {problem.file for problem in verdict.problems}
+    absent = sorted(set(manifest.files) - present - reported)
+    for name in absent[:MAX_STRAYS]:
+        verdict.problems.append(Problem(name, f"is listed in {MANIFEST} but not there"))
+    if len(absent) > MAX_STRAYS:
+        verdict.problems.append(Problem(MANIFEST, f"lists {len(absent) - MAX_STRAYS} more files that are not there"))
 
 
 def _compare_hashes(verdict: Verdict) -> None:

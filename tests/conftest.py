@@ -1,26 +1,13 @@
-"""Shared by all tests: a cache of their own, a tiny evaluation set, and the command line."""
+"""Shared by all tests: a cache of their own, a tiny evaluation set, a submission for it, and the command line."""
 
-import json
 import os
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import soundfile
-from typer.testing import CliRunner
-
-from harness.challenge import PROTOCOL
-from harness.cli import app
-from harness.haaqi import conformance
-
-SPLIT = "valid"
-FRAMES = round(0.7 * PROTOCOL.sample_rate)
-AT_MIC = "Vector One-hlp_0001"
-HEADPHONES = "Vector Two"
+from support import RunCli, TinySet, run_app, write_tiny_set
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,80 +22,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@dataclass(frozen=True)
-class TinySet:
-    """An evaluation set in the official layout that a test may damage: 2 scenes, 2 listeners, 0.7 s of music.
-
-    scene_V001 is at the microphone, scene_V002 in headphone form; V1 has a mild loss, V2 one severe and one normal ear.
-    """
-
-    root: Path
-
-    @property
-    def args(self) -> tuple[str, str]:
-        return "--data", str(self.root)
-
-    @property
-    def names(self) -> list[str]:
-        return [f"{scene}_{who}_remix.flac" for scene in ("scene_V001", "scene_V002") for who in ("V1", "V2")]
-
-    def metadata(self, name: str) -> Path:
-        path = self.root / "metadata" / f"{name}.json"
-        return path if name == "gains" else path.with_name(f"{name}.{SPLIT}.json")
-
-    def edit(self, name: str, change: Callable[[Any], Any]) -> Path:
-        """Change the content of a metadata file in place (or return what is to stand there instead)."""
-        path = self.metadata(name)
-        content = json.loads(path.read_text())
-        changed = change(content)
-        path.write_text(json.dumps(content if changed is None else changed))
-        return path
-
-    def music(self, name: str = "mixture", scene: str = "scene_V001") -> Path:
-        folder = {"scene_V001": f"at_mic_music/{SPLIT}/{AT_MIC}", "scene_V002": f"musdb18hq/{SPLIT}/{HEADPHONES}"}
-        return self.root / "audio" / folder[scene] / f"{name}.wav"
-
-
-def _write_tiny_set(root: Path) -> None:
-    def write(name: str, content: object) -> None:
-        (root / "metadata" / name).write_text(json.dumps(content, indent=4))
-
-    (root / "metadata").mkdir(parents=True)
-    one, two = conformance.scenes()
-    write("gains.json", {f"gain_{scene.id}": dict(scene.gains) for scene in (one, two)})
-    write(
-        f"listeners.{SPLIT}.json",
-        {
-            name: {
-                "name": name,
-                "audiogram_cfs": list(who.left.frequencies),
-                "audiogram_levels_l": list(who.left.levels),
-                "audiogram_levels_r": list(who.right.levels),
-            }
-            for name, who in conformance.LISTENERS.items()
-        },
-    )
-    write(
-        f"scenes.{SPLIT}.json",
-        {
-            one.id: {"music": "Vector One", "gain": f"gain_{one.id}", "head_loudspeaker_positions": "hlp_0001"},
-            two.id: {"music": HEADPHONES, "gain": f"gain_{two.id}"},
-        },
-    )
-    write(f"scene_listeners.{SPLIT}.json", {scene.id: list(conformance.LISTENERS) for scene in (one, two)})
-    write(f"at_mic_music.{SPLIT}.json", {AT_MIC: {"Track Name": AT_MIC, "Split": SPLIT, "Path": f"{SPLIT}/{AT_MIC}"}})
-    write(f"musdb18.{SPLIT}.json", [{"Track Name": HEADPHONES, "Split": SPLIT}])
-    tiny = TinySet(root)
-    for scene in (one, two):
-        tiny.music(scene=scene.id).parent.mkdir(parents=True)
-        for name, signal in {"mixture": scene.mixture, **scene.stems}.items():
-            soundfile.write(tiny.music(name, scene.id), signal[:FRAMES], PROTOCOL.sample_rate, subtype="PCM_16")
-
-
 @pytest.fixture(scope="session")
 def _tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tiny") / "tiny"
-    _write_tiny_set(root)
+    write_tiny_set(root)
     return root
 
 
@@ -116,37 +33,6 @@ def _tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_set(_tiny_set: Path, tmp_path: Path) -> TinySet:
     """A tiny evaluation set of the test's own."""
     return TinySet(shutil.copytree(_tiny_set, tmp_path / "tiny"))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command said and how it ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-    @property
-    def error(self) -> str:
-        """The one line that says what is wrong: the last one, and the only one of its kind."""
-        lines = self.stderr.splitlines()
-        assert [line.startswith("error: ") for line in lines].count(True) == 1, self.stderr
-        assert lines[-1].startswith("error: "), self.stderr
-        assert "Traceback" not in self.stderr + self.stdout
-        return lines[-1].removeprefix("error: ")
-
-
-RunCli = Callable[..., Outcome]
-
-
-def run_app(*args: object) -> Outcome:
-    """Run `harness ARGS` in this process. Whatever is no orderly end of the program fails the test."""
-    result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
-    return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture

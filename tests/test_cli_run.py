@@ -36,7 +36,7 @@ def scored(run, work):
 
 
 def test_scoring_a_submission_without_manifest_gives_the_official_scores(scored, work):
-    assert scored.exit_code == 0, scored.stderr
+    assert scored.code == 0, scored.stderr
     with (work / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == COLUMNS
@@ -78,7 +78,7 @@ def test_other_files_under_the_same_name_are_another_submission(scored, run, wor
     soundfile.write(other / name, samples // 2, rate, subtype="PCM_16")
 
     result = run("score", other, "--data", "set", "--scenes", "scene_V001", "--json")
-    assert result.exit_code == 0, result.stderr
+    assert result.code == 0, result.stderr
     assert json.loads(result.stdout)["run"] != json.loads(scored.stdout)["run"]
     board = [row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "submission"]
     assert sorted(row["scored"] for row in board) == [2, 4]
@@ -89,17 +89,17 @@ def test_other_files_under_the_same_name_are_another_submission(scored, run, wor
 
 def test_run_enhances_validates_scores_and_ranks(run, work):
     partly = run("run", "--system", "passthrough", "--data", "set", "--limit", "1", "--json")
-    assert partly.exit_code == 0, partly.stderr
+    assert partly.code == 0, partly.stderr
     row = next(row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "passthrough")
     assert (row["scored"], row["due"], row["rank"]) == (2, 4, None)
 
     first = run("run", "--system", "passthrough", "--data", "set")
-    assert first.exit_code == 0, first.stderr
+    assert first.code == 0, first.stderr
     assert "2 remixes written, 2 were there already" in first.stderr
     assert "2 pairs are scored already" in first.stderr
     assert "clipping:" in first.stderr
     assert "passthrough" in first.stdout
-    assert run("validate", "submissions", "--data", "set").exit_code == 0
+    assert run("validate", "submissions", "--data", "set").code == 0
 
     row = next(row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "passthrough")
     assert (row["scored"], row["rank"]) == (4, 1)
@@ -108,21 +108,21 @@ def test_run_enhances_validates_scores_and_ranks(run, work):
 
 def test_the_oracle_is_shown_as_reference_and_has_no_rank(run):
     result = run("run", "--system", "oracle", "--data", "set", "--limit", "1", "--json")
-    assert result.exit_code == 0, result.stderr
+    assert result.code == 0, result.stderr
     row = next(row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "oracle")
     assert row["reference"] is True
     assert row["rank"] is None
 
 
 def test_a_changed_file_is_noticed_and_made_anew(run, work):
-    assert run("run", "--system", "passthrough", "--data", "set", "--limit", "1").exit_code == 0
+    assert run("run", "--system", "passthrough", "--data", "set", "--limit", "1").code == 0
     path = work / "submissions/passthrough/scene_V001_V1_remix.flac"
     good = path.read_bytes()
     samples, rate = soundfile.read(path, dtype="int16")
     soundfile.write(path, samples // 2, rate, subtype="PCM_16")
 
     result = run("run", "--system", "passthrough", "--data", "set", "--limit", "1")
-    assert result.exit_code == 0, result.stderr
+    assert result.code == 0, result.stderr
     assert "1 remixes written, 1 were there already" in result.stderr
     assert path.read_bytes() == good
 
@@ -146,13 +146,13 @@ def test_an_invalid_submission_is_not_scored(run, work):
     shutil.copytree(work / "set/submission", bad, dirs_exist_ok=True)
     (bad / "scene_V001_V1_remix.txt").write_text("2.0")
     result = run("score", bad, "--data", "set")
-    assert result.exit_code == 1
+    assert result.code == 1
     assert "scale factor" in result.stdout
     assert "not valid, so it is not scored" in result.stderr
 
 
 def test_no_leaderboard_yet(run, tmp_path):
     result = run("leaderboard", "--db", f"sqlite:///{tmp_path}/none.db")
-    assert result.exit_code == 1
+    assert result.code == 1
     assert "harness run" in result.stderr
     assert not (tmp_path / "none.db").exists()

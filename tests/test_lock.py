@@ -1,6 +1,7 @@
 """The lock: the evaluator is the locked one, and a changed byte does not go unnoticed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from harness.haaqi import conformance, lock
 def test_the_installed_evaluator_is_the_locked_one(run_cli):
     result = run_cli("evaluator", "verify", "--json")
     report = json.loads(result.stdout)
-    assert result.exit_code == 0, report["problems"]
+    assert result.code == 0, report["problems"]
     assert report["locked"] is True
     assert report["fingerprint"] == lock.fingerprint()
     assert {"python", "numpy", "scipy", "numba", "soxr", "platform"} <= report["environment"].keys()
@@ -58,7 +59,7 @@ def installed_copy(tmp_path):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**__import__("os").environ, "PYTHONPATH": str(tmp_path / "site"), "HARNESS_DB": "sqlite:///own.db"},
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HARNESS_DB": "sqlite:///own.db"},
             check=False,
         )
 

@@ -16,7 +16,7 @@ def test_the_example_system_runs_as_written(run_cli, tmp_path):
     program, *arguments = shlex.split(COMMAND)
     assert program == "harness"
     result = run_cli(*arguments, "--scenes", "scene_00003")
-    assert result.exit_code == 0, result.stderr
+    assert result.code == 0, result.stderr
     assert len(list((tmp_path / "submissions/halves").glob("*_remix.flac"))) == 2
     assert "halves" in result.stdout
 
@@ -30,6 +30,6 @@ def test_every_command_of_the_readme_exists(line, run_cli):
     command = line.split()[1]
     sub = ["verify"] if command == "evaluator" else []
     result = run_cli(command, *sub, "--help")
-    assert result.exit_code == 0
+    assert result.code == 0
     for option in re.findall(r"--[a-z-]+", line):
         assert option in result.stdout

@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -142,7 +143,7 @@ def _describe(system: "type[System]") -> dict[str, Any]:
     try:
         made = system()
         declared = {"training_data": made.training_data, "not_eligible": made.not_eligible, "licence": made.licence}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         declared = {"training_data": "?", "not_eligible": f"cannot be set up: {error}", "licence": "?"}
     return {
         "name": system.name,
@@ -155,7 +156,7 @@ def _describe(system: "type[System]") -> dict[str, Any]:
             {
                 "name": option.name,
                 "type": option.type.__name__,
-                "default": option.default,
+                "default": str(option.default) if isinstance(option.default, Path) else option.default,
                 "expected": option.expected,
                 "help": option.help,
             }
@@ -171,7 +172,7 @@ def _show_system(system: "type[System]", as_json: bool) -> None:
         return
     from rich.table import Table
 
-    console.out.print(f"[bold]{system.name}[/bold] {system.version}: {console.escape(system.summary)}")
+    console.out.print(f"[bold]{system.name}[/bold] {console.escape(system.version)}: {console.escape(system.summary)}")
     for label, key in (("kind", "kind"), ("class", "class"), ("trained on", "training_data"), ("licence", "licence")):
         console.out.print(f"  {label}: {console.escape(str(described[key]))}")
     if described["not_eligible"]:

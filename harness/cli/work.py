@@ -232,16 +232,19 @@ def _set_up(system: "type[System]", option: list[str] | None) -> "System":
     from harness.errors import HarnessError, SystemFailure
     from harness.systems import parse_options
 
-    ready = system(**parse_options(system, option or []))
-    console.say(f"setting up {system.name} {ready.version} ...")
+    settings = parse_options(system, option or [])
     try:
+        ready = system(**settings)
+        console.say(f"setting up {system.name} {ready.version} ...")
         ready.load()
+        not_eligible = ready.not_eligible
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:  # a stranger's code, or a library that exits
-        raise SystemFailure(f"system {system.name} could not be set up: {type(error).__name__}: {error}") from error
-    if ready.not_eligible:
-        console.warn(f"{system.name} is not eligible for ranking: {ready.not_eligible}")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SystemFailure(f"system {system.name} could not be set up: {reason}") from error
+    if not_eligible:
+        console.warn(f"{system.name} is not eligible for ranking: {not_eligible}")
     return ready
 
 
