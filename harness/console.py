@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import rich.markup
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 # Where nobody's terminal sets a width (files, pipes), a table may take the room that it needs.
 out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
@@ -53,28 +54,36 @@ Advance = Callable[[int, str], None]
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     """Show how long work gets on: what is done, how much of it, rate and time left."""
+    started = last = time.monotonic()
+    done = 0
+
+    def pace() -> tuple[str, str]:
+        """Rate and time left, from the mean pace so far: results may come in bursts, one from each worker."""
+        elapsed = time.monotonic() - started
+        if not done or not elapsed:
+            return "", ""
+        left = round((total - done) * elapsed / done)
+        return f"{60 * done / elapsed:.3g} {unit}/min", f"{timedelta(seconds=left)} left"
+
     if err.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[pace]}"),
             TextColumn("{task.fields[what]}"),
         )
         with Progress(*columns, console=err) as bar:
-            task = bar.add_task(title, total=total, what="", rate="")
+            task = bar.add_task(title, total=total, what="", pace="")
 
             def advance(count: int, what: str) -> None:
-                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                rate = f"{60 * speed:.1f} {unit}/min" if speed else ""
-                bar.update(task, advance=count, what=escape(what), rate=rate)
+                nonlocal done
+                done += count
+                bar.update(task, advance=count, what=escape(what), pace=", ".join(filter(None, pace())))
 
             yield advance
         return
-    started = last = time.monotonic()
-    done = 0
 
     def advance_lines(count: int, what: str) -> None:
         nonlocal done, last
@@ -83,9 +92,6 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
         if now - last < LINE_SECONDS and (done < total or now - started < 1):
             return
         last = now
-        elapsed = now - started
-        left = (total - done) * elapsed / done if done else 0.0
-        rate = 60 * done / elapsed if elapsed else 0.0
-        say(f"{title}: {done} of {total} {unit}, {rate:.1f} per minute, {left:.0f} s left ({what})")
+        say(f"{title}: {', '.join(filter(None, (f'{done} of {total} {unit}', *pace(), what)))}")
 
     yield advance_lines

@@ -46,8 +46,8 @@ FREQUENCIES = [250, 500, 1000, 2000, 3000, 4000, 6000, 8000]
 AUDIOGRAMS = {
     "normal": [0, 0, 0, 0, 0, 0, 0, 0],
     "N2": [20, 20, 25, 35, 40, 45, 50, 50],
-    "N4": [55, 55, 55, 65, 70, 75, 80, 80],
-    "N6": [75, 80, 85, 90, 95, 100, 100, 100],
+    "N3": [35, 35, 40, 50, 55, 60, 65, 65],
+    "N5": [65, 70, 75, 80, 80, 80, 80, 80],
     "S2": [20, 20, 25, 55, 75, 95, 95, 95],
 }
 """Hearing levels in dB HL at `FREQUENCIES` (Bisgaard et al. 2010, table 2)."""
@@ -55,9 +55,9 @@ AUDIOGRAMS = {
 LISTENERS = {
     "L0001": ("normal", "normal"),
     "L0002": ("N2", "N2"),  # mild
-    "L0003": ("N4", "N4"),  # moderate to severe
-    "L0004": ("N6", "N6"),  # severe
-    "L0005": ("S2", "N4"),  # asymmetric
+    "L0003": ("N3", "N3"),  # moderate
+    "L0004": ("N5", "N5"),  # severe
+    "L0005": ("S2", "N3"),  # asymmetric, steep in the left ear
 }
 """Audiogram of the left and of the right ear."""
 

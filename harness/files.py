@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -13,8 +14,14 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import StorageError, SubmissionError
 
+log = logging.getLogger(__name__)
+
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Identifiers that may become part of a file name (scenes, listeners, submissions)."""
+
+
+WORTH_SAYING = 200 * 10**6
+"""Bytes to hash that take long enough to be announced."""
 
 
 def cache_folder() -> Path:
@@ -111,18 +118,25 @@ def sha256_of_all(paths: list[Path]) -> dict[Path, str]:
     except (OSError, ValueError):
         known = {}
 
-    def one(path: Path) -> tuple[Path, list[object]]:
+    entries: dict[Path, list[object]] = {}
+    unknown: dict[Path, list[object]] = {}
+    size = 0
+    for path in paths:
         status = path.stat()
         stamp = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         entry = known.get(str(path.absolute()))
         if isinstance(entry, list) and entry[:-1] == stamp:
-            return path, entry
-        return path, [*stamp, sha256_of(path)]
-
+            entries[path] = entry
+        else:
+            unknown[path] = list(stamp)
+            size += status.st_size
+    if size > WORTH_SAYING:
+        log.info("hashing %d files, %.1f GB; this is remembered ...", len(unknown), size / 1e9)
     with ThreadPoolExecutor() as pool:  # hashing and reading release the GIL
-        entries = dict(pool.map(one, paths))
-    fresh = {str(path.absolute()): entry for path, entry in entries.items()}
-    if any(known.get(path) != entry for path, entry in fresh.items()):
+        for path, sha256 in zip(unknown, pool.map(sha256_of, unknown), strict=True):
+            entries[path] = [*unknown[path], sha256]
+    if unknown:
+        fresh = {str(path.absolute()): entries[path] for path in unknown}
         # The memory is a convenience: where it cannot be kept, the next call hashes again.
         with contextlib.suppress(StorageError):
             write_whole(store, json.dumps({**known, **fresh}).encode())

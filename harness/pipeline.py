@@ -164,7 +164,9 @@ def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, o
             (folder / name).unlink()
         there = set()
     if before is not None:
-        hashes = sha256_of_all([folder / name for name in sorted(there & set(before.files))])
+        # Only regular files: a link would be refused later, and a named pipe would have us wait for its writer.
+        candidates = [folder / name for name in sorted(there & set(before.files))]
+        hashes = sha256_of_all([path for path in candidates if path.is_file() and not path.is_symlink()])
         result.manifest.files.update(
             (path.name, before.files[path.name])
             for path, sha256 in hashes.items()

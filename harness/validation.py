@@ -15,7 +15,7 @@ from harness.evaluationset import EvaluationSet, Pair
 from harness.submission import MANIFEST, Manifest, read_manifest, read_remix
 
 MAX_STRAYS = 1000
-"""Strange entries that are listed one by one; a folder with more is reported as such and not read further."""
+"""Strange entries, and absent ones, that are listed one by one; of the rest only the number is said."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def judge(
 def _scan(verdict: Verdict, known: set[str]) -> set[str]:
     """List the folder without following links; report whatever does not belong. Returns the remixes there."""
     present = set()
+    strays = 0
     try:
         with os.scandir(verdict.folder) as entries:
             for entry in entries:
@@ -130,12 +131,13 @@ def _scan(verdict: Verdict, known: set[str]) -> set[str]:
                     elif entry.name != MANIFEST:
                         present.add(entry.name)
                     continue
-                verdict.problems.append(Problem(entry.name, _why_stray(entry)))
-                if len(verdict.problems) >= MAX_STRAYS:
-                    verdict.problems.append(Problem("", f"holds {MAX_STRAYS} or more files that do not belong"))
-                    break
+                strays += 1
+                if strays <= MAX_STRAYS:
+                    verdict.problems.append(Problem(entry.name, _why_stray(entry)))
     except OSError as error:
         raise SubmissionError(f"{verdict.folder} cannot be read: {error.strerror}") from None
+    if strays > MAX_STRAYS:
+        verdict.problems.append(Problem("", f"holds {strays - MAX_STRAYS} more entries that do not belong"))
     verdict.problems.sort(key=lambda problem: problem.file)
     return present
 

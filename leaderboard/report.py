@@ -77,8 +77,17 @@ BREAKDOWN_COLUMNS = (
 """What is said of a run over the pairs of one listener, scene or track."""
 
 
-def board_table(board: Board) -> "Table":
-    """A board as a rich table of at most about 100 columns."""
+WIDE = 100
+"""Columns of a terminal from which on a board has room for everything."""
+
+
+def board_table(board: Board, width: int = WIDE) -> "Table":
+    """A board as a rich table.
+
+    Args:
+        board: the board.
+        width: columns of the terminal; below `WIDE`, training data and date are left out rather than squeezed.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -103,14 +112,15 @@ def board_table(board: Board) -> "Table":
     # In a narrow terminal the columns of words are the ones to be wrapped, numbers stay whole. Rank and system
     # are kept slim so that 100 columns have room for the longest word of the labels, "supplementation".
     table.add_column("Rank")
-    table.add_column("System", overflow="fold", max_width=13)
+    table.add_column("System", overflow="fold", min_width=9, max_width=13)
     for header in ("HAAQI ±95 %", "Left", "Right"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("Pairs", justify="right")
     table.add_column("Causal", no_wrap=True)
     table.add_column("Params", justify="right", no_wrap=True)
-    table.add_column("Trained on", overflow="fold")
-    table.add_column("Date", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("Trained on", overflow="fold")
+        table.add_column("Date", no_wrap=True)
     for row, label in zip(board.rows, labels, strict=True):
         cells = (
             _rank(row).replace(" ", "\n"),
@@ -124,7 +134,9 @@ def board_table(board: Board) -> "Table":
             row.run.training_data,
             _date(row),
         )
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
+        table.add_row(*(Text(_printable(cell)) for cell in cells[: len(table.columns)]))
+    if width < WIDE:
+        table.caption = Text.assemble(table.caption or "", "\n(training data and date: in a wider terminal)")
     return table
 
 

@@ -1,5 +1,6 @@
 """Shared by all tests: a cache of their own, a tiny evaluation set, a submission for it, and the command line."""
 
+import faulthandler
 import os
 import shutil
 import textwrap
@@ -77,3 +78,11 @@ def plugin(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def must_not_hang() -> Iterator[None]:
+    """End the process if the test takes a minute: a thread that waits for a named pipe cannot be ended otherwise."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()

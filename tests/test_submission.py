@@ -116,6 +116,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.usefixtures("must_not_hang")
 @pytest.mark.parametrize("case", DAMAGE)
 def test_a_damaged_remix_is_refused(case: str, tmp_path: Path) -> None:
     damage, expected = DAMAGE[case]
@@ -205,6 +206,7 @@ MANIFESTS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.usefixtures("must_not_hang")
 @pytest.mark.parametrize("case", MANIFESTS)
 def test_a_wrong_manifest_names_the_key(case: str, submission: Path) -> None:
     damage, expected = MANIFESTS[case]

@@ -36,7 +36,7 @@ def _options(
     ] = False,
 ) -> None:
     del version  # its callback has done it
-    common.show_tracebacks(traceback)
+    common.set_up_logging(traceback)
 
 
 for _command in (work.run, work.enhance, work.validate, work.score, show.leaderboard, show.systems, show.plugins):

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -91,14 +92,20 @@ def load_plugins(sources: list[str] | None) -> "Plugins":
 _tracebacks = False
 
 
-def show_tracebacks(wanted: bool) -> None:
-    """Whether errors show where they arose (`--traceback`)."""
+class _Say(logging.Handler):
+    """Shows people what the program has to say while it works."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.say(self.format(record))
+
+
+def set_up_logging(tracebacks: bool) -> None:
+    """Show the harness's own messages; with `tracebacks`, also where errors and failed pairs arose."""
     global _tracebacks
-    _tracebacks = wanted
-    if wanted:
-        # The reasons of failed pairs are logged with their tracebacks (harness.pipeline).
-        logging.basicConfig(stream=sys.stderr)
-        logging.getLogger("harness").setLevel(logging.DEBUG)
+    _tracebacks = tracebacks
+    logger = logging.getLogger("harness")
+    logger.handlers = [_Say()]
+    logger.setLevel(logging.DEBUG if tracebacks else logging.INFO)
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -112,9 +119,9 @@ def errors_as_lines(command: Command) -> Command:
         try:
             return command(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
-            if _tracebacks and not isinstance(error, (typer.Exit, KeyboardInterrupt)):
-                raise
             code, line = _explain(error)
+            if _tracebacks and not isinstance(error, KeyboardInterrupt):
+                traceback.print_exc()
         console.err.print(f"[red]error:[/red] {console.escape(line)}", soft_wrap=True)
         raise typer.Exit(code)
 

@@ -87,7 +87,10 @@ def print_boards(store: "Store", only: str | None = None, by: By | None = None) 
     if not boards:
         console.say("no runs yet: harness run --system NAME")
     for board in boards:
-        console.out.print(report.board_table(board) if by is None else report.breakdown_table(board, by.value))
+        if by is None:
+            console.out.print(report.board_table(board, console.out.width))
+        else:
+            console.out.print(report.breakdown_table(board, by.value))
 
 
 def systems(

@@ -78,7 +78,7 @@ def run(
     with Store.open(db, create=True) as store:
         # Everything that could stop the work is looked at before the work starts.
         found = _music(evaluation_set(data, split, scenes, limit), stems=True)
-        lock.ensure_locked(console.say)
+        lock.ensure_locked()
         folder, count = _folder(ready, output), workers_or_default(workers)
         enhancement = _enhance(ready, found, folder, overwrite, soft_clip, count)
         failed = enhancement.failures
@@ -204,7 +204,7 @@ def score(
         raise UsageError(f"{folder}: no such folder")
     with Store.open(db, create=True) as store:
         found = _music(_evaluation_set_of(folder, data, split, scenes, limit), stems=True)
-        lock.ensure_locked(console.say)
+        lock.ensure_locked()
         count = workers_or_default(workers)
         with console.progress("Validating", len(found.pairs), "remixes") as advance:
             verdict = judge(folder, found, workers=count, advance=lambda name: advance(1, name))

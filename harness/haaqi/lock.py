@@ -7,9 +7,9 @@ different fingerprints are never ranked together.
 """
 
 import json
+import logging
 import platform
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import metadata, resources
@@ -20,6 +20,8 @@ from typing import Any
 from harness.challenge import PROTOCOL
 from harness.errors import EvaluatorError
 from harness.files import cache_folder, canonical_sha256, sha256_of, write_whole
+
+log = logging.getLogger(__name__)
 
 LOCKED_PACKAGES = {"pyclarity": "clarity", "pyloudnorm": "pyloudnorm"}
 """Distributions whose sources make a score, and the package that each installs."""
@@ -147,21 +149,18 @@ def verify() -> list[str]:
     return problems
 
 
-def ensure_locked(announce: Callable[[str], None] = lambda _: None) -> None:
+def ensure_locked() -> None:
     """Refuse to go on unless the evaluator is the locked one.
 
     Sources, versions and protocol are checked every time; the conformance vectors are scored once for each
     environment (versions of everything that computes, and of our own code) and remembered in the cache folder.
-
-    Args:
-        announce: told what takes a while.
 
     Raises:
         EvaluatorError: with the first difference.
     """
     problems = source_problems()
     if not problems and not _proof().is_file():
-        announce("proving the evaluator, once in this environment (some seconds) ...")
+        log.info("proving the evaluator, once in this environment (some seconds) ...")
         problems = verify()
     if problems:
         more = f" (and {len(problems) - 1} more: harness evaluator verify)" if problems[1:] else ""
