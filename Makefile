@@ -35,7 +35,7 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	@echo "installing into $(VENV): a few minutes, about 2 GB with PyTorch ..."
+	@echo "installing into $(VENV): a few minutes and some GB, most of it PyTorch ..."
 	$(PIP) --editable .
 	@touch $@
 

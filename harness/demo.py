@@ -119,7 +119,9 @@ def _sums(root: Path) -> list[str]:
 
 def _build(root: Path) -> None:
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
+        # What a killed process left; we hold the folder, so nobody is building there now.
+        for leftover in root.parent.glob(".demo-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         with ExitStack() as stack:
             partial = Path(tempfile.mkdtemp(prefix=".demo-", dir=root.parent))
             stack.callback(shutil.rmtree, partial, ignore_errors=True)

@@ -35,17 +35,19 @@ class Verdict:
         manifest: what it says of itself, if it has a readable manifest.
         hashes: SHA-256 of every good file, by name.
         problems: everything that is wrong; a valid submission has none.
+        not_judged: why it could not be judged at all, or None.
     """
 
     folder: Path
     manifest: Manifest | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    not_judged: str | None = None
 
     @property
     def valid(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+        """Whether it was judged, and nothing is wrong."""
+        return not self.problems and self.not_judged is None
 
 
 def submissions_in(path: Path) -> list[Path]:

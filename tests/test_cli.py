@@ -140,7 +140,7 @@ def test_traceback_also_shows_where_a_pair_failed(tiny_set: TinySet, plugin: obj
 def test_a_long_error_is_not_wrapped_and_needs_no_terminal(tiny_set: TinySet, tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 8)
     done = subprocess.run(
-        [*HARNESS, "validate", str(deep)],
+        [*HARNESS, "score", str(deep)],
         cwd=tmp_path,
         env={**os.environ, "COLUMNS": "40"},
         capture_output=True,

@@ -175,7 +175,7 @@ def test_a_valid_submission_with_and_without_manifest(submission: Path, validate
         assert (outcome.code, outcome.stdout) == (0, f"{submission}: valid, 4 remixes\n")
         (submission / MANIFEST).unlink(missing_ok=True)
     assert validate(submission, "--json").json == [
-        {"submission": str(submission), "verdict": "valid", "remixes": 4, "problems": []}
+        {"submission": str(submission), "verdict": "valid", "reason": None, "remixes": 4, "problems": []}
     ]
     # Of a part of the evaluation set, only that part is due; the rest is no stray.
     (submission / ONE).unlink()
@@ -221,18 +221,23 @@ def test_what_cannot_be_judged_does_not_hide_the_rest(
     assert run_cli("validate", submission, *tiny_set.args).code == 2
 
 
-def test_where_no_submission_is(tmp_path: Path, validate: Callable[..., Outcome], run_cli: RunCli) -> None:
+def test_where_no_submission_is(
+    tmp_path: Path, validate: Callable[..., Outcome], run_cli: RunCli, submission: Path, tiny_set: TinySet
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "README.md").touch()
     for path, expected in (
-        ("nowhere", "nowhere: no such folder"),
-        ("empty", "empty: no submission here"),
-        ("papers", "papers: no submission here"),
-        ("papers/README.md", "README.md: no such folder"),
+        ("nowhere", "nowhere: not judged: no such folder"),
+        ("empty", "empty: not judged: no submission here"),
+        ("papers", "papers: not judged: no submission here"),
+        ("papers/README.md", "README.md: not judged: no such folder"),
     ):
         outcome = validate(tmp_path / path)
-        assert (outcome.code, expected in outcome.error) == (2, True)
+        assert (outcome.code, expected in outcome.stdout) == (2, True)
+    both = run_cli("validate", "nowhere", submission, *tiny_set.args)
+    assert both.code == 2
+    assert f"{submission}: valid" in both.stdout, "one missing path does not keep the others from being judged"
     scored = run_cli("score", "nowhere")
     assert (scored.code, scored.error) == (2, "nowhere: no such folder")
 

@@ -1,13 +1,13 @@
 """harness run, enhance, validate, score"""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness import console
+from harness.cli import outcomes
 from harness.cli.common import (
     DEFAULT_DATABASE,
     Data,
@@ -25,15 +25,12 @@ from harness.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from harness.evaluationset import EvaluationSet, PairId
+    from harness.evaluationset import EvaluationSet, Pair, PairId
     from harness.pipeline import Enhancement
     from harness.scoring import Scored
     from harness.systems import System
     from harness.validation import Verdict
     from leaderboard.store import Store
-
-SHOWN = 10
-"""Problems that are printed one by one; --json has them all."""
 
 SystemName = Annotated[str, typer.Option("--system", metavar="NAME", help="The system to run (see: harness systems).")]
 Options = Annotated[
@@ -70,7 +67,6 @@ def run(
     2 it could not start.
     """
     from harness.haaqi import lock
-    from harness.validation import judge
     from leaderboard.store import Store
 
     chosen = load_plugins(plugin).system(system)
@@ -83,18 +79,19 @@ def run(
         enhancement = _enhance(ready, found, folder, overwrite, soft_clip, count)
         failed = enhancement.failures
         present = [pair for pair in found.pairs if pair.id not in failed]
-        with console.progress("Validating", len(present), "remixes") as advance:
-            verdict = judge(folder, found, present, count, lambda name: advance(1, name))
-        _complain(verdict)
+        verdict = _judge(folder, found, present, count)
+        outcomes.complain(verdict)
         problems = {problem.file: problem.message for problem in verdict.problems}
         invalid = {pair.id: problems[pair.remix_name] for pair in present if pair.remix_name in problems}
         replace = overwrite is Overwrite.always
         scored = _score(store, verdict, found, {**failed, **invalid}, replace, count)
         if as_json:
-            console.print_json({**_as_json(verdict, found, scored), "clipping": _clipping(enhancement, found)})
+            console.print_json(
+                {**outcomes.scores_as_json(verdict, found, scored), "clipping": outcomes.clipping(enhancement, found)}
+            )
         else:
-            _show_enhancement(enhancement, found, folder)
-            _show_scores(verdict, scored, store, found)
+            outcomes.show_enhancement(enhancement, found, folder)
+            outcomes.show_scores(verdict, scored, store, found)
     raise typer.Exit(1 if scored.failures or verdict.problems else 0)
 
 
@@ -128,15 +125,15 @@ def enhance(
             {
                 "submission": str(folder),
                 "system": result.manifest.system,
-                "evaluation_set": _set_as_json(found),
+                "evaluation_set": outcomes.set_as_json(found),
                 "made": len(result.made),
                 "kept": len(result.kept),
-                "failures": _failures_as_json(result.failures),
-                "clipping": _clipping(result, found),
+                "failures": outcomes.failures_as_json(result.failures),
+                "clipping": outcomes.clipping(result, found),
             }
         )
     else:
-        _show_enhancement(result, found, folder)
+        outcomes.show_enhancement(result, found, folder)
     raise typer.Exit(1 if result.failures else 0)
 
 
@@ -154,28 +151,29 @@ def validate(
     Exit code: 0 all are valid, 1 some are not, 2 some could not be judged.
     """
     from harness.errors import HarnessError
-    from harness.validation import judge, submissions_in
+    from harness.validation import Verdict, submissions_in
 
-    folders = [folder for path in paths for folder in submissions_in(path)]
-    verdicts: list[Verdict | tuple[Path, str]] = []
-    for folder in folders:
+    verdicts: list[Verdict] = []
+    for path in paths:
         try:
-            found = _evaluation_set_of(folder, data, split, scenes, limit)
-            found.check_music([])
-            with console.progress(f"Validating {folder}", len(found.pairs), "remixes") as advance:
-                verdicts.append(
-                    judge(folder, found, workers=workers_or_default(workers), advance=lambda name: advance(1, name))
-                )
+            folders = submissions_in(path)
         except HarnessError as error:
-            verdicts.append((folder, str(error)))
+            verdicts.append(Verdict(path, not_judged=str(error).removeprefix(f"{path}: ")))
+            continue
+        for folder in folders:
+            try:
+                found = _music(_evaluation_set_of(folder, data, split, scenes, limit), stems=False)
+                verdicts.append(_judge(folder, found, found.pairs, workers_or_default(workers)))
+            except HarnessError as error:
+                verdicts.append(Verdict(folder, not_judged=str(error)))
     if as_json:
-        console.print_json([_verdict_as_json(verdict) for verdict in verdicts])
+        console.print_json([outcomes.verdict_as_json(verdict) for verdict in verdicts])
     else:
         for verdict in verdicts:
-            _show_verdict(verdict)
-    if any(isinstance(verdict, tuple) for verdict in verdicts):
+            outcomes.show_verdict(verdict)
+    if any(verdict.not_judged for verdict in verdicts):
         raise typer.Exit(2)
-    raise typer.Exit(0 if all(verdict.valid for verdict in verdicts) else 1)  # type: ignore[union-attr]
+    raise typer.Exit(0 if all(verdict.valid for verdict in verdicts) else 1)
 
 
 def score(
@@ -197,7 +195,6 @@ def score(
     from harness.errors import SubmissionError, UsageError
     from harness.haaqi import lock
     from harness.scoring import write_csv
-    from harness.validation import judge
     from leaderboard.store import Store
 
     if not folder.is_dir():
@@ -206,21 +203,20 @@ def score(
         found = _music(_evaluation_set_of(folder, data, split, scenes, limit), stems=True)
         lock.ensure_locked()
         count = workers_or_default(workers)
-        with console.progress("Validating", len(found.pairs), "remixes") as advance:
-            verdict = judge(folder, found, workers=count, advance=lambda name: advance(1, name))
+        verdict = _judge(folder, found, found.pairs, count)
         if not verdict.valid:
             if as_json:
-                console.print_json([_verdict_as_json(verdict)])
+                console.print_json([outcomes.verdict_as_json(verdict)])
             else:
-                _show_verdict(verdict)
+                outcomes.show_verdict(verdict)
             raise SubmissionError(f"{folder} is not valid, so it is not scored: mend it (harness validate {folder})")
         scored = _score(store, verdict, found, {}, False, count)
         if csv is not None:
             write_csv(csv, scored.rows)
         if as_json:
-            console.print_json(_as_json(verdict, found, scored))
+            console.print_json(outcomes.scores_as_json(verdict, found, scored))
         else:
-            _show_scores(verdict, scored, store, found)
+            outcomes.show_scores(verdict, scored, store, found)
     raise typer.Exit(1 if scored.failures else 0)
 
 
@@ -304,6 +300,13 @@ def _enhance(
         )
 
 
+def _judge(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int) -> "Verdict":
+    from harness.validation import judge
+
+    with console.progress(f"Validating {folder}", len(pairs), "remixes") as advance:
+        return judge(folder, found, pairs, workers, lambda name: advance(1, name))
+
+
 def _score(
     store: "Store",
     verdict: "Verdict",
@@ -335,128 +338,3 @@ def _score(
             started=started,
             advance=lambda count, what: bar[0](count, what),
         )
-
-
-def _clipping(result: "Enhancement", found: "EvaluationSet") -> dict[str, Any]:
-    """How much of the selected files is clipped."""
-    from harness.challenge import PROTOCOL
-
-    samples: dict[str, int] = {}
-    clipped: Counter[str] = Counter()
-    for pair in found.pairs:
-        record = result.manifest.files.get(pair.remix_name)
-        if record is not None and record.clipped is not None:
-            samples[pair.remix_name] = 2 * PROTOCOL.remix_frames(pair.scene.frames)[-1]
-            clipped[pair.remix_name] = record.clipped
-    share = {name: clipped[name] / samples[name] for name in samples}
-    worst = max(share, key=lambda name: share[name], default=None)
-    return {
-        "files": len(samples),
-        "clipped_files": sum(count > 0 for count in clipped.values()),
-        "clipped_samples": clipped.total(),
-        "share": clipped.total() / sum(samples.values()) if samples else 0.0,
-        "worst_file": worst,
-        "worst_share": share[worst] if worst else 0.0,
-    }
-
-
-def _show_enhancement(result: "Enhancement", found: "EvaluationSet", folder: Path) -> None:
-    console.say(f"{folder}: {len(result.made)} remixes written, {len(result.kept)} were there already")
-    clipping = _clipping(result, found)
-    if clipping["clipped_files"]:
-        console.say(
-            f"clipping: {clipping['clipped_files']} of {clipping['files']} files, {clipping['share']:.1%} of all "
-            f"samples; most in {clipping['worst_file']} ({clipping['worst_share']:.1%})"
-        )
-    else:
-        console.say("clipping: none")
-    _show_failures(result.failures)
-
-
-def _show_failures(failures: "Mapping[PairId, str]") -> None:
-    for (scene_id, listener_id), reason in list(failures.items())[:SHOWN]:
-        console.err.print(f"[red]failed:[/red] {scene_id} {listener_id}: {console.escape(reason)}", soft_wrap=True)
-    if failures:
-        more = f", {len(failures) - SHOWN} not shown" if len(failures) > SHOWN else ""
-        console.say(f"{len(failures)} pairs failed{more}; run the same command again to retry them")
-
-
-def _complain(verdict: "Verdict") -> None:
-    for problem in verdict.problems[:SHOWN]:
-        console.warn(f"{verdict.folder}: {problem.file} {problem.message}")
-    if len(verdict.problems) > SHOWN:
-        console.warn(f"{verdict.folder}: {len(verdict.problems) - SHOWN} more problems (harness validate)")
-
-
-def _show_verdict(verdict: "Verdict | tuple[Path, str]") -> None:
-    from rich.table import Table
-
-    if isinstance(verdict, tuple):
-        console.out.print(f"{verdict[0]}: [yellow]not judged[/yellow]: {console.escape(verdict[1])}", soft_wrap=True)
-        return
-    if verdict.valid:
-        console.out.print(f"{verdict.folder}: [green]valid[/green], {len(verdict.hashes)} remixes", soft_wrap=True)
-        return
-    count = len(verdict.problems)
-    console.out.print(f"{verdict.folder}: [red]not valid[/red], {count} problem{'s' * (count != 1)}", soft_wrap=True)
-    table = Table("file", "problem", box=None, pad_edge=False)
-    table.columns[0].overflow = "fold"
-    for problem in verdict.problems:
-        table.add_row(console.escape(problem.file or "(the submission)"), console.escape(problem.message))
-    console.out.print(table)
-
-
-def _verdict_as_json(verdict: "Verdict | tuple[Path, str]") -> dict[str, Any]:
-    if isinstance(verdict, tuple):
-        return {"submission": str(verdict[0]), "verdict": "not judged", "reason": verdict[1], "problems": []}
-    return {
-        "submission": str(verdict.folder),
-        "verdict": "valid" if verdict.valid else "not valid",
-        "remixes": len(verdict.hashes),
-        "problems": [{"file": problem.file, "message": problem.message} for problem in verdict.problems],
-    }
-
-
-def _set_as_json(found: "EvaluationSet") -> dict[str, Any]:
-    return {"name": found.name, "split": found.split, "mixtures_sha256": found.mixtures_sha256}
-
-
-def _failures_as_json(failures: "Mapping[PairId, str]") -> list[dict[str, str]]:
-    return [{"scene": scene, "listener": who, "reason": reason} for (scene, who), reason in failures.items()]
-
-
-def _mean(scored: "Scored", column: str) -> float | None:
-    from statistics import fmean
-
-    return fmean(float(row[column]) for row in scored.rows) if scored.rows else None
-
-
-def _as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored") -> dict[str, Any]:
-    from harness.haaqi import lock
-
-    return {
-        "submission": str(verdict.folder),
-        "run": scored.key,
-        "evaluation_set": {**_set_as_json(found), "sha256": found.sha256},
-        "evaluator": lock.fingerprint(),
-        "pairs": len(found.pairs),
-        "scored": len(scored.rows),
-        "mean": _mean(scored, "score"),
-        "left": _mean(scored, "left_score"),
-        "right": _mean(scored, "right_score"),
-        "failures": _failures_as_json(scored.failures),
-        "scores": scored.rows,
-    }
-
-
-def _show_scores(verdict: "Verdict", scored: "Scored", store: "Store", found: "EvaluationSet") -> None:
-    _show_failures(scored.failures)
-    if scored.rows:
-        mean, left, right = (_mean(scored, column) for column in ("score", "left_score", "right_score"))
-        console.say(
-            f"{verdict.folder}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
-            f"{len(scored.rows)} of {len(found.pairs)} pairs"
-        )
-    from harness.cli.show import print_boards
-
-    print_boards(store, only=found.sha256)

@@ -1,0 +1,154 @@
+"""How the outcome of the work is shown: to people on the console, to programs as JSON."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness import console
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.evaluationset import EvaluationSet, PairId
+    from harness.pipeline import Enhancement
+    from harness.scoring import Scored
+    from harness.validation import Verdict
+    from leaderboard.store import Store
+
+SHOWN = 10
+"""Problems that are printed one by one; --json has them all."""
+
+
+def clipping(result: "Enhancement", found: "EvaluationSet") -> dict[str, Any]:
+    """How much of the selected files is clipped."""
+    from harness.challenge import PROTOCOL
+
+    samples: dict[str, int] = {}
+    clipped: Counter[str] = Counter()
+    for pair in found.pairs:
+        record = result.manifest.files.get(pair.remix_name)
+        if record is not None and record.clipped is not None:
+            samples[pair.remix_name] = 2 * PROTOCOL.remix_frames(pair.scene.frames)[-1]
+            clipped[pair.remix_name] = record.clipped
+    share = {name: clipped[name] / samples[name] for name in samples}
+    worst = max(share, key=lambda name: share[name], default=None)
+    return {
+        "files": len(samples),
+        "clipped_files": sum(count > 0 for count in clipped.values()),
+        "clipped_samples": clipped.total(),
+        "share": clipped.total() / sum(samples.values()) if samples else 0.0,
+        "worst_file": worst,
+        "worst_share": share[worst] if worst else 0.0,
+    }
+
+
+def show_enhancement(result: "Enhancement", found: "EvaluationSet", folder: "Path") -> None:
+    """Say what was written, how much of it is clipped, and what failed."""
+    console.say(f"{folder}: {len(result.made)} remixes written, {len(result.kept)} were there already")
+    loud = clipping(result, found)
+    if loud["clipped_files"]:
+        console.say(
+            f"clipping: {loud['clipped_files']} of {loud['files']} files, {loud['share']:.1%} of all "
+            f"samples; most in {loud['worst_file']} ({loud['worst_share']:.1%})"
+        )
+    else:
+        console.say("clipping: none")
+    show_failures(result.failures)
+
+
+def show_failures(failures: "Mapping[PairId, str]") -> None:
+    """Say which pairs failed, and why."""
+    for (scene_id, listener_id), reason in list(failures.items())[:SHOWN]:
+        console.err.print(f"[red]failed:[/red] {scene_id} {listener_id}: {console.escape(reason)}", soft_wrap=True)
+    if failures:
+        more = f", {len(failures) - SHOWN} not shown" if len(failures) > SHOWN else ""
+        console.say(f"{len(failures)} pairs failed{more}; run the same command again to retry them")
+
+
+def complain(verdict: "Verdict") -> None:
+    """Warn of what is wrong with a submission, without stopping."""
+    for problem in verdict.problems[:SHOWN]:
+        console.warn(f"{verdict.folder}: {problem.file} {problem.message}")
+    if len(verdict.problems) > SHOWN:
+        console.warn(f"{verdict.folder}: {len(verdict.problems) - SHOWN} more problems (harness validate)")
+
+
+def show_verdict(verdict: "Verdict") -> None:
+    """Print the judgement of a submission, with every problem."""
+    from rich.table import Table
+
+    folder = console.escape(str(verdict.folder))
+    if verdict.not_judged:
+        reason = console.escape(verdict.not_judged)
+        console.out.print(f"{folder}: [yellow]not judged[/yellow]: {reason}", soft_wrap=True)
+        return
+    if verdict.valid:
+        console.out.print(f"{folder}: [green]valid[/green], {len(verdict.hashes)} remixes", soft_wrap=True)
+        return
+    count = len(verdict.problems)
+    console.out.print(f"{folder}: [red]not valid[/red], {count} problem{'s' * (count != 1)}", soft_wrap=True)
+    table = Table("file", "problem", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for problem in verdict.problems:
+        table.add_row(console.escape(problem.file or "(the submission)"), console.escape(problem.message))
+    console.out.print(table)
+
+
+def verdict_as_json(verdict: "Verdict") -> dict[str, Any]:
+    """The judgement of a submission."""
+    return {
+        "submission": str(verdict.folder),
+        "verdict": "not judged" if verdict.not_judged else "valid" if verdict.valid else "not valid",
+        "reason": verdict.not_judged,
+        "remixes": len(verdict.hashes),
+        "problems": [{"file": problem.file, "message": problem.message} for problem in verdict.problems],
+    }
+
+
+def set_as_json(found: "EvaluationSet") -> dict[str, Any]:
+    """What identifies an evaluation set to systems."""
+    return {"name": found.name, "split": found.split, "mixtures_sha256": found.mixtures_sha256}
+
+
+def failures_as_json(failures: "Mapping[PairId, str]") -> list[dict[str, str]]:
+    """The failed pairs with their reasons."""
+    return [{"scene": scene, "listener": who, "reason": reason} for (scene, who), reason in failures.items()]
+
+
+def _mean(scored: "Scored", column: str) -> float | None:
+    from statistics import fmean
+
+    return fmean(float(row[column]) for row in scored.rows) if scored.rows else None
+
+
+def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored") -> dict[str, Any]:
+    """The scores of a submission, with every digit."""
+    from harness.haaqi import lock
+
+    return {
+        "submission": str(verdict.folder),
+        "run": scored.key,
+        "evaluation_set": {**set_as_json(found), "sha256": found.sha256},
+        "evaluator": lock.fingerprint(),
+        "pairs": len(found.pairs),
+        "scored": len(scored.rows),
+        "mean": _mean(scored, "score"),
+        "left": _mean(scored, "left_score"),
+        "right": _mean(scored, "right_score"),
+        "failures": failures_as_json(scored.failures),
+        "scores": scored.rows,
+    }
+
+
+def show_scores(verdict: "Verdict", scored: "Scored", store: "Store", found: "EvaluationSet") -> None:
+    """Print a submission's mean scores, and the leaderboard of its evaluation set."""
+    show_failures(scored.failures)
+    if scored.rows:
+        mean, left, right = (_mean(scored, column) for column in ("score", "left_score", "right_score"))
+        console.say(
+            f"{verdict.folder}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
+            f"{len(scored.rows)} of {len(found.pairs)} pairs"
+        )
+    from harness.cli.show import print_boards
+
+    print_boards(store, only=found.sha256)
