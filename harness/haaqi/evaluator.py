@@ -52,7 +52,7 @@ def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32],
         listener: the audiograms of both ears.
 
     Raises:
-        EvaluatorError: a silent reference, or HAAQI gives no number from 0 to 1.
+        EvaluatorError: a silent reference, or HAAQI fails or gives no number from 0 to 1.
     """
     # The generator is global state: leave it as it was found.
     state = np.random.get_state()
@@ -75,15 +75,26 @@ def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audi
     if not rms > 0:
         raise EvaluatorError(f"the reference of the {ear} ear is silent: HAAQI is not defined for it")
     rate = PROTOCOL.haaqi_sample_rate
-    score = compute_haaqi(
-        processed_signal=soxr.resample(processed, PROTOCOL.remix_sample_rate, rate, quality="HQ"),
-        reference_signal=soxr.resample(amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ"),
-        processed_sample_rate=rate,
-        reference_sample_rate=rate,
-        audiogram=ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)),
-        equalisation=PROTOCOL.haaqi_equalisation,
-        level1=PROTOCOL.haaqi_level_db - 20 * np.log10(rms),
-    )
+    processed_24k = soxr.resample(processed, PROTOCOL.remix_sample_rate, rate, quality="HQ")
+    reference_24k = soxr.resample(amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ")
+    try:
+        # A silent processed channel has it take the logarithm of zero, which it handles.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = compute_haaqi(
+                processed_signal=processed_24k,
+                reference_signal=reference_24k,
+                processed_sample_rate=rate,
+                reference_sample_rate=rate,
+                audiogram=ClarityAudiogram(
+                    levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)
+                ),
+                equalisation=PROTOCOL.haaqi_equalisation,
+                level1=PROTOCOL.haaqi_level_db - 20 * np.log10(rms),
+            )
+    except Exception as error:
+        # It fails in several ways on signals with next to nothing in them (a lone click, say). One such pair
+        # must not end a run of thousands.
+        raise EvaluatorError(f"HAAQI fails on the {ear} ear ({type(error).__name__}: {error})") from error
     if not 0.0 <= score <= 1.0:
         raise EvaluatorError(f"HAAQI of the {ear} ear is {score}, not a number from 0 to 1")
     return float(score)
