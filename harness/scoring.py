@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.challenge import PROTOCOL
 from harness.evaluationset import EvaluationSet, PairId
-from harness.files import canonical_sha256
+from harness.files import canonical_sha256, sha256_of_all
 from harness.haaqi import lock
 from harness.pipeline import ScoreTask, score
 from harness.submission import Manifest
@@ -49,8 +50,8 @@ def store_and_score(
         store: open for writing.
         verdict: of the submission.
         evaluation_set: its selected pairs are scored.
-        failures: pairs that have no file, and why.
-        replace: the files are meant to take the place of those that this run had before.
+        failures: pairs that are not to be scored, since they have no good file, and why.
+        replace: we made the selected files ourselves, so they take the place of those that this run had before.
         workers: number of processes.
         started: called once with the number of pairs to score and of those scored already.
         advance: called after every pair.
@@ -79,7 +80,7 @@ def store_and_score(
     tasks = [
         ScoreTask(pair, verdict.folder / pair.remix_name, verdict.hashes[pair.remix_name])
         for pair in evaluation_set.pairs
-        if pair.remix_name in verdict.hashes
+        if pair.remix_name in verdict.hashes and pair.id not in failures
     ]
     store.mark_all_enhanced(
         run_id, [EnhancedFile(*task.pair.id, task.sha256, clipped.get(task.path.name)) for task in tasks]
@@ -110,21 +111,38 @@ def _key(store: Store, verdict: Verdict, evaluation_set: EvaluationSet, fingerpr
     """Identity of the run that a submission belongs to.
 
     What a manifest declares (or the folder's name, without one) finds the run again when more of the submission
-    is scored. But it is only a declaration: where the leaderboard has other files under it, this is another submission,
-    known by its content, and the scores that are there stay.
+    is scored. But it is only a declaration: unless every file that the run knows is in this submission with the same
+    content, this is another one, known by its content, and the scores that are there stay.
     """
     declared = verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": verdict.folder.name})
-    if replace:
-        return declared
     run = store.find_run(declared, evaluation_set.sha256, fingerprint)
     if run is None:
         return declared
-    for pair in evaluation_set.pairs:
-        known = run.pairs.get(pair.id)
-        found = verdict.hashes.get(pair.remix_name)
-        if known and known.file_sha256 and found and known.file_sha256 != found:
-            return canonical_sha256({"declared": declared, "files": verdict.hashes})
+    contents = _contents(verdict, evaluation_set)
+    replaced = {pair.id for pair in evaluation_set.pairs} if replace else set()
+    for pair_id, known in run.pairs.items():
+        found = contents.get(PROTOCOL.remix_name(*pair_id))
+        if known.file_sha256 not in (None, found) and pair_id not in replaced:
+            return canonical_sha256({"declared": declared, "files": contents})
     return declared
+
+
+MAX_REMIX_BYTES = 2**30
+"""Nothing that is larger can be a remix; it is not even hashed."""
+
+
+def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
+    """SHA-256 of every remix in the folder, whatever is selected."""
+    others = (verdict.folder / pair.remix_name for pair in evaluation_set.all_pairs)
+    regular = [
+        path
+        for path in others
+        if path.name not in verdict.hashes
+        and path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size <= MAX_REMIX_BYTES
+    ]
+    return {**{path.name: sha256 for path, sha256 in sha256_of_all(regular).items()}, **verdict.hashes}
 
 
 def _run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> RunRecord:

@@ -87,6 +87,19 @@ def test_other_files_under_the_same_name_are_another_submission(scored, run, wor
     assert json.loads(again.stdout)["scores"] == json.loads(scored.stdout)["scores"]
 
 
+def test_parts_of_two_submissions_are_never_one_run(run, work):
+    """Both declare the same, and were scored on different scenes."""
+    for name, scene in (("one", "scene_V001"), ("two", "scene_V002")):
+        folder = work / name / "same-name"
+        folder.mkdir(parents=True)
+        for path in (work / "set/submission").glob(f"{scene}_*.flac"):
+            shutil.copy(path, folder)
+        result = run("score", folder, "--data", "set", "--scenes", scene, "--json")
+        assert result.code == 0, result.stderr
+    board = [row for row in json.loads(run("leaderboard", "--json").stdout) if row["system"] == "same-name"]
+    assert [row["scored"] for row in board] == [2, 2]
+
+
 def test_run_enhances_validates_scores_and_ranks(run, work):
     partly = run("run", "--system", "passthrough", "--data", "set", "--limit", "1", "--json")
     assert partly.code == 0, partly.stderr

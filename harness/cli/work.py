@@ -83,8 +83,7 @@ def run(
         outcomes.complain(verdict)
         problems = {problem.file: problem.message for problem in verdict.problems}
         invalid = {pair.id: problems[pair.remix_name] for pair in present if pair.remix_name in problems}
-        replace = overwrite is Overwrite.always
-        scored = _score(store, verdict, found, {**failed, **invalid}, replace, count)
+        scored = _score(store, verdict, found, {**failed, **invalid}, True, count)
         if as_json:
             console.print_json(
                 {**outcomes.scores_as_json(verdict, found, scored), "clipping": outcomes.clipping(enhancement, found)}
