@@ -11,7 +11,9 @@ Both forms of scenes may stand in one split. Music is 44.1 kHz stereo WAV. Metad
 file is checked against what is expected, and paths may not lead out of the audio folders.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -107,24 +109,32 @@ class Scene:
     listeners: tuple[Listener, ...]
     folder: Path
 
-    def read(self, name: str) -> Signal:
+    def read(self, name: str, hashes: Mapping[Path, str] | None = None) -> Signal:
         """Read "mixture" or one stem: (samples, 2), float64, full scale +-1, 44.1 kHz.
 
+        Args:
+            name: "mixture" or a stem.
+            hashes: what the file must contain (`EvaluationSet.hashes`), so that what is read is what the evaluation
+                set's identity stands for, also hours after that was computed. None: whatever is there.
+
         Raises:
-            DataError: missing, not 44.1 kHz stereo WAV, too short or long, or not finite.
+            DataError: missing, changed, not 44.1 kHz stereo WAV, too short or long, or not finite.
         """
         path = self.folder / f"{name}.wav"
         frames(path)
         try:
-            signal, _ = soundfile.read(path, dtype="float64", always_2d=True)
+            content = path.read_bytes()
+            if hashes is not None and hashlib.sha256(content).hexdigest() != hashes[path]:
+                raise DataError(f"{path} was changed while we worked: restore it, and run the same command again")
+            signal, _ = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
             check_signal(signal, str(path))
         except (soundfile.LibsndfileError, OSError, ValueError) as error:
             raise DataError(f"{self.id}: {error}") from None
         return np.asarray(signal)
 
-    def read_stems(self) -> dict[str, Signal]:
-        """Read the four true stems; all must be as long as the mixture."""
-        stems = {name: self.read(name) for name in STEMS}
+    def read_stems(self, hashes: Mapping[Path, str] | None = None) -> dict[str, Signal]:
+        """Read the four true stems, as `read` does; all must be as long as the mixture."""
+        stems = {name: self.read(name, hashes) for name in STEMS}
         expected = self.frames
         for name, stem in stems.items():
             if len(stem) != expected:
@@ -212,17 +222,21 @@ class EvaluationSet:
         """Identity of what systems are given: metadata and mixtures, independent of where they lie."""
         return self._sha256(["mixture"])
 
+    def hashes(self, names: Sequence[str]) -> dict[Path, str]:
+        """SHA-256 of these files ("mixture", stems) of all scenes, by path."""
+        paths = sorted({scene.folder / f"{name}.wav" for scene in self.whole for name in names})
+        for path in paths:
+            if not path.is_file():
+                raise DataError(_missing_music(path))
+        return sha256_of_all(paths)
+
     @cached_property
     def sha256(self) -> str:
         """Identity of what scores depend on: metadata, mixtures and true stems."""
         return self._sha256(["mixture", *STEMS])
 
-    def _sha256(self, names: Iterable[str]) -> str:
-        files = {(scene.id, name): scene.folder / f"{name}.wav" for scene in self.whole for name in names}
-        for path in set(files.values()):
-            if not path.is_file():
-                raise DataError(_missing_music(path))
-        hashes = sha256_of_all(sorted(set(files.values())))
+    def _sha256(self, names: Sequence[str]) -> str:
+        hashes = self.hashes(names)
         return canonical_sha256(
             {
                 "split": self.split,
@@ -234,7 +248,7 @@ class EvaluationSet:
                         "listeners": [
                             [who.id, who.left.frequencies, who.left.levels, who.right.levels] for who in scene.listeners
                         ],
-                        "audio": {name: hashes[files[scene.id, name]] for name in names},
+                        "audio": {name: hashes[scene.folder / f"{name}.wav"] for name in names},
                     }
                     for scene in self.whole
                 ],
@@ -339,6 +353,8 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
 
     result = []
     for scene_id, listener_ids in scene_listeners.items():
+        if not listener_ids:
+            raise DataError(f"{pairs_file}: {scene_id}: names no listener")
         if scene_id not in scenes:
             raise DataError(f"{pairs_file}: {scene_id}: not in {scenes_file.name}")
         scene = scenes[scene_id]

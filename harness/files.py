@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from harness.errors import StorageError, SubmissionError
+from harness.errors import StorageError, SubmissionError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,21 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_tree(path: Path) -> str:
+    """SHA-256 of what lies at a path: a file's content, or names and contents of all files in a folder.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    if path.is_file():
+        return sha256_of_all([path])[path]
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such file or folder")
+    files = sorted(inner for inner in path.rglob("*") if inner.is_file())
+    hashes = sha256_of_all(files)
+    return canonical_sha256({inner.relative_to(path).as_posix(): hashes[inner] for inner in files})
 
 
 def canonical_sha256(value: object) -> str:

@@ -5,12 +5,13 @@ Every file that exists was written whole; the manifest says which files belong t
 saved again and again, so that a run that was interrupted in any way goes on where it stopped.
 """
 
+import contextlib
 import hashlib
 import logging
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -100,6 +101,7 @@ def enhance(
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
         write_manifest(folder, result.manifest)
         advance(len(result.kept), "already there")
+        hashes = evaluation_set.hashes(["mixture", *STEMS] if isinstance(system, Reference) else ["mixture"])
         by_music: dict[Path, list[Pair]] = defaultdict(list)
         for pair in todo:
             by_music[pair.scene.folder].append(pair)
@@ -107,7 +109,7 @@ def enhance(
         try:
             with ThreadPoolExecutor(max_workers=workers) as pool:
                 for pairs in by_music.values():
-                    for pair, outcome in _enhance_music(system, pairs, folder, soft_clip, pool):
+                    for pair, outcome in _enhance_music(system, pairs, hashes, folder, soft_clip, pool):
                         if isinstance(outcome, FileRecord):
                             result.manifest.files[pair.remix_name] = outcome
                             result.made.append(pair.id)
@@ -158,11 +160,19 @@ def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, o
                 "or replace it with --overwrite always"
             )
     else:
+        with contextlib.suppress(SubmissionError):  # a broken manifest is replaced as well
+            before = read_manifest(folder)
+        # What the same system made of other scenes may stay; another system's files may not be mixed with ours.
+        same = before is not None and before.key == result.manifest.key
+        replaced = {pair.remix_name for pair in evaluation_set.pairs} & there if same else there
+        there = there - replaced
+        if before is not None and same:
+            result.manifest.files.update((name, before.files[name]) for name in there & set(before.files))
         # First the manifest, then the files: whatever interrupts this, no old file is taken for a new one.
         write_manifest(folder, result.manifest)
-        for name in there:
+        for name in replaced:
             (folder / name).unlink()
-        there = set()
+        result.manifest.files.clear()
     if before is not None:
         # Only regular files: a link would be refused later, and a named pipe would have us wait for its writer.
         candidates = [folder / name for name in sorted(there & set(before.files))]
@@ -182,7 +192,12 @@ def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, o
 
 
 def _enhance_music(
-    system: System, pairs: Sequence[Pair], folder: Path, soft_clip: bool, pool: ThreadPoolExecutor
+    system: System,
+    pairs: Sequence[Pair],
+    hashes: Mapping[Path, str],
+    folder: Path,
+    soft_clip: bool,
+    pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[Pair, FileRecord | str]]:
     """Enhance all pairs of one piece of music; yields each pair with its file's record, or why it failed."""
     by_scene: dict[Scene, list[Pair]] = defaultdict(list)
@@ -190,8 +205,8 @@ def _enhance_music(
         by_scene[pair.scene].append(pair)
     first = pairs[0].scene
     try:
-        mixture = first.read("mixture")
-        stems = _stems(system, first, mixture)
+        mixture = first.read("mixture", hashes)
+        stems = _stems(system, first, mixture, hashes)
     except _ANYTHING as error:
         reason = _reason(system, error)
         yield from ((pair, reason) for pair in pairs)
@@ -230,10 +245,10 @@ def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecor
     return FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
 
 
-def _stems(system: System, scene: Scene, mixture: Signal) -> dict[str, Signal] | None:
+def _stems(system: System, scene: Scene, mixture: Signal, hashes: Mapping[Path, str]) -> dict[str, Signal] | None:
     """The four stems that a separating system makes of a piece of music; None for an Enhancer."""
     if isinstance(system, Reference):
-        found: Any = system.stems(scene.read_stems(), PROTOCOL.sample_rate)
+        found: Any = system.stems(scene.read_stems(hashes), PROTOCOL.sample_rate)
     elif isinstance(system, Separator):
         found = system.separate(mixture.copy(), PROTOCOL.sample_rate)
     else:
@@ -290,11 +305,17 @@ def _reason(system: System, error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """One pair to be scored: everything that a worker needs."""
+    """One pair to be scored: everything that a worker needs.
+
+    Attributes:
+        path, sha256: the submitted file and what it must contain.
+        music: what the scene's files must contain, as pairs of path and SHA-256.
+    """
 
     pair: Pair
     path: Path
     sha256: str
+    music: tuple[tuple[Path, str], ...]
 
 
 def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Score | str]]:
@@ -311,7 +332,7 @@ def _score_one(task: ScoreTask) -> Score | str:
         submitted = read_remix(task.path, scene.frames)
         if submitted.sha256 != task.sha256:
             return f"{task.path.name} has changed since it was checked: run the command again"
-        return score_pair(scene.id, _reference(scene), submitted.signal, task.pair.listener)
+        return score_pair(scene.id, _reference(scene, task.music), submitted.signal, task.pair.listener)
     except FileNotFoundError:
         return f"{task.path.name} is gone: run the command again"
     except HarnessError as error:
@@ -319,6 +340,7 @@ def _score_one(task: ScoreTask) -> Score | str:
 
 
 @lru_cache(maxsize=1)
-def _reference(scene: Scene) -> Signal:
+def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Signal:
     """The reference mixture of a scene; kept for the scene's next listener."""
-    return reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)
+    hashes = dict(music)
+    return reference_mixture(scene.read_stems(hashes), scene.read("mixture", hashes), scene.gains)

@@ -20,7 +20,7 @@ import pluggy
 
 from harness import hookspecs
 from harness.errors import PluginError, UsageError
-from harness.systems import TRAINING_DATA, Enhancer, Reference, Separator, System
+from harness.systems import TRAINING_DATA, Enhancer, Option, Reference, Separator, System
 
 GROUP = "harness"
 ENVIRONMENT_VARIABLE = "HARNESS_PLUGINS"
@@ -129,6 +129,8 @@ def _systems_of(module: ModuleType) -> list[type[System]]:
         raise PluginError("registers no system (is register_systems marked with @hookimpl?)")
     for system in systems:
         _check(system)
+        # Now, not when a manifest is written: the file may be edited while the system loads or works.
+        system.code = system.code_sha256()
     return systems
 
 
@@ -144,6 +146,8 @@ def _check(system: type[System]) -> None:
     if isinstance(system.training_data, str) and system.training_data not in TRAINING_DATA:
         labels = ", ".join(TRAINING_DATA)
         raise PluginError(f"{system.name}: training_data {system.training_data!r} is not one of: {labels}")
+    if not isinstance(system.options, (list, tuple)) or not all(isinstance(each, Option) for each in system.options):
+        raise PluginError(f"system {system.name}: options must be a list of Option")
     missing = ", ".join(sorted(system.__abstractmethods__))
     if missing:
         raise PluginError(f"system {system.name} does not implement {missing}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.challenge import PROTOCOL
+from harness.challenge import PROTOCOL, STEMS
 from harness.evaluationset import EvaluationSet, PairId
 from harness.files import canonical_sha256, sha256_of_all
 from harness.haaqi import lock
@@ -13,6 +13,9 @@ from harness.submission import Manifest
 from harness.validation import Verdict
 from leaderboard.records import EnhancedFile, EvaluationSetRecord, RunRecord, StoredRun
 from leaderboard.store import Store
+
+MUSIC = ("mixture", *STEMS)
+"""The files of a piece of music that scores depend on."""
 
 COLUMNS = ("scene", "song", "listener", "left_score", "right_score", "score")
 """Columns of the official results."""
@@ -50,7 +53,7 @@ def store_and_score(
         store: open for writing.
         verdict: of the submission.
         evaluation_set: its selected pairs are scored.
-        failures: pairs that are not to be scored, since they have no good file, and why.
+        failures: pairs for which no file could be made, and why.
         replace: we made the selected files ourselves, so they take the place of those that this run had before.
         workers: number of processes.
         started: called once with the number of pairs to score and of those scored already.
@@ -76,19 +79,34 @@ def store_and_score(
         lock.lock(),
         [(*pair.id, pair.scene.track) for pair in evaluation_set.all_pairs],
     )
-    clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
-    tasks = [
-        ScoreTask(pair, verdict.folder / pair.remix_name, verdict.hashes[pair.remix_name])
+    messages = {problem.file: problem.message for problem in verdict.problems}
+    invalid = {
+        pair.id: messages[pair.remix_name]
         for pair in evaluation_set.pairs
-        if pair.remix_name in verdict.hashes and pair.id not in failures
+        if pair.remix_name in messages and pair.id not in failures
+    }
+    clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
+    hashes = evaluation_set.hashes(MUSIC)
+    tasks = [
+        ScoreTask(
+            pair,
+            verdict.folder / pair.remix_name,
+            verdict.hashes[pair.remix_name],
+            tuple((path, hashes[path]) for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC)),
+        )
+        for pair in evaluation_set.pairs
+        if pair.remix_name in verdict.hashes and pair.id not in invalid
     ]
     store.mark_all_enhanced(
         run_id, [EnhancedFile(*task.pair.id, task.sha256, clipped.get(task.path.name)) for task in tasks]
     )
-    for pair_id, reason in failures.items():
-        store.mark_failed(run_id, *pair_id, reason)
-
     stored = _run(store, key, evaluation_set, fingerprint)
+    for pair_id, reason in failures.items():
+        # That a system failed to make a file again takes nothing from the score of the one that it had made.
+        if stored.pairs[pair_id].state != "scored":
+            store.mark_failed(run_id, *pair_id, reason)
+    for pair_id, reason in invalid.items():
+        store.mark_failed(run_id, *pair_id, reason)
     todo = [task for task in tasks if stored.pairs[task.pair.id].state != "scored"]
     started(len(todo), len(tasks) - len(todo))
     environment = lock.environment()
@@ -98,7 +116,7 @@ def store_and_score(
         else:
             store.add_score(run_id, *task.pair.id, task.sha256, outcome.left, outcome.right, fingerprint, environment)
         advance(1, " ".join(task.pair.id))
-    return _outcome(_run(store, key, evaluation_set, fingerprint), evaluation_set)
+    return _outcome(_run(store, key, evaluation_set, fingerprint), evaluation_set, failures)
 
 
 def _run(store: Store, key: str, evaluation_set: EvaluationSet, fingerprint: str) -> StoredRun:
@@ -179,13 +197,13 @@ def undeclared(folder: str, evaluation_set: EvaluationSet) -> Manifest:
     )
 
 
-def _outcome(run: StoredRun, evaluation_set: EvaluationSet) -> Scored:
+def _outcome(run: StoredRun, evaluation_set: EvaluationSet, unmade: Mapping[PairId, str]) -> Scored:
     rows: list[dict[str, str | float]] = []
-    failures = {}
+    failures = dict(unmade)
     for pair in evaluation_set.pairs:
         stored = run.pairs[pair.id]
         if stored.score is None:
-            failures[pair.id] = stored.reason or "no valid file"
+            failures.setdefault(pair.id, stored.reason or "no valid file")
             continue
         scores = (stored.score.left, stored.score.right, stored.score.score)
         values = (pair.scene.id, pair.scene.song, pair.listener.id, *scores)

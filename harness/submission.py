@@ -14,6 +14,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,12 +23,12 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from harness import __version__
+from harness import __version__, enhancement
 from harness.challenge import PROTOCOL
 from harness.errors import SubmissionError
 from harness.evaluationset import EvaluationSet
-from harness.files import canonical_sha256, write_whole
-from harness.systems import TRAINING_DATA, System
+from harness.files import canonical_sha256, sha256_of, sha256_of_tree, write_whole
+from harness.systems import TRAINING_DATA, Reference, System
 
 MANIFEST = "submission.json"
 MAX_MANIFEST_BYTES = 32 * 2**20
@@ -68,6 +69,8 @@ class Manifest(BaseModel, extra="forbid"):
     parameters: Annotated[int, Field(ge=0)] | None = None
     settings: dict[_Name, bool | int | _Number | _Text | None] = Field(default_factory=dict)
     soft_clip: bool = False
+    inputs_sha256: dict[_Name, _Sha256] = Field(default_factory=dict)
+    pipeline_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     code_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     not_eligible: _Text | None = None
@@ -83,7 +86,7 @@ class Manifest(BaseModel, extra="forbid"):
 
     @property
     def key(self) -> str:
-        """Identity of what made the files: system, version, settings, weights, code, evaluation set.
+        """Identity of what made the files, and of what it declares of itself.
 
         Files made under one key are never taken for files of another.
         """
@@ -97,8 +100,18 @@ class Manifest(BaseModel, extra="forbid"):
             "version": self.version,
             "options": self.settings,
             "soft clip": self.soft_clip,
+            "files named by options": self.inputs_sha256,
             "weights": self.weights_sha256,
             "code": self.code_sha256,
+            "harness's own processing": self.pipeline_sha256,
+            "declaration": {
+                "class": self.class_,
+                "training_data": self.training_data,
+                "licence": self.licence,
+                "parameters": self.parameters,
+                "not_eligible": self.not_eligible,
+                "reference": self.reference,
+            },
             "evaluation set": self.evaluation_set.mixtures_sha256,
         }
 
@@ -136,18 +149,28 @@ def manifest_for(system: System, evaluation_set: EvaluationSet, soft_clip: bool)
             },
             "licence": system.licence,
             "parameters": system.parameters,
-            # A path says where something lies on this machine; what lies there is in the weights' hash.
+            # A path says where something lies on this machine; what lies there is hashed.
             "settings": {
                 name: value.name if isinstance(value, Path) else value for name, value in system.settings.items()
             },
             "soft_clip": soft_clip,
+            "inputs_sha256": {
+                name: sha256_of_tree(value) for name, value in system.settings.items() if isinstance(value, Path)
+            },
+            "pipeline_sha256": _pipeline_sha256(),
             "weights_sha256": system.weights_sha256(),
-            "code_sha256": system.code_sha256(),
+            "code_sha256": system.code,
             "not_eligible": system.not_eligible,
-            "reference": system.reference,
+            "reference": isinstance(system, Reference),
             "harness": __version__,
         }
     )
+
+
+def _pipeline_sha256() -> str:
+    """Identity of what turns stems into files: our own code, and the libraries that it calls."""
+    versions = {name: metadata.version(name) for name in ("pyclarity", "pyloudnorm", "soxr")}
+    return canonical_sha256({"enhancement": sha256_of(Path(enhancement.__file__)), **versions})
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -157,6 +157,8 @@ class System(ABC):
     licence: str = "unknown"
     options: ClassVar[Sequence[Option]] = ()
     reference: ClassVar[bool] = False
+    code: str = ""
+    """SHA-256 of the system's source when it was imported, set by `harness.plugins`."""
 
     def __init__(self, **settings: Any) -> None:
         known = {option.name: option for option in self.options}
@@ -191,8 +193,13 @@ class System(ABC):
 
     @classmethod
     def code_sha256(cls) -> str:
-        """SHA-256 of the source file that defines the system: an edited system is another system."""
-        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+        """SHA-256 of the source files of the system's class and of those that it is derived from, ours left out.
+
+        An edited system is another system. Modules that it merely imports are not covered: change `version` with them.
+        """
+        classes = (base for base in cls.__mro__ if base.__module__.split(".")[0] not in ("harness", "abc", "builtins"))
+        files = dict.fromkeys(inspect.getfile(base) for base in classes)
+        return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 class Separator(System):

@@ -5,7 +5,6 @@ PyTorch takes seconds to import, so every function imports it for itself: listin
 
 import contextlib
 import hashlib
-import inspect
 import socket
 import threading
 from abc import abstractmethod
@@ -216,14 +215,6 @@ class TorchSeparator(Separator):
         if not self._sha256 and self._model is not None:
             self._sha256 = state_sha256(self._model.state_dict(), self._description())
         return self._sha256
-
-    @classmethod
-    def code_sha256(cls) -> str:
-        """SHA-256 over the system's source file and this one."""
-        digest = hashlib.sha256()
-        for file in (inspect.getfile(cls), __file__):
-            digest.update(Path(file).read_bytes())
-        return digest.hexdigest()
 
 
 def _resampled(signal: Signal, rate: float, new_rate: float) -> Signal:

@@ -110,7 +110,10 @@ def test_a_folder_made_by_something_else_is_not_mixed(
     refused(enhance(body, "--soft-clip"), "soft clip")
     refused(enhance(body + "\n# edited"), "code")
     refused(enhance("version = '2'\n" + body), "version, code")
-    refused(run_cli("enhance", "--system", "passthrough", *tiny_set.args, "--output", "made"), "system, options, code")
+    refused(
+        run_cli("enhance", "--system", "passthrough", *tiny_set.args, "--output", "made"),
+        "system, options, code, declaration",
+    )
     assert enhance(body).code == 0  # 0.5 is the default
 
     tiny_set.edit("gains", lambda content: content["gain_scene_V001"].update(vocals=3))

@@ -239,7 +239,7 @@ def test_the_key_tells_apart_whatever_made_other_files(submission: Path) -> None
     first = key()
     path = submission / MANIFEST
     shutil.copy(path, path.with_suffix(".bak"))
-    for name, value in (("licence", "MIT"), ("files", {}), ("harness", "9.9.9")):
+    for name, value in (("files", {}), ("harness", "9.9.9")):
         change(name, value)(path)
         assert key() == first
     others = set()
@@ -250,10 +250,18 @@ def test_the_key_tells_apart_whatever_made_other_files(submission: Path) -> None
         ("soft_clip", True),
         ("weights_sha256", "0" * 64),
         ("code_sha256", "0" * 64),
+        ("inputs_sha256", {"a": "0" * 64}),
+        ("pipeline_sha256", "0" * 64),
+        ("class", "non-causal"),
+        ("training_data", "official"),
+        ("reference", True),
+        ("not_eligible", "because"),
+        ("parameters", 7),
+        ("licence", "MIT"),
         ("evaluation_set", {"name": "tiny", "split": "valid", "mixtures_sha256": "0" * 64}),
     ):
         shutil.copy(path.with_suffix(".bak"), path)
         change(name, value)(path)
         others.add(key())
-    assert len(others) == 7
+    assert len(others) == 15
     assert first not in others

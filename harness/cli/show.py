@@ -85,7 +85,7 @@ def print_boards(store: "Store", only: str | None = None, by: By | None = None) 
 
     boards = [board for board in rank(store.runs()) if only in (None, board.evaluation_set.sha256)]
     if not boards:
-        console.say("no runs yet: harness run --system NAME")
+        console.say("no runs yet" + (" on this evaluation set" if only else "") + ": harness run --system NAME")
     for board in boards:
         if by is None:
             console.out.print(report.board_table(board, console.out.width))

@@ -81,9 +81,7 @@ def run(
         present = [pair for pair in found.pairs if pair.id not in failed]
         verdict = _judge(folder, found, present, count)
         outcomes.complain(verdict)
-        problems = {problem.file: problem.message for problem in verdict.problems}
-        invalid = {pair.id: problems[pair.remix_name] for pair in present if pair.remix_name in problems}
-        scored = _score(store, verdict, found, {**failed, **invalid}, True, count)
+        scored = _score(store, verdict, found, failed, True, count)
         if as_json:
             console.print_json(
                 {**outcomes.scores_as_json(verdict, found, scored), "clipping": outcomes.clipping(enhancement, found)}
@@ -198,6 +196,8 @@ def score(
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
+    if csv is not None and csv.is_dir():
+        raise UsageError(f"--csv {csv} is a folder: name a file")
     with Store.open(db, create=True) as store:
         found = _music(_evaluation_set_of(folder, data, split, scenes, limit), stems=True)
         lock.ensure_locked()
@@ -205,7 +205,7 @@ def score(
         verdict = _judge(folder, found, found.pairs, count)
         if not verdict.valid:
             if as_json:
-                console.print_json([outcomes.verdict_as_json(verdict)])
+                console.print_json(outcomes.verdict_as_json(verdict))
             else:
                 outcomes.show_verdict(verdict)
             raise SubmissionError(f"{folder} is not valid, so it is not scored: mend it (harness validate {folder})")

@@ -8,8 +8,10 @@ its flat path for normal hearing, clipping and both ears.
 """
 
 import csv
+import tempfile
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from harness.challenge import PROTOCOL, Gains
 from harness.enhancement import Signal, amplify, remix, to_remix_format
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
 from harness.hearing import Audiogram, Listener
+from harness.submission import encode, read_remix
 
 TOLERANCE = 1e-8
 """Largest difference of a score between library versions, with room: 1.8e-9 was the largest ever seen."""
@@ -127,13 +130,20 @@ def official_scores() -> dict[tuple[str, str], Score]:
 
 def disagreements() -> list[str]:
     """Score the conformance set here and now; one line for every score that is not the official one."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _disagreements(Path(folder) / "remix.flac")
+
+
+def _disagreements(path: Path) -> list[str]:
     problems = []
     official = official_scores()
     for scene in scenes():
         reference = reference_mixture(scene.stems, scene.mixture, scene.gains)
         for listener in scene.listeners:
-            processed = (scene.processed(listener) / 32768.0).astype(np.float32)
-            score = score_pair(scene.id, reference, processed, listener)
+            # The way that submissions go: written to FLAC, read and checked.
+            path.write_bytes(encode(scene.processed(listener)))
+            submitted = read_remix(path, len(scene.mixture))
+            score = score_pair(scene.id, reference, submitted.signal, listener)
             expected = official[scene.id, listener.id]
             for ear in ("left", "right"):
                 found, due = getattr(score, ear), getattr(expected, ear)

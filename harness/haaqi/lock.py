@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.challenge import PROTOCOL
-from harness.errors import EvaluatorError
+from harness.errors import EvaluatorError, StorageError
 from harness.files import cache_folder, canonical_sha256, sha256_of, write_whole
 
 log = logging.getLogger(__name__)
@@ -54,12 +54,14 @@ SOURCES = (
 _OWN_SOURCES = (
     "challenge.py",
     "enhancement.py",
+    "evaluationset.py",
     "hearing.py",
     "haaqi/conformance.csv",
     "haaqi/conformance.py",
     "haaqi/evaluator.py",
     "haaqi/lock.json",
     "haaqi/lock.py",
+    "submission.py",
 )
 
 _REPAIR = "reinstall it: pip install --force-reinstall --no-deps {}"
@@ -145,7 +147,10 @@ def verify() -> list[str]:
 
         problems = disagreements()
         if not problems:
-            write_whole(_proof(), json.dumps(environment(), indent=1).encode())
+            try:
+                write_whole(_proof(), json.dumps(environment(), indent=1).encode())
+            except StorageError as error:
+                log.info("the proof cannot be remembered (HARNESS_CACHE names a folder that can be written): %s", error)
     return problems
 
 
