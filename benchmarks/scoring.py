@@ -24,7 +24,9 @@ from harness import pipeline
 from harness.challenge import PROTOCOL
 from harness.demo import demo
 from harness.enhancement import amplify, amplify_ear, to_remix_format
+from harness.files import sha256_of
 from harness.haaqi.evaluator import reference_mixture
+from harness.scoring import MUSIC
 from harness.submission import encode, read_remix
 
 
@@ -46,7 +48,8 @@ def main() -> None:
         samples, _ = to_remix_format(amplify(scene.read("mixture"), listener))
         path.write_bytes(encode(samples))
         submitted = read_remix(path, scene.frames)
-        task = pipeline.ScoreTask(pair, path, submitted.sha256)
+        music = tuple((file, sha256_of(file)) for file in (scene.folder / f"{name}.wav" for name in MUSIC))
+        task = pipeline.ScoreTask(pair, path, submitted.sha256, music)
 
         reference = reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)
         ears = []

@@ -19,6 +19,7 @@ of freedom (Liang & Zeger 1986, Biometrika 73, 13-22; Cameron & Miller 2015, Jou
 """
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -155,11 +156,9 @@ def compare(board: Board) -> list[Comparison]:
     ranked = [row for row in board.rows if row.rank is not None]
     comparisons = []
     for above, row in pairwise(ranked):
-        theirs, ours = _by_pair(above.source.scores), _by_pair(row.source.scores)
-        common = theirs.keys() & ours.keys()
-        if common:
-            behind = estimate([scene for scene, _ in common], [theirs[pair] - ours[pair] for pair in common])
-            comparisons.append(Comparison(row, above, behind))
+        scenes, differences = _differences(above.source.scores, row.source.scores)
+        if differences:
+            comparisons.append(Comparison(row, above, estimate(scenes, differences)))
     return comparisons
 
 
@@ -238,6 +237,16 @@ def _unranked(source: ScoredRun) -> Row:
         due=due,
         source=source,
     )
+
+
+def _differences(theirs: PairScores, ours: PairScores) -> tuple[Sequence[str], list[float]]:
+    """For each pair that both have: its scene, and their score less ours."""
+    if (theirs.scene, theirs.listener) == (ours.scene, ours.listener):
+        # Complete runs, as the store reads them. Without a look at each pair it takes a tenth of the time.
+        return ours.scene, list(map(operator.sub, theirs.score, ours.score))
+    before, after = _by_pair(theirs), _by_pair(ours)
+    common = before.keys() & after.keys()
+    return [scene for scene, _ in common], [before[pair] - after[pair] for pair in common]
 
 
 def _by_pair(scores: PairScores) -> dict[tuple[str, str], float]:

@@ -389,15 +389,13 @@ class Store:
             ).all()
             result = []
             for run in runs:
-                rows = connection.execute(_SCORES_OF_RUN, {"run_id": run.id}).all()
-                scene, listener, track, left, right, score = zip(*rows, strict=True) if rows else [()] * 6
                 failed = connection.scalar(select(func.count()).where(Pair.run_id == run.id, Pair.state == "failed"))
                 result.append(
                     ScoredRun(
                         run=_run_record(run),
                         evaluation_set=_set_record(run),
                         fingerprint=run.fingerprint,
-                        scores=PairScores(_shared(scene), _shared(listener), _shared(track), left, right, score),
+                        scores=_scores(connection, run.id),
                         failed=failed or 0,
                         last_scored=connection.scalar(
                             select(func.max(Score.scored_at)).join(Pair).where(Pair.run_id == run.id)
@@ -529,9 +527,20 @@ def _set_record(row: Any) -> EvaluationSetRecord:
     return EvaluationSetRecord(**{name: getattr(row, name) for name in EvaluationSetRecord.__dataclass_fields__})
 
 
-def _shared(names: Sequence[str]) -> tuple[str, ...]:
-    """The same names, each kept in memory once: a thousand scenes make twenty thousand pairs."""
-    return tuple(map(sys.intern, names))
+def _scores(connection: Connection, run_id: int) -> PairScores:
+    """The scored pairs of a run.
+
+    Rows are taken in small parts and turned into columns at once: nearly twice as fast as all at once, which keeps
+    hundreds of thousands of rows for the garbage collector to look through.
+    """
+    columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
+    for rows in connection.execute(_SCORES_OF_RUN, {"run_id": run_id}).partitions(500):
+        scene, listener, track, *scores = zip(*rows, strict=True)
+        # Each name is kept in memory once: a thousand scenes make twenty thousand pairs.
+        names = (map(sys.intern, column) for column in (scene, listener, track))
+        for column, values in zip(columns, (*names, *scores), strict=True):
+            column.extend(values)
+    return PairScores(*map(tuple, columns))
 
 
 def _now() -> str:
