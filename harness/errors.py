@@ -3,6 +3,18 @@
 Everything a user can cause or mend is a `HarnessError`; any other exception is a bug and keeps its traceback.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+def first_problem(error: "ValidationError") -> str:
+    """The first thing that is wrong with a document, as "key: what was expected"."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"{key}: {first['msg']}"
+
 
 class HarnessError(Exception):
     """A problem that the user can act on.

@@ -24,8 +24,8 @@ import soundfile
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from harness.challenge import PROTOCOL, STEMS, Gains
-from harness.enhancement import Signal, check_signal
-from harness.errors import DataError, UsageError
+from harness.enhancement import MIN_SECONDS, Signal, check_signal
+from harness.errors import DataError, UsageError, first_problem
 from harness.files import SAFE_NAME, canonical_sha256, is_inner_path, sha256_of_all
 from harness.hearing import Audiogram, Listener
 
@@ -292,8 +292,8 @@ def frames(path: Path) -> int:
     ):
         if found not in expected:
             raise DataError(f"{path}: {what} is {found}, expected {expected[0]}: convert the file")
-    if not 0.4 <= seconds <= MAX_MUSIC_SECONDS:
-        raise DataError(f"{path}: lasts {seconds:.3f} s, expected 0.4 s to {MAX_MUSIC_SECONDS:.0f} s")
+    if not MIN_SECONDS <= seconds <= MAX_MUSIC_SECONDS:
+        raise DataError(f"{path}: lasts {seconds:.3f} s, expected {MIN_SECONDS} s to {MAX_MUSIC_SECONDS:.0f} s")
     return int(header.frames)
 
 
@@ -308,10 +308,9 @@ def _load(path: Path, kind: Any) -> Any:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        first, *others = error.errors(include_url=False)
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        more = f" (and {len(others)} more)" if others else ""
-        raise DataError(f"{path}: {key}: {first['msg']}{more}") from None
+        others = error.error_count() - 1
+        more = f" (and {others} more)" if others else ""
+        raise DataError(f"{path}: {first_problem(error)}{more}") from None
 
 
 def splits(root: Path) -> list[str]:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, check_signal, remix, to_remix_format
-from harness.errors import HarnessError, SubmissionError, SystemFailure
+from harness.errors import HarnessError, SubmissionError, SystemFailure, first_problem
 from harness.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.executors import map_unordered
 from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
@@ -131,9 +131,7 @@ def _manifest(system: System, evaluation_set: EvaluationSet, soft_clip: bool) ->
     except HarnessError:
         raise
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise SystemFailure(f"system {system.name} declares itself wrongly: {key}: {first['msg']}") from None
+        raise SystemFailure(f"system {system.name} declares itself wrongly: {first_problem(error)}") from None
     except _ANYTHING as error:
         raise SystemFailure(_reason(system, error)) from error
 

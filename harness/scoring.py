@@ -1,12 +1,14 @@
 """From a judged submission to stored scores: the evaluator, the executors and the leaderboard brought together."""
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.evaluationset import EvaluationSet, PairId
-from harness.files import canonical_sha256, sha256_of_all
+from harness.files import canonical_sha256, sha256_of_all, write_whole
 from harness.haaqi import lock
 from harness.pipeline import ScoreTask, score
 from harness.submission import Manifest
@@ -213,11 +215,6 @@ def _outcome(run: StoredRun, evaluation_set: EvaluationSet, unmade: Mapping[Pair
 
 def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:
     """Write scores with the official columns, every number with all its digits, whole or not at all."""
-    import csv
-    import io
-
-    from harness.files import write_whole
-
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()

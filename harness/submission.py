@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from harness import __version__, enhancement
 from harness.challenge import PROTOCOL
-from harness.errors import SubmissionError
+from harness.errors import SubmissionError, first_problem
 from harness.evaluationset import EvaluationSet
 from harness.files import canonical_sha256, sha256_of, sha256_of_tree, write_whole
 from harness.systems import TRAINING_DATA, Reference, System
@@ -185,9 +185,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SubmissionError(f"{folder / MANIFEST}: {key}: {first['msg']}") from None
+        raise SubmissionError(f"{folder / MANIFEST}: {first_problem(error)}") from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

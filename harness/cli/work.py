@@ -1,6 +1,7 @@
 """harness run, enhance, validate, score"""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -150,6 +151,11 @@ def validate(
     from harness.errors import HarnessError
     from harness.validation import Verdict, submissions_in
 
+    @cache
+    def wanted() -> "EvaluationSet":
+        # Once, however many submissions are judged with it; an error is each submission's.
+        return _music(evaluation_set(data, split, scenes, limit), stems=False)
+
     verdicts: list[Verdict] = []
     for path in paths:
         try:
@@ -159,7 +165,8 @@ def validate(
             continue
         for folder in folders:
             try:
-                found = _music(_evaluation_set_of(folder, data, split, scenes, limit), stems=False)
+                found = wanted()
+                _check_purpose(folder, found, data)
                 verdicts.append(_judge(folder, found, found.pairs, workers_or_default(workers)))
             except HarnessError as error:
                 verdicts.append(Verdict(folder, not_judged=str(error)))
@@ -199,7 +206,8 @@ def score(
     if csv is not None and csv.is_dir():
         raise UsageError(f"--csv {csv} is a folder: name a file")
     with Store.open(db, create=True) as store:
-        found = _music(_evaluation_set_of(folder, data, split, scenes, limit), stems=True)
+        found = _music(evaluation_set(data, split, scenes, limit), stems=True)
+        _check_purpose(folder, found, data)
         lock.ensure_locked()
         count = workers_or_default(workers)
         verdict = _judge(folder, found, found.pairs, count)
@@ -255,20 +263,17 @@ def _folder(system: "System", output: Path | None) -> Path:
     return output.expanduser() if output else Path("submissions") / system.name
 
 
-def _evaluation_set_of(
-    folder: Path, data: str | None, split: str | None, scenes: str | None, limit: int | None
-) -> "EvaluationSet":
-    """The evaluation set to judge a submission with; without --data, the embedded one, if it is for that."""
+def _check_purpose(folder: Path, found: "EvaluationSet", data: str | None) -> None:
+    """Unless the user named the evaluation set: refuse to judge a submission that is for another than the default."""
     from harness.errors import SubmissionError, UsageError
     from harness.submission import read_manifest
 
-    found = evaluation_set(data, split, scenes, limit)
     if data is not None:
-        return found
+        return
     try:
         manifest = read_manifest(folder)
     except SubmissionError:
-        return found  # judging it says what is wrong with its manifest
+        return  # judging it says what is wrong with its manifest
     if manifest is not None and not manifest.is_for(found):
         declared = manifest.evaluation_set
         raise UsageError(
@@ -279,7 +284,6 @@ def _evaluation_set_of(
         raise UsageError(
             f"{folder} has no manifest and nothing of the embedded evaluation set: say what it is for with --data ROOT"
         )
-    return found
 
 
 def _enhance(
