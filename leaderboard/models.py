@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from leaderboard.records import State
+from leaderboard.records import Engine, State
 
 
 class Base(DeclarativeBase):
@@ -138,7 +138,10 @@ class Pair(Base):
 
 
 class Score(Base):
-    """The score of a pair. There is one exactly when the pair's state is "scored": the store sees to that."""
+    """The score of a pair. There is one exactly when the pair's state is "scored": the store sees to that.
+
+    The engine has no default: whoever writes a score has to say what computed it.
+    """
 
     __tablename__ = "scores"
     __table_args__ = (
@@ -146,6 +149,15 @@ class Score(Base):
         CheckConstraint("right_score >= 0 AND right_score <= 1", name="right_score"),
         CheckConstraint("score >= 0 AND score <= 1", name="score"),
         CheckConstraint("abs(score - (left_score + right_score) / 2) <= 1e-12", name="mean"),
+        CheckConstraint("engine IN ('locked', 'fast')", name="engine"),
+        # A comparison with NULL is neither true nor false, and a check refuses only what is false.
+        CheckConstraint("locked_left >= 0 AND locked_left <= 1", name="locked_left"),
+        CheckConstraint("locked_right >= 0 AND locked_right <= 1", name="locked_right"),
+        CheckConstraint(
+            "(locked_left IS NULL AND locked_right IS NULL)"
+            " OR (engine = 'fast' AND locked_left IS NOT NULL AND locked_right IS NOT NULL)",
+            name="checked",
+        ),
     )
 
     pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id", ondelete="CASCADE"), primary_key=True)
@@ -155,3 +167,6 @@ class Score(Base):
     fingerprint: Mapped[str] = mapped_column(ForeignKey("evaluators.fingerprint"))
     environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
     scored_at: Mapped[str]
+    engine: Mapped[Engine] = mapped_column(String)
+    locked_left: Mapped[float | None]
+    locked_right: Mapped[float | None]

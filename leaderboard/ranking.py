@@ -5,6 +5,8 @@ Conventions:
 - Scores are HAAQI values from 0 to 1; a run's figure is the mean over its scored pairs, each pair counting once.
 - There is one board per evaluation set and evaluator. Scores of different ones are never compared.
 - Only complete, eligible systems that are no yardsticks have a rank. The others are shown behind them.
+- Fast and locked scores rank together, but fast ones only where enough of them were checked against locked ones
+  (`checks_due`) and none differed by more than `CHECK_TOLERANCE`.
 - Sums are exact (`math.fsum`), so that the order of the pairs cannot change a digit.
 
 Intervals. The listeners of a scene hear the same music, so their scores are not independent: scenes are the
@@ -28,10 +30,15 @@ from typing import Literal
 
 from scipy import special
 
-from leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, ScoredRun
+from leaderboard.records import CHECK_TOLERANCE, EvaluationSetRecord, PairScores, RunRecord, ScoredRun, checks_due
 
-Status = Literal["ranked", "reference", "not eligible", "incomplete"]
-"""Why a run has a rank or not. If several reasons hold, it is the first of these that does."""
+Status = Literal["ranked", "disputed", "reference", "not eligible", "incomplete", "unchecked"]
+"""Why a run has a rank or not. If several reasons hold, it is the first of these that does.
+
+A run is "disputed" if a pair's fast score differs from its locked one by more than `CHECK_TOLERANCE`: then none of
+its figures can be believed, be it a reference or not. It is "unchecked" if it is complete, but fewer of its fast
+scores were checked than `checks_due` asks for.
+"""
 
 By = Literal["listener", "scene", "track"]
 """What a breakdown groups pairs by. A track is a piece of music, wherever the listener's head was."""
@@ -219,13 +226,19 @@ def _unranked(source: ScoredRun) -> Row:
     due = max(run.pairs_due, source.evaluation_set.pairs)
     status: Status = "ranked"
     why = None
-    if run.reference:
+    checks = checks_due(source.fast)
+    if source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
+        status = "disputed"
+        why = f"fast and locked scores differ by {source.largest_difference:.3g}, more than {CHECK_TOLERANCE:.0e}"
+    elif run.reference:
         status, why = "reference", "a reference, not a system that competes"
     elif run.not_eligible is not None:
         status, why = "not eligible", run.not_eligible
     elif scored < due:
         failed = f", {source.failed} failed" if source.failed else ""
         status, why = "incomplete", f"{scored} of {due} pairs scored{failed}"
+    elif source.checked < checks:
+        status, why = "unchecked", f"{source.checked} of {checks} checks against the locked engine made"
     return Row(
         rank=None,
         status=status,

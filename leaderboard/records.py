@@ -11,6 +11,18 @@ from typing import Any, Literal
 State = Literal["pending", "enhanced", "scored", "failed"]
 """Where a pair stands: nothing there yet, a file is there, the file is scored, or it went wrong."""
 
+Engine = Literal["locked", "fast"]
+"""What computed a score: the locked program itself, or a fast one that has to give the same number."""
+
+CHECK_TOLERANCE = 1e-6
+"""How far a fast score of an ear may be from the locked one; any further, and the run is disputed."""
+
+
+def checks_due(pairs: int) -> int:
+    """How many of `pairs` pairs with a fast score the locked engine has to score too: 1 %, and 2 at least."""
+    # In integers: 0.01 times a number can come out above a whole number, and would be rounded up.
+    return min(pairs, max(2, -(-pairs // 100)))
+
 
 @dataclass(frozen=True)
 class EvaluationSetRecord:
@@ -69,12 +81,33 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """The score of one pair: left ear, right ear and their mean, each from 0 to 1."""
+    """The score of one pair: left ear, right ear and their mean, each from 0 to 1.
+
+    Attributes:
+        engine: what computed it.
+        locked_left, locked_right: what the locked engine gave for the same file where a fast score was checked;
+            None otherwise.
+    """
 
     left: float
     right: float
     score: float
     scored_at: str
+    engine: Engine
+    locked_left: float | None
+    locked_right: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """How far the fast score is from the locked one, in the ear where it is further; None if not checked."""
+        if self.locked_left is None or self.locked_right is None:
+            return None
+        return max(abs(self.left - self.locked_left), abs(self.right - self.locked_right))
+
+    @property
+    def disputed(self) -> bool:
+        """Whether the score was checked and is further from the locked one than `CHECK_TOLERANCE`."""
+        return self.difference is not None and self.difference > CHECK_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -143,6 +176,9 @@ class ScoredRun:
     Attributes:
         failed: how many of its pairs failed.
         last_scored: when its last score was stored, or None without scores.
+        fast: how many of its scores are the fast engine's.
+        checked: how many of these pairs the locked engine scored too.
+        largest_difference: the largest `ScoreRecord.difference` among them, or None if none was checked.
     """
 
     run: RunRecord
@@ -151,3 +187,6 @@ class ScoredRun:
     scores: PairScores
     failed: int
     last_scored: str | None
+    fast: int
+    checked: int
+    largest_difference: float | None

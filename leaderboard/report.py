@@ -7,6 +7,8 @@ Conventions:
   there is an empty field or null. Keys and columns have the same names, see `COLUMNS`.
 - Names and reasons come from strangers. In tables they are shown as they are, never read as markup; in Markdown
   what would be read as formatting is escaped. Characters that cannot be printed become U+FFFD in both.
+- The evaluator of a run is for people "locked", or how many scores are fast, how many of these were checked
+  against the locked engine, and by how much they differed at most. For programs "evaluator" is the fingerprint.
 """
 
 import csv
@@ -41,6 +43,10 @@ COLUMNS = (
     "scored",
     "due",
     "failed",
+    "engine",
+    "fast",
+    "checked",
+    "largest_difference",
     "causal",
     "parameters",
     "training_data",
@@ -56,7 +62,8 @@ COLUMNS = (
     "key",
 )
 """What is said of a run: `low` to `high` is the 95 % interval of `mean`, `behind` the mean paired difference to the
-ranked run above it, with its 95 % interval and p value."""
+ranked run above it, with its 95 % interval and p value. `engine` computed the scores, "locked", "fast" or "mixed";
+`fast` of them are the fast engine's, and of these `checked` were scored by the locked engine too."""
 
 BREAKDOWN_COLUMNS = (
     "evaluation_set",
@@ -77,8 +84,8 @@ BREAKDOWN_COLUMNS = (
 """What is said of a run over the pairs of one listener, scene or track."""
 
 
-WIDE = 100
-"""Columns of a terminal from which on a board has room for everything."""
+NARROW, WIDE = 100, 120
+"""Columns of a terminal from which on a board has room for everything but the date, and for everything."""
 
 
 def board_table(board: Board, width: int = WIDE) -> "Table":
@@ -86,7 +93,8 @@ def board_table(board: Board, width: int = WIDE) -> "Table":
 
     Args:
         board: the board.
-        width: columns of the terminal; below `WIDE`, training data and date are left out rather than squeezed.
+        width: columns of the terminal; below `WIDE` the date and below `NARROW` the training data too are left out
+            rather than squeezed.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -94,9 +102,9 @@ def board_table(board: Board, width: int = WIDE) -> "Table":
 
     labels = _labels(board)
     reasons = [
-        f"{label} is not eligible: {row.why_not_ranked}"
+        f"{label} is {row.status}: {row.why_not_ranked}"
         for row, label in zip(board.rows, labels, strict=True)
-        if row.status == "not eligible"
+        if row.status in ("disputed", "not eligible", "unchecked")
     ]
     table = Table(
         title=Text(_printable(_title(board))),
@@ -109,17 +117,20 @@ def board_table(board: Board, width: int = WIDE) -> "Table":
         padding=0,
         show_edge=False,
     )
-    # In a narrow terminal the columns of words are the ones to be wrapped, numbers stay whole. Rank and system
-    # are kept slim so that 100 columns have room for the longest word of the labels, "supplementation".
-    table.add_column("Rank")
-    table.add_column("System", overflow="fold", min_width=9, max_width=13)
+    # In a narrow terminal the columns of words are the ones to be wrapped, numbers stay whole. The columns before
+    # "Trained on" are kept slim so that there is room for the longest word of its labels, "supplementation".
+    roomy = width >= WIDE
+    table.add_column("Rank", no_wrap=True)
+    table.add_column("System", overflow="fold", min_width=9, max_width=13 if roomy else 11)
     for header in ("HAAQI ±95 %", "Left", "Right"):
         table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("Pairs", justify="right")
+    table.add_column("Pairs", justify="right", max_width=8 if width >= NARROW else 7)
+    table.add_column("Evaluator", overflow="fold", max_width=18 if roomy else 9)
     table.add_column("Causal", no_wrap=True)
     table.add_column("Params", justify="right", no_wrap=True)
-    if width >= WIDE:
+    if width >= NARROW:
         table.add_column("Trained on", overflow="fold")
+    if roomy:
         table.add_column("Date", no_wrap=True)
     for row, label in zip(board.rows, labels, strict=True):
         cells = (
@@ -129,14 +140,16 @@ def board_table(board: Board, width: int = WIDE) -> "Table":
             _score(row.left),
             _score(row.right),
             f"{row.scored} of {row.due}",
+            _evaluator(row),
             "yes" if row.run.causal else "no",
             _count(row.run.parameters),
             row.run.training_data,
             _date(row),
         )
         table.add_row(*(Text(_printable(cell)) for cell in cells[: len(table.columns)]))
-    if width < WIDE:
-        table.caption = Text.assemble(table.caption or "", "\n(training data and date: in a wider terminal)")
+    if not roomy:
+        left_out = "training data and date" if width < NARROW else "date"
+        table.caption = Text.assemble(table.caption or "", f"\n({left_out}: in a wider terminal)")
     return table
 
 
@@ -172,6 +185,7 @@ def boards_markdown(boards: Iterable[Board]) -> str:
         "Left",
         "Right",
         "Pairs",
+        "Evaluator",
         "Class",
         "Parameters",
         "Training data",
@@ -189,6 +203,7 @@ def boards_markdown(boards: Iterable[Board]) -> str:
                 _score(row.left),
                 _score(row.right),
                 f"{row.scored} of {row.due}",
+                _evaluator(row),
                 "causal" if row.run.causal else "non-causal",
                 _count(row.run.parameters),
                 row.run.training_data,
@@ -272,6 +287,10 @@ def _board_json(board: Board) -> list[dict[str, Any]]:
                 "scored": row.scored,
                 "due": row.due,
                 "failed": row.source.failed,
+                "engine": _engine(row),
+                "fast": row.source.fast,
+                "checked": row.source.checked,
+                "largest_difference": row.source.largest_difference,
                 "causal": run.causal,
                 "parameters": run.parameters,
                 "training_data": run.training_data,
@@ -363,6 +382,23 @@ def _mean(row: Row) -> str:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _engine(row: Row) -> str | None:
+    """Which engine computed the scores of a run; None without scores."""
+    if not row.scored:
+        return None
+    return "locked" if row.source.fast == 0 else "fast" if row.source.fast == row.scored else "mixed"
+
+
+def _evaluator(row: Row) -> str:
+    """The engine of a run, and how well its fast scores are checked: "fast, 2 checked, 3e-10"."""
+    engine, source = _engine(row), row.source
+    if engine is None or engine == "locked":
+        return engine or "-"
+    which = "fast," if engine == "fast" else f"fast {source.fast}, locked {row.scored - source.fast};"
+    gap = source.largest_difference
+    return f"{which} {source.checked} checked" + ("" if gap is None else f", {gap:.0e}" if gap else ", 0")
 
 
 def _date(row: Row) -> str:

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import (
     Connection,
-    Engine,
     bindparam,
     delete,
     func,
@@ -36,6 +35,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy import Engine as DatabaseEngine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from leaderboard.database import (
@@ -53,6 +53,7 @@ from leaderboard.errors import LeaderboardError
 from leaderboard.migrations import REVISIONS
 from leaderboard.models import Environment, EvaluationSet, Evaluator, Pair, Run, Score
 from leaderboard.records import (
+    Engine,
     EnhancedFile,
     EvaluationSetRecord,
     PairRecord,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 class Store:
     """An open leaderboard. Made by `Store.open`, used in a `with` statement."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: DatabaseEngine, name: str) -> None:
         self.engine = engine
         self.name = name
         """What messages call the database: the path of the file, or the URL without its password."""
@@ -250,8 +251,12 @@ class Store:
         right: float,
         fingerprint: str,
         environment: Mapping[str, Any],
+        engine: Engine = "locked",
+        locked: tuple[float, float] | None = None,
     ) -> None:
         """Store the score of a pair; its mean over the ears is computed here. An older score is replaced.
+
+        A fast score is stored however far it is from the locked one: the ranking refuses the run then.
 
         Args:
             run_id, scene, listener: the pair, whose file must be marked as enhanced.
@@ -259,13 +264,19 @@ class Store:
             left, right: the score of each ear, from 0 to 1.
             fingerprint: of the evaluator that gave the score.
             environment: the versions and the platform under which it did.
+            engine: what computed the score.
+            locked: the locked engine's scores of both ears of the same file, where a fast score was checked.
 
         Raises:
             LeaderboardError: a score is NaN or not from 0 to 1; the evaluator is not the run's; the file is
-                not the one that the pair has now; the run has no such pair; any trouble with the database.
+                not the one that the pair has now; the run has no such pair; there is no such engine; a locked
+                score is said to be checked; any trouble with the database.
         """
         where = f"{scene} for {listener}"
-        for ear, value in (("left", left), ("right", right)):
+        values = {"left": left, "right": right}
+        if locked is not None:
+            values |= {"locked left": locked[0], "locked right": locked[1]}
+        for ear, value in values.items():
             # Written so that NaN, which compares false with everything, is refused too.
             if not 0 <= value <= 1:
                 raise LeaderboardError(
@@ -300,6 +311,9 @@ class Store:
                     fingerprint=fingerprint,
                     environment_id=environment_id,
                     scored_at=_now(),
+                    engine=engine,
+                    locked_left=None if locked is None else float(locked[0]),
+                    locked_right=None if locked is None else float(locked[1]),
                 )
             )
             connection.execute(update(Pair).where(Pair.id == pair.id).values(state="scored"))
@@ -337,6 +351,9 @@ class Store:
                     Score.right_score,
                     Score.score,
                     Score.scored_at,
+                    Score.engine,
+                    Score.locked_left,
+                    Score.locked_right,
                 )
                 .outerjoin(Score, Score.pair_id == Pair.id)
                 .where(Pair.run_id == found.id)
@@ -354,6 +371,7 @@ class Store:
             right,
             score,
             scored_at,
+            *how,
         ) in pairs:
             records[scene, listener] = PairRecord(
                 scene=scene,
@@ -363,7 +381,7 @@ class Store:
                 reason=reason,
                 file_sha256=file_sha256,
                 clipped=clipped,
-                score=None if score is None else ScoreRecord(left, right, score, scored_at),
+                score=None if score is None else ScoreRecord(left, right, score, scored_at, *how),
             )
         return StoredRun(
             id=found.id,
@@ -389,17 +407,18 @@ class Store:
             ).all()
             result = []
             for run in runs:
-                failed = connection.scalar(select(func.count()).where(Pair.run_id == run.id, Pair.state == "failed"))
+                sums = connection.execute(_SUMS.where(Pair.run_id == run.id)).one()
                 result.append(
                     ScoredRun(
                         run=_run_record(run),
                         evaluation_set=_set_record(run),
                         fingerprint=run.fingerprint,
                         scores=_scores(connection, run.id),
-                        failed=failed or 0,
-                        last_scored=connection.scalar(
-                            select(func.max(Score.scored_at)).join(Pair).where(Pair.run_id == run.id)
-                        ),
+                        failed=sums.failed,
+                        last_scored=sums.last_scored,
+                        fast=sums.fast,
+                        checked=sums.checked,
+                        largest_difference=max(sums.left, sums.right) if sums.checked else None,
                     )
                 )
         return result
@@ -515,6 +534,22 @@ _SCORES_OF_RUN = text(
     " FROM pairs JOIN scores ON scores.pair_id = pairs.id WHERE run_id = :run_id"
 )
 """Plain SQL: without the layers above it reading half a million scores takes a third of the time."""
+
+_SUMS = (
+    select(
+        func.count(Pair.id).filter(Pair.state == "failed").label("failed"),
+        func.max(Score.scored_at).label("last_scored"),
+        func.count(Score.pair_id).filter(Score.engine == "fast").label("fast"),
+        func.count(Score.locked_left).label("checked"),
+        func.max(func.abs(Score.left_score - Score.locked_left)).filter(Score.locked_left.is_not(None)).label("left"),
+        func.max(func.abs(Score.right_score - Score.locked_right))
+        .filter(Score.locked_left.is_not(None))
+        .label("right"),
+    )
+    .select_from(Pair)
+    .outerjoin(Score, Score.pair_id == Pair.id)
+)
+"""One pass over the pairs of a run for all that is counted. Filters cost less than CASE or computing with NULL."""
 
 
 def _run_record(row: Any) -> RunRecord:

@@ -8,7 +8,8 @@ ear, then the right ear: HAAQI adds noise from that generator, so the seed and t
 HAAQI: Kates & Arehart, "The Hearing-Aid Audio Quality Index (HAAQI)", IEEE/ACM TASLP 24(2), 2016.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,36 +66,79 @@ def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32],
     return Score(left, right)
 
 
-def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audiogram: Audiogram) -> float:
+@dataclass(frozen=True)
+class EarSignals:
+    """What HAAQI compares for one ear.
+
+    Attributes:
+        reference: with NAL-R, (samples,) at 24 kHz, float64.
+        processed: (samples,) at 24 kHz, float32.
+        level1: level in dB SPL of a signal whose root mean square is 1.
+    """
+
+    reference: Signal
+    processed: NDArray[np.float32]
+    level1: float
+
+
+def ear_signals(ear: str, reference: Signal, processed: NDArray[np.float32], audiogram: Audiogram) -> EarSignals:
+    """Bring one ear's channels into the form that HAAQI takes; the arguments are channels of those of `score_pair`.
+
+    Raises:
+        EvaluatorError: the reference is silent.
+    """
     import soxr
-    from clarity.evaluator.haaqi import compute_haaqi
-    from clarity.utils.audiogram import Audiogram as ClarityAudiogram
     from clarity.utils.signal_processing import compute_rms
 
     rms = compute_rms(reference)
     if not rms > 0:
         raise EvaluatorError(f"the reference of the {ear} ear is silent: HAAQI is not defined for it")
     rate = PROTOCOL.haaqi_sample_rate
-    processed_24k = soxr.resample(processed, PROTOCOL.remix_sample_rate, rate, quality="HQ")
-    reference_24k = soxr.resample(amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ")
+    return EarSignals(
+        reference=soxr.resample(amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ"),
+        processed=soxr.resample(processed, PROTOCOL.remix_sample_rate, rate, quality="HQ"),
+        level1=PROTOCOL.haaqi_level_db - 20 * np.log10(rms),
+    )
+
+
+@contextmanager
+def failures_named(ear: str) -> Iterator[None]:
+    """Turn whatever HAAQI fails with into an EvaluatorError.
+
+    It fails in several ways on signals with next to nothing in them (a lone click, say). One such pair must not end a
+    run of thousands.
+    """
     try:
         # A silent processed channel has it take the logarithm of zero, which it handles.
         with np.errstate(divide="ignore", invalid="ignore"):
-            score = compute_haaqi(
-                processed_signal=processed_24k,
-                reference_signal=reference_24k,
-                processed_sample_rate=rate,
-                reference_sample_rate=rate,
-                audiogram=ClarityAudiogram(
-                    levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)
-                ),
-                equalisation=PROTOCOL.haaqi_equalisation,
-                level1=PROTOCOL.haaqi_level_db - 20 * np.log10(rms),
-            )
+            yield
     except Exception as error:
-        # It fails in several ways on signals with next to nothing in them (a lone click, say). One such pair
-        # must not end a run of thousands.
         raise EvaluatorError(f"HAAQI fails on the {ear} ear ({type(error).__name__}: {error})") from error
+
+
+def checked(ear: str, score: float) -> float:
+    """The score, if it is one. Raises EvaluatorError if it is not a number from 0 to 1."""
     if not 0.0 <= score <= 1.0:
         raise EvaluatorError(f"HAAQI of the {ear} ear is {score}, not a number from 0 to 1")
     return float(score)
+
+
+def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audiogram: Audiogram) -> float:
+    from clarity.evaluator.haaqi import compute_haaqi
+    from clarity.utils.audiogram import Audiogram as ClarityAudiogram
+
+    signals = ear_signals(ear, reference, processed, audiogram)
+    rate = PROTOCOL.haaqi_sample_rate
+    with failures_named(ear):
+        score = compute_haaqi(
+            processed_signal=signals.processed,
+            reference_signal=signals.reference,
+            processed_sample_rate=rate,
+            reference_sample_rate=rate,
+            audiogram=ClarityAudiogram(
+                levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)
+            ),
+            equalisation=PROTOCOL.haaqi_equalisation,
+            level1=signals.level1,
+        )
+    return checked(ear, score)

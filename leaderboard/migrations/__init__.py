@@ -5,13 +5,13 @@ a database at the newest revision
 
     from leaderboard.store import Store, alembic_config
     with Store.open("sqlite:///scratch.db", create=True) as store, store.engine.begin() as connection:
-        alembic.command.revision(alembic_config(connection), "what changes", autogenerate=True, rev_id="0002")
+        alembic.command.revision(alembic_config(connection), "what changes", autogenerate=True, rev_id="0003")
 
 check the file that appears in `versions`, write the CHECK constraints into it by hand (Alembic does not see
 those), and add the revision to `REVISIONS`.
 """
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision from the oldest to the newest.
 
 A test holds this against the files in `versions`; it is written down here because a database that is up to

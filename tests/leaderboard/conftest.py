@@ -77,12 +77,15 @@ def scored_run() -> Callable[..., ScoredRun]:
         failed: int = 0,
         about: EvaluationSetRecord = EVALUATION_SET,
         fingerprint: str = FINGERPRINT,
+        fast: int = 0,
+        checked: int = 0,
+        largest_difference: float | None = None,
         **declared: Any,
     ) -> ScoredRun:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
         run = replace(RUN, **{"key": declared.get("system", "demucs"), **declared})
         last = "2024-01-31T12:00:00Z" if rows else None
-        return ScoredRun(run, about, fingerprint, PairScores(*columns), failed, last)
+        return ScoredRun(run, about, fingerprint, PairScores(*columns), failed, last, fast, checked, largest_difference)
 
     return make
 

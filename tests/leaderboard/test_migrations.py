@@ -5,14 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import IntegrityError
 
 import leaderboard
+from leaderboard.database import sqlite_engine
+from leaderboard.errors import LeaderboardError
 from leaderboard.migrations import REVISIONS
 from leaderboard.models import Base
+from leaderboard.records import ScoreRecord
 from leaderboard.store import Store, alembic_config
 
 NEXT_STEP = '''"""Another step."""
@@ -54,7 +60,9 @@ def test_check_constraints_are_those_of_the_models(store: Store, tmp_path: Path)
 
     def checks(inspector: object, table: str) -> dict[str, str]:
         found = inspector.get_check_constraints(table)  # type: ignore[attr-defined]
-        return {check["name"]: check["sqltext"] for check in found}
+        named = {check["name"]: check["sqltext"] for check in found}
+        assert len(named) == len(found)
+        return named
 
     for table in Base.metadata.tables:
         assert checks(migrated, table) == checks(modelled, table)
@@ -63,6 +71,10 @@ def test_check_constraints_are_those_of_the_models(store: Store, tmp_path: Path)
         "ck_scores_right_score",
         "ck_scores_score",
         "ck_scores_mean",
+        "ck_scores_engine",
+        "ck_scores_locked_left",
+        "ck_scores_locked_right",
+        "ck_scores_checked",
     }
     direct.dispose()
 
@@ -82,6 +94,74 @@ def with_another_step(folder: Path, then: str) -> Path:
     listed = (package / "migrations" / "__init__.py").read_text()
     (package / "migrations" / "__init__.py").write_text(f'{listed}\nREVISIONS = (*REVISIONS, "9999")\n')
     return package.parent
+
+
+OF_REVISION_0001 = [
+    "INSERT INTO evaluation_sets VALUES (1, 'demo', 'valid', 'e', 2, 4)",
+    "INSERT INTO evaluators VALUES ('f', '{}')",
+    "INSERT INTO environments VALUES (1, '0', '{\"python\": \"3.11\"}')",
+    "INSERT INTO runs VALUES (1, 'a', 1, 'f', 'demucs', '4', '{}', 0, 7, 'official', 'MIT', 'd', NULL, 0, 'demucs', 4,"
+    " '2024-01-31T12:00:00Z', '2024-01-31T12:00:00Z')",
+    "INSERT INTO pairs VALUES (3, 1, 'S1', 'L1', 'one', 'scored', NULL, '1', 0)",
+    "INSERT INTO pairs VALUES (5, 1, 'S1', 'L2', 'one', 'failed', 'it raised', NULL, NULL)",
+    "INSERT INTO pairs VALUES (6, 1, 'S2', 'L1', 'two', 'pending', NULL, NULL, NULL)",
+    "INSERT INTO pairs VALUES (8, 1, 'S2', 'L2', 'two', 'scored', NULL, '2', NULL)",
+    "INSERT INTO scores VALUES (8, 0.1, 0.30000000000000004, 0.2, 'f', 1, '2024-01-31T12:00:01Z')",
+    "INSERT INTO scores VALUES (3, 0.5, 0.75, 0.625, 'f', 1, '2024-01-31T12:00:02Z')",
+]
+"""A run with two scores, as revision 0001 stored them."""
+
+
+@pytest.fixture
+def old_url(tmp_path: Path) -> str:
+    """URL of a database that revision 0001 made."""
+    path = tmp_path / "old.db"
+    engine = sqlite_engine(path, create=True, timeout=1)
+    with engine.execution_options(immediate=True, migrate=True).begin() as connection:
+        command.upgrade(alembic_config(connection), "0001")
+        for statement in OF_REVISION_0001:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    return f"sqlite:///{path}"
+
+
+def test_scores_from_before_there_were_engines_are_the_locked_ones(old_url: str) -> None:
+    with pytest.raises(LeaderboardError, match="older version: harness run or harness score brings it up to date"):
+        Store.open(old_url, create=False)
+    with Store.open(old_url, create=True) as store:
+        found = store.find_run("a", "e", "f")
+    assert found is not None
+    assert {pair: (record.state, record.reason) for pair, record in found.pairs.items()} == {
+        ("S1", "L1"): ("scored", None),
+        ("S1", "L2"): ("failed", "it raised"),
+        ("S2", "L1"): ("pending", None),
+        ("S2", "L2"): ("scored", None),
+    }
+    assert found.pairs["S1", "L1"].score == ScoreRecord(0.5, 0.75, 0.625, "2024-01-31T12:00:02Z", "locked", None, None)
+    assert found.pairs["S2", "L2"].score == ScoreRecord(
+        0.1, 0.30000000000000004, 0.2, "2024-01-31T12:00:01Z", "locked", None, None
+    )
+    with Store.open(old_url, create=False) as store:
+        (scored,) = store.runs()
+    assert scored.last_scored == "2024-01-31T12:00:02Z"
+    assert (len(scored.scores.score), scored.failed, scored.fast, scored.checked) == (2, 1, 0, 0)
+
+
+def test_a_migrated_database_holds_what_it_held_together(old_url: str) -> None:
+    later = (
+        "INSERT INTO scores (pair_id, left_score, right_score, score, fingerprint, environment_id, scored_at)"
+        " VALUES (6, 0.5, 0.5, 0.5, 'f', 1, '2024-01-31T12:00:00Z')"
+    )
+    with Store.open(old_url, create=True) as store, store.engine.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert connection.exec_driver_sql("PRAGMA integrity_check").all() == [("ok",)]
+        # Only the rows that were there are given an engine.
+        with pytest.raises(IntegrityError, match=r"NOT NULL.*engine"):
+            connection.exec_driver_sql(later)
+        with pytest.raises(IntegrityError, match="ck_scores_mean"):
+            connection.exec_driver_sql("UPDATE scores SET left_score = 0.6")
+        connection.exec_driver_sql("DELETE FROM runs")
+        assert connection.exec_driver_sql("SELECT count(*) FROM scores").scalar() == 0
 
 
 def run(code: str, where: Path, *arguments: str) -> str:

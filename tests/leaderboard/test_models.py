@@ -49,6 +49,18 @@ def write(store: Store, statement: Any) -> None:
         ("environment_id", 999),
         ("environment_id", None),
         ("scored_at", None),
+        ("engine", None),
+        ("engine", "quick"),
+        ("engine", "Fast"),
+        ("engine", "locked"),
+        ("locked_left", -0.001),
+        ("locked_left", 1.001),
+        ("locked_left", None),
+        ("locked_left", float("nan")),
+        ("locked_right", -0.001),
+        ("locked_right", 1.001),
+        ("locked_right", None),
+        ("locked_right", float("inf")),
     ],
 )
 def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
@@ -60,10 +72,25 @@ def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
         "fingerprint": "f" * 64,
         "environment_id": 1,
         "scored_at": "2024-01-31T12:00:00Z",
+        "engine": "fast",
+        "locked_left": 0.5,
+        "locked_right": 0.6,
     }
     with pytest.raises(IntegrityError):
         write(filled, insert(Score).values(**{**row, column: value}))
     write(filled, insert(Score).values(**row))
+
+
+@pytest.mark.parametrize("engine", ["locked", "fast"])
+def test_scores_need_no_check(filled: Store, engine: str) -> None:
+    write(filled, text("UPDATE scores SET engine = :engine").bindparams(engine=engine))
+
+
+def test_a_score_has_to_say_its_engine(filled: Store) -> None:
+    row = {name: getattr(Score, name) for name in Score.__table__.columns.keys() if name != "engine"}  # noqa: SIM118
+    again = insert(Score).from_select(list(row), select(*{**row, "pair_id": Score.pair_id + 1}.values()))
+    with pytest.raises(IntegrityError, match=r"NOT NULL.*engine"):
+        write(filled, again)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,61 @@ def test_who_is_not_ranked_and_why(scored_run: MakeRun) -> None:
     assert (new.estimate, new.left, new.right) == (None, None, None)
 
 
+def test_fast_and_locked_scores_rank_together(scored_run: MakeRun) -> None:
+    (board,) = boards(
+        [
+            scored_run(rows(0.5, 0.5, 0.5, 0.5), system="locked"),
+            scored_run(rows(0.6, 0.6, 0.6, 0.6), system="fast", fast=4, checked=2, largest_difference=3e-10),
+            scored_run(rows(0.4, 0.4, 0.4, 0.4), system="mixed", fast=1, checked=1, largest_difference=0.0),
+            scored_run(rows(0.3, 0.3, 0.3, 0.3), system="close", fast=4, checked=4, largest_difference=1e-6),
+        ]
+    )
+    assert [(row.rank, row.run.system, row.status) for row in board.rows] == [
+        (1, "fast", "ranked"),
+        (2, "locked", "ranked"),
+        (3, "mixed", "ranked"),
+        (4, "close", "ranked"),
+    ]
+
+
+def test_a_disputed_run_is_that_before_all_else(scored_run: MakeRun) -> None:
+    best = rows(0.9, 0.9, 0.9, 0.9)
+    dispute = {"fast": 4, "checked": 1, "largest_difference": 2.5e-6}
+    (board,) = boards(
+        [
+            scored_run(best, system="complete", **dispute),
+            scored_run(best, system="oracle", reference=True, **dispute),
+            scored_run(best, system="private", not_eligible="trained on private data", **dispute),
+            scored_run(best[:3], system="part", **{**dispute, "fast": 3}),
+            scored_run(rows(0.1, 0.1, 0.1, 0.1), system="modest"),
+        ]
+    )
+    assert board.rows[0].run.system == "modest"
+    why = "fast and locked scores differ by 2.5e-06, more than 1e-06"
+    assert [(row.rank, row.status, row.why_not_ranked) for row in board.rows[1:]] == [(None, "disputed", why)] * 4
+    assert [row.run.system for row in board.rows[1:]] == ["complete", "oracle", "part", "private"]
+
+
+def test_a_run_with_too_few_checks_is_that_last_of_all(scored_run: MakeRun) -> None:
+    best = rows(0.9, 0.9, 0.9, 0.9)
+    (board,) = boards(
+        [
+            scored_run(best, system="a", fast=4, checked=1, largest_difference=0.0),
+            scored_run(best, system="b", fast=1),
+            scored_run(best, system="c", fast=4, reference=True),
+            scored_run(best, system="d", fast=4, not_eligible="private"),
+            scored_run(best[:3], system="e", fast=3),
+        ]
+    )
+    assert [(row.rank, row.run.system, row.status, row.why_not_ranked) for row in board.rows] == [
+        (None, "a", "unchecked", "1 of 2 checks against the locked engine made"),
+        (None, "b", "unchecked", "0 of 1 checks against the locked engine made"),
+        (None, "c", "reference", "a reference, not a system that competes"),
+        (None, "d", "not eligible", "private"),
+        (None, "e", "incomplete", "3 of 4 pairs scored"),
+    ]
+
+
 def test_a_part_of_the_set_is_not_the_set(scored_run: MakeRun) -> None:
     (row,) = boards([scored_run(rows(0.9, 0.9), pairs_due=2)])[0].rows
     assert (row.rank, row.status, row.why_not_ranked) == (None, "incomplete", "2 of 4 pairs scored")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -59,16 +60,27 @@ def board(scored_run: MakeRun) -> Board:
 
 
 def test_the_table_says_it_all_in_100_columns(board: Board) -> None:
-    text = shown(board_table(board))
+    text = shown(board_table(board, 100))
     assert max(map(len, text.splitlines())) <= 100
     lines = [line.rstrip() for line in text.splitlines()]
     assert lines[0] == "demo · valid · set eeeeeeeeeeee · evaluator ffffffffffff"
-    for header in ("Rank", "System", "HAAQI ±95 %", "Left", "Right", "Pairs", "Causal", "Params", "Date"):
+    for header in (
+        "Rank",
+        "System",
+        "HAAQI ±95 %",
+        "Left",
+        "Right",
+        "Pairs",
+        "Evaluator",
+        "Causal",
+        "Params",
+        "Trained on",
+    ):
         assert header in lines[1]
     words = text.split()
     for word in ("demucs", "umxhq", "centre", "oracle", "htdemucs", "reference", "incomplete", "eligible"):
         assert word in words
-    for word in ("83.9M", "35.4M", "yes", "2024-01-31", "private", "excludes"):
+    for word in ("83.9M", "35.4M", "yes", "locked", "private", "excludes"):
         assert word in text
     first = board.rows[0]
     assert first.estimate is not None
@@ -78,8 +90,56 @@ def test_the_table_says_it_all_in_100_columns(board: Board) -> None:
     assert "umxhq is 0.0" in text
     assert "behind demucs (95 %: " in text
     assert "…" not in text
-    assert text.count("2024-01-31") == 5
     assert "supplementation" in text
+    assert lines[-1] == "(date: in a wider terminal)"
+    assert shown(board_table(board, 120), 120).count("2024-01-31") == 5
+
+
+ENGINES = [
+    ({}, "locked", "locked"),
+    ({"fast": 4, "checked": 2, "largest_difference": 3e-10}, "fast", "fast, 2 checked, 3e-10"),
+    ({"fast": 4, "checked": 2, "largest_difference": 0.0}, "fast", "fast, 2 checked, 0"),
+    ({"fast": 4}, "fast", "fast, 0 checked"),
+    ({"fast": 3, "checked": 2, "largest_difference": 2e-7}, "mixed", "fast 3, locked 1; 2 checked, 2e-07"),
+]
+
+
+@pytest.mark.parametrize(("source", "engine", "cell"), ENGINES)
+def test_the_engine_of_a_run(scored_run: MakeRun, source: dict[str, Any], engine: str, cell: str) -> None:
+    made = boards([scored_run(rows(0.9), **source)])
+    assert f"| 4 of 4 | {cell} | non-causal |" in boards_markdown(made)
+    expected = {"fast": 0, "checked": 0, "largest_difference": None, **source, "engine": engine}
+    assert expected.items() <= boards_json(made)[0].items()
+    (line,) = csv.DictReader(io.StringIO(boards_csv(made)))
+    assert {name: line[name] for name in expected} == {
+        name: "" if value is None else str(value) for name, value in expected.items()
+    }
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_engines_fit_into_a_terminal(scored_run: MakeRun, width: int) -> None:
+    about = EvaluationSetRecord("demo", "valid", "e" * 64, 960, 19_200)
+    many = rows(0.9) * 4800
+    declared = {"about": about, "training_data": "official + supplementation"}
+    (board,) = boards(
+        [
+            scored_run(many, system="passthrough", fast=19_200, checked=192, largest_difference=3e-10, **declared),
+            scored_run(many, system="half", fast=9_600, checked=96, largest_difference=2e-10, **declared),
+            scored_run(many, system="hasty", fast=19_200, checked=191, largest_difference=3e-10, **declared),
+            scored_run(many, system="doubtful", fast=19_200, checked=9, largest_difference=2e-5, **declared),
+            scored_run(many[:3], system="new", **declared),
+        ]
+    )
+    text = shown(board_table(board, width), width)
+    lines = text.splitlines()
+    assert lines[1].split()[-1] == {80: "Params", 100: "on", 120: "Date"}[width]
+    assert "…" not in text
+    words = text.split()
+    for word in ("unchecked", "disputed", "incomplete", "192", "checked,", "3e-10", "locked", "19200"):
+        assert word in words
+    assert text.count("supplementation") == (0 if width < 100 else 5)
+    assert "hasty is unchecked: 191 of 192 checks against the locked engine made" in text
+    assert "doubtful is disputed: fast and locked scores differ by 2e-05, more than 1e-06" in text
 
 
 def test_breakdown_table(board: Board) -> None:
@@ -102,6 +162,8 @@ def test_a_run_without_scores(scored_run: MakeRun) -> None:
     assert boards_json(made)[0]["mean"] is None
     (line,) = csv.DictReader(io.StringIO(boards_csv(made)))
     assert (line["mean"], line["rank"], line["last_scored"]) == ("", "", "")
+    assert (line["engine"], line["fast"], line["largest_difference"]) == ("", "0", "")
+    assert "| 0 of 4 | - |" in boards_markdown(made)
     assert breakdown_json(made[0], "scene") == []
     shown(breakdown_table(made[0], "scene"))
 
@@ -153,7 +215,7 @@ def test_markdown(board: Board) -> None:
     text = boards_markdown([board])
     lines = text.splitlines()
     assert lines[0] == "### demo · valid · set eeeeeeeeeeee · evaluator ffffffffffff"
-    assert all(line.count("|") == 13 for line in lines[2:9])
+    assert all(line.count("|") == 14 for line in lines[2:9])
     assert lines[4].startswith("| 1 | demucs | 4.0.1 | ")
     assert "| 83.9M | official |" in lines[4]
     assert lines[6].startswith("| reference | oracle |")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from leaderboard.errors import LeaderboardError
-from leaderboard.records import EnhancedFile, EvaluationSetRecord, PairRecord, RunRecord, StoredRun
+from leaderboard.records import EnhancedFile, EvaluationSetRecord, PairRecord, RunRecord, StoredRun, checks_due
 from leaderboard.store import Store
 
 FINGERPRINT = "f" * 64
@@ -148,6 +148,81 @@ def test_a_score_comes_back_to_the_last_bit(store: Store, start: Start) -> None:
     assert pair.score is not None
     assert (pair.score.left, pair.score.right) == (0.1 + 0.2, 1 / 3)
     assert pair.score.score == (0.1 + 0.2 + 1 / 3) / 2
+    assert (pair.score.engine, pair.score.locked_left, pair.score.locked_right) == ("locked", None, None)
+    assert (pair.score.difference, pair.score.disputed) == (None, False)
+
+
+def fast(store: Store, run_id: int, listener: str, left: float, locked: tuple[float, float] | None = None) -> None:
+    """Store a fast score of the first scene, the right ear's being 0.2."""
+    store.mark_enhanced(run_id, "S1", listener, FILE, 0)
+    store.add_score(run_id, "S1", listener, FILE, left, 0.2, FINGERPRINT, {}, engine="fast", locked=locked)
+
+
+def test_a_checked_score_comes_back_with_its_check(store: Store, start: Start) -> None:
+    fast(store, start(), "L1", 0.1 + 0.2, (0.3, 0.2 + 1e-9))
+    found = stored(store).pairs["S1", "L1"].score
+    assert found is not None
+    assert (found.engine, found.left, found.right) == ("fast", 0.1 + 0.2, 0.2)
+    assert (found.locked_left, found.locked_right) == (0.3, 0.2 + 1e-9)
+    assert found.difference == (0.2 + 1e-9) - 0.2
+    assert not found.disputed
+
+
+@pytest.mark.parametrize("locked", [(0.5, 0.2), (0.5 + 1.001e-6, 0.2), (0.5, 0.2 - 1.001e-6), (0.5 - 0.999e-6, 0.2)])
+def test_a_score_is_disputed_from_the_tolerance_on(store: Store, start: Start, locked: tuple[float, float]) -> None:
+    fast(store, start(), "L1", 0.5, locked)
+    found = stored(store).pairs["S1", "L1"].score
+    assert found is not None
+    gap = max(abs(locked[0] - 0.5), abs(locked[1] - 0.2))
+    assert found.difference == gap
+    assert found.disputed == (gap > 1e-6)
+    assert [run.largest_difference for run in store.runs()] == [gap]
+
+
+def test_runs_count_fast_and_checked_scores(store: Store, start: Start) -> None:
+    run_id = start()
+    start(key="b" * 64)
+    fast(store, run_id, "L1", 0.5, (0.5 + 2e-9, 0.2))
+    fast(store, run_id, "L2", 0.5)
+    store.mark_enhanced(run_id, "S2", "L1", FILE, 0)
+    store.add_score(run_id, "S2", "L1", FILE, 0.1, 0.2, FINGERPRINT, {})
+    store.mark_failed(run_id, "S2", "L2", "it raised")
+    first, second = store.runs()
+    assert (first.fast, first.checked, first.largest_difference) == (2, 1, (0.5 + 2e-9) - 0.5)
+    assert (first.failed, len(first.scores.score)) == (1, 3)
+    assert (second.fast, second.checked, second.largest_difference) == (0, 0, None)
+    # The right ear counts as much as the left.
+    fast(store, run_id, "L2", 0.5, (0.5, 0.2 - 3e-9))
+    (first, _) = store.runs()
+    assert (first.fast, first.checked, first.largest_difference) == (2, 2, 0.2 - (0.2 - 3e-9))
+
+
+def test_a_locked_score_replaces_a_fast_one_and_its_check(store: Store, start: Start) -> None:
+    run_id = start()
+    fast(store, run_id, "L1", 0.5, (0.6, 0.2))
+    assert [run.largest_difference for run in store.runs()] == [0.6 - 0.5]
+    store.add_score(run_id, "S1", "L1", FILE, 0.6, 0.2, FINGERPRINT, {}, engine="locked")
+    (run,) = store.runs()
+    assert (run.fast, run.checked, run.largest_difference, run.scores.left) == (0, 0, None, (0.6,))
+
+
+def test_impossible_checks_are_refused(store: Store, start: Start) -> None:
+    run_id = start()
+    for locked in ((float("nan"), float("nan")), (0.5, 1.1), (-0.1, 0.5)):
+        with pytest.raises(LeaderboardError, match=r"S1 for L1: the locked (left|right) score .* is not from 0 to 1"):
+            fast(store, run_id, "L1", 0.5, locked)
+    with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_checked"):
+        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.2, FINGERPRINT, {}, engine="locked", locked=(0.5, 0.2))
+    with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_engine"):
+        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.2, FINGERPRINT, {}, engine="quick")  # type: ignore[arg-type]
+    assert count(store, "scores") == 0
+
+
+@pytest.mark.parametrize(
+    ("pairs", "due"), [(0, 0), (1, 1), (2, 2), (3, 2), (200, 2), (201, 3), (700, 7), (19_200, 192), (19_201, 193)]
+)
+def test_how_many_checks_are_due(pairs: int, due: int) -> None:
+    assert checks_due(pairs) == due
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

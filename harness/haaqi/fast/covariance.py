@@ -1,0 +1,161 @@
+"""Coherence of the basilar membrane motion: short-time cross-covariances and their average.
+
+Mirrors `bm_covary` and `ave_covary2` of `clarity.evaluator.haspi.eb` (Kates & Arehart 2016, section III). In windows of
+16 ms every 8 ms, the largest normalised cross-covariance within +-1 ms; then its mean over the tiles (band, window)
+that are above threshold, weighted by what the synchronisation of the inner hair cells leaves at high frequencies
+(Johnson 1980): of the reference's six weightings HAAQI uses the fifth, a low-pass filter of order 5 at 3.5 kHz.
+Covariances of tiles that have no weight are not computed.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.haaqi.fast.filterbank import F32, F64
+from harness.haaqi.fast.hair_cells import windows
+from harness.haaqi.fast.numerics import BANDS, compiled
+
+LENGTH = 384
+"""Samples of a window: 16 ms."""
+
+_HALF = LENGTH // 2
+_LAG = 24  # 1 ms
+_SMALL = 1e-30
+
+_WINDOW = np.hanning(LENGTH)
+_THRESHOLD_DB = 2.5
+_ORDER, _CUTOFF = 5, 3500.0
+
+
+def _inverse_correlation(window: F64) -> F64:
+    """1 / autocorrelation of a window, for lags of -_LAG to _LAG."""
+    full = np.correlate(window, window, "full")
+    return np.asarray(1 / full[len(window) - 1 - _LAG : len(window) + _LAG])
+
+
+_WHOLE_NORM = _inverse_correlation(_WINDOW).astype(np.float32)
+_HALF_NORM = _inverse_correlation(_WINDOW[_HALF:]).astype(np.float32)
+_POWER = np.array([(_WINDOW**2).sum(), (_WINDOW[_HALF:] ** 2).sum()])
+_WINDOW_32 = _WINDOW.astype(np.float32)
+_ZERO = np.float32(0)
+
+
+@compiled
+def _segment(signal, window, out):  # type: ignore[no-untyped-def]
+    """Window a segment and take its mean away; returns the sum of its squares."""
+    total = _ZERO
+    for t in range(signal.size):
+        value = signal[t] * window[t]
+        out[t] = value
+        total += value
+    mean = np.float32(total / np.float32(signal.size))
+    squares = _ZERO
+    for t in range(signal.size):
+        value = out[t] - mean
+        out[t] = value
+        squares += value * value
+    return np.float64(squares)
+
+
+@compiled
+def _seven(x, y):  # type: ignore[no-untyped-def]
+    """Sums of x(t) y(t + k) for k = 0 to 6."""
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = _ZERO
+    for t in range(x.size):
+        v = x[t]
+        a0 += v * y[t]
+        a1 += v * y[t + 1]
+        a2 += v * y[t + 2]
+        a3 += v * y[t + 3]
+        a4 += v * y[t + 4]
+        a5 += v * y[t + 5]
+        a6 += v * y[t + 6]
+    return a0, a1, a2, a3, a4, a5, a6
+
+
+@compiled
+def _largest(x, y, norm):  # type: ignore[no-untyped-def]
+    """Largest absolute cross-correlation within +-_LAG, each divided by the window's; y has _LAG zeros around it."""
+    largest = _ZERO
+    for first in range(0, 2 * _LAG + 1, 7):
+        sums = _seven(x, y[first : first + x.size + 6])
+        for k in range(7):
+            largest = max(largest, abs(sums[k] * norm[first + k]))
+    return np.float64(largest)
+
+
+@compiled
+def _place(index, count):  # type: ignore[no-untyped-def]
+    """Start of a window in the signal, its length, and its start in the window function."""
+    if index == 0:
+        return 0, _HALF, _HALF
+    if index == count - 1:
+        return index * _HALF, _HALF, 0
+    return index * _HALF, LENGTH, 0
+
+
+@compiled
+def _mean_squares(motion, window, power, out):  # type: ignore[no-untyped-def]
+    x = np.empty(LENGTH, np.float32)
+    count = out.shape[1]
+    for b in range(BANDS):
+        for index in range(count):
+            start, length, offset = _place(index, count)
+            squares = _segment(motion[b, start : start + length], window[offset : offset + length], x[:length])
+            out[b, index] = squares / power[0 if length == LENGTH else 1]
+
+
+@compiled
+def _covariances(reference, processed, window, whole_norm, half_norm, power, wanted, out):  # type: ignore[no-untyped-def]
+    x = np.empty(LENGTH, np.float32)
+    y = np.zeros(LENGTH + 2 * _LAG, np.float32)
+    count = out.shape[1]
+    for b in range(BANDS):
+        for index in range(count):
+            if not wanted[b, index]:
+                continue
+            start, length, offset = _place(index, count)
+            shape = window[offset : offset + length]
+            norm = whole_norm if length == LENGTH else half_norm
+            scale = power[0 if length == LENGTH else 1]
+            x_square = _segment(reference[b, start : start + length], shape, x[:length]) / scale
+            y_square = _segment(processed[b, start : start + length], shape, y[_LAG : _LAG + length]) / scale
+            y[_LAG + length : 2 * _LAG + length] = _ZERO
+            if x_square > _SMALL and y_square > _SMALL:
+                largest = _largest(x[:length], y[: length + 2 * _LAG], norm)
+                out[b, index] = min(largest / np.sqrt(x_square * y_square), 1.0)
+
+
+def tile_weights(reference: F32, center_frequency: F64) -> F64 | None:
+    """Weight of each tile (BANDS, windows); None if hardly any window of the reference is above threshold.
+
+    Args:
+        reference: motion of the reference, (BANDS, samples).
+        center_frequency: (BANDS,) in Hz.
+    """
+    squares = np.empty((BANDS, windows(reference.shape[1], LENGTH)))
+    _mean_squares(reference, _WINDOW_32, _POWER, squares)
+    # Twice the mean square, so that its root is the envelope in dB above threshold.
+    level = np.sqrt(2.0 * squares)
+    loudness = 20 * np.log10((10 ** (level / 20)).sum(axis=0) / BANDS)
+    loud = loudness > _THRESHOLD_DB
+    if loud.sum() <= 1:
+        return None
+    synchronisation = np.sqrt(_CUTOFF ** (2 * _ORDER) / (_CUTOFF ** (2 * _ORDER) + center_frequency ** (2 * _ORDER)))
+    return np.asarray(synchronisation[:, None] * (loud & (level > _THRESHOLD_DB)))
+
+
+def coherence(reference: F32, processed: F32, weights: F64 | None) -> float:
+    """Weighted mean of the tiles' covariances, from 0 to 1; NaN if no tile has weight, as in the reference.
+
+    Args:
+        reference, processed: motion, (BANDS, samples).
+        weights: from `tile_weights`.
+    """
+    if weights is None:
+        return 0.0
+    covariance: NDArray[np.float64] = np.zeros(weights.shape)
+    _covariances(
+        reference, processed, _WINDOW_32, _WHOLE_NORM, _HALF_NORM, _POWER, weights > 0, covariance
+    )
+    with np.errstate(invalid="ignore"):
+        return float((weights * covariance).sum() / weights.sum())

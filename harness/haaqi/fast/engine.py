@@ -1,0 +1,167 @@
+"""One ear through all stages of HAAQI, in the metric's order, with the reference's share of the work kept.
+
+    input_align   both signals aligned and cut, outer and middle ear
+    filterbank    gammatone filters and compression            -> envelope and motion in 32 bands
+    envelope_align  delay of the processed signal in each band
+    hair_cells    level, adaptation, noise, group delay         -> motion, smoothed envelope
+    cepstrum, covariance, spectrum   the three comparisons      -> one number
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from clarity.evaluator.haspi import eb
+from numpy.typing import NDArray
+
+from harness.haaqi.fast import cepstrum, covariance, envelope_align, filterbank, hair_cells, input_align
+from harness.haaqi.fast.filterbank import F32, F64
+from harness.haaqi.fast.input_align import Samples
+from harness.haaqi.fast.noise import Noise
+from harness.haaqi.fast.numerics import BANDS
+
+AUDIOGRAM_FREQUENCIES = np.array([250, 500, 1000, 2000, 4000, 6000])
+_CENTER = eb.center_frequency(BANDS)
+_WIDEST: F64 = eb.loss_parameters(np.full(6, 100), _CENTER)[1]
+
+
+class Workspace:
+    """Memory for one signal's big arrays, used again and again: 3 x 32 x 4 bytes for each sample at 24 kHz."""
+
+    def __init__(self) -> None:
+        self._memory: dict[str, F32] = {}
+
+    def array(self, name: str, samples: int, edge: int = 0) -> F32:
+        """(BANDS, edge + samples + edge), zeros at the edges and anything between."""
+        width = samples + 2 * edge
+        memory = self._memory.get(name)
+        if memory is None or memory.size < BANDS * width:
+            self._memory.pop(name, None)
+            memory = self._memory[name] = np.empty(BANDS * width, np.float32)
+        array = memory[: BANDS * width].reshape(BANDS, width)
+        if edge:
+            array[:, :edge] = 0
+            array[:, width - edge :] = 0
+        return array
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What of an ear's score depends on the reference and the listener alone."""
+
+    bulk: input_align.Bulk
+    hearing: filterbank.Hearing
+    level1: float
+    vibration: envelope_align.Vibration
+    spectra: envelope_align.Spectra
+    correct: NDArray[np.int64]
+    motion: F32
+    modulation: cepstrum.Modulation
+    weights: F64 | None
+    spectrum: F64
+
+    @property
+    def samples(self) -> int:
+        """Length of the signals after they are cut."""
+        return self.bulk.stop - self.bulk.start
+
+    @property
+    def draws(self) -> int:
+        """How many random numbers the reference implementation draws for this ear."""
+        return 2 * BANDS * self.samples + self.modulation.draws
+
+
+def analyse_reference(
+    reference: Samples, bulk: input_align.Bulk, hearing_loss: F64, equalisation: int, level1: float,
+    noise: Noise, offset: int, own: Workspace,
+) -> Reference:  # fmt: skip
+    """The reference's share of the work.
+
+    Args:
+        reference: (samples,) at 24 kHz.
+        bulk: from `input_align.analyse` of it.
+        hearing_loss: dB HL at `AUDIOGRAM_FREQUENCIES`.
+        equalisation: 1 to amplify the reference by NAL-R here, 2 if it is amplified.
+        level1: dB SPL of an amplitude of 1.
+        noise: the stream of random numbers.
+        offset: where this ear's begin.
+        own: memory that lasts as long as the result.
+    """
+    cut = reference[bulk.start : bulk.stop]
+    if equalisation == 1:
+        cut = _amplified(cut, hearing_loss)
+    signal = input_align.middle_ear(cut)
+    hearing = filterbank.Hearing(*eb.loss_parameters(hearing_loss, _CENTER))
+    vibration, design, spectrum = _cochlea(signal, hearing, level1, own)
+    correct = hair_cells.group_delays(design)
+    size = signal.size
+    response = hair_cells.respond(
+        vibration.envelope, vibration.motion, np.zeros((2, BANDS), np.int64), correct, hearing.inner_attenuation,
+        level1, noise.read(offset, BANDS * size), own.array("power", size),
+    )  # fmt: skip
+    return Reference(
+        bulk=bulk,
+        hearing=hearing,
+        level1=level1,
+        vibration=vibration,
+        spectra=envelope_align.analyse(vibration),
+        correct=correct,
+        motion=response.motion,
+        modulation=cepstrum.reference_modulation(response.smooth),
+        weights=covariance.tile_weights(response.motion, _CENTER),
+        spectrum=spectrum,
+    )
+
+
+def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> float:
+    """HAAQI of a processed signal: (samples,) at 24 kHz. scratch may be used by others afterwards."""
+    size = reference.samples
+    signal = input_align.middle_ear(input_align.align(reference.bulk, processed))
+    vibration, _, spectrum = _cochlea(signal, reference.hearing, reference.level1, scratch)
+    delay = envelope_align.delays(reference.vibration, reference.spectra, vibration)
+    response = hair_cells.respond(
+        vibration.envelope, vibration.motion, delay, reference.correct, reference.hearing.inner_attenuation,
+        reference.level1, noise.read(offset + BANDS * size, BANDS * size), scratch.array("power", size),
+    )  # fmt: skip
+    return _combine(
+        cepstrum.correlation(reference.modulation, response.smooth),
+        covariance.coherence(reference.motion, response.motion, reference.weights),
+        *eb.spectrum_diff(reference.spectrum, spectrum)[:2],
+    )
+
+
+def _amplified(reference: Samples, hearing_loss: F64) -> Samples:
+    """NAL-R at 24 kHz, as `ear_model` applies it to a reference that has none."""
+    from clarity.enhancer.nalr import NALR
+    from clarity.utils.audiogram import Audiogram
+
+    taps = 140
+    nalr = NALR(taps, filterbank.SAMPLE_RATE)
+    fir, _ = nalr.build(Audiogram(levels=hearing_loss, frequencies=AUDIOGRAM_FREQUENCIES))
+    return np.asarray(nalr.apply(fir, reference)[taps : taps + len(reference)])
+
+
+def _cochlea(
+    signal: F64, hearing: filterbank.Hearing, level1: float, space: Workspace
+) -> tuple[envelope_align.Vibration, filterbank.Filters, F64]:
+    """Filter and compress a signal; also the filters, and its spectrum in dB above threshold (BANDS,)."""
+    size, edge = signal.size, envelope_align.EDGE
+    path = filterbank.control(signal, _CENTER, _WIDEST, space.array("power", size))
+    bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)
+    design = filterbank.filters(_CENTER, bandwidth)
+    vibration, rms = filterbank.analyse(
+        signal, design, path, hearing, level1, space.array("envelope", size, edge), space.array("motion", size, edge)
+    )
+    spectrum = eb.convert_rms_to_sl(
+        rms, path.rms, hearing.outer_attenuation, hearing.knee, hearing.ratio, hearing.inner_attenuation, level1
+    )
+    return vibration, design, spectrum
+
+
+def _combine(cepstral: float, coherence: float, loudness: Any, shape: Any) -> float:
+    """The regression of Kates & Arehart 2016, equations 14 to 16, on nonlinear and linear terms (`haaqi_v1`)."""
+    d_loud = float(np.clip(1.0 - loudness[1] / 2.5, 0, 1))
+    d_norm = float(np.clip(1.0 - shape[1] / 25, 0, 1))
+    nonlinear = 0.754 * cepstral**3 + 0.246 * coherence
+    linear = 0.329 * d_loud + 0.671 * d_norm
+    return float(0.336 * nonlinear + 0.001 * linear + 0.501 * nonlinear**2 + 0.161 * linear**2)

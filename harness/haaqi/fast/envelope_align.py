@@ -1,0 +1,255 @@
+"""Alignment of the processed signal to the reference, band by band, for envelopes and for basilar membrane motion.
+
+Mirrors `envelope_align` of `clarity.evaluator.haspi.eb`: the delay within +-100 ms at which the cross-correlation
+R(d) = sum over t of x(t) y(t + d) is largest; of equal ones the largest delay.
+
+The full correlation costs more than all the rest of the metric, so most of it is ruled out first. Both signals are
+low-pass filtered and decimated (`decimate`), and the correlation of the filtered signals is computed for all delays by
+block FFTs. What the filter takes away can change a correlation by no more than
+
+    bound = sqrt((Ex - Fx) (Ey - Fy)),    E: energy, F: energy of the filtered signal
+
+(Cauchy-Schwarz, in the frequency domain, the squared magnitude of the filter being at most 1). Only the delays whose
+filtered correlation comes within twice the bound of the largest can be the one, and R is computed for these alone, in
+double precision. The bound covers what decimation folds back, too, since that comes from where the filter falls off;
+`_SAFETY` is twice as much as was ever needed on music, noise, tones and clicks (see tests).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.signal import firwin, freqz
+
+from harness.haaqi.fast.numerics import BANDS, TILE, compiled
+
+MAX_LAG = 2400
+"""100 ms at 24 kHz."""
+
+EDGE = MAX_LAG + 8
+"""Zeros on either side of a signal whose correlation is computed."""
+
+_BLOCK = 16384
+"""Length in samples of the blocks that are transformed, before decimation."""
+
+_SAFETY = 1.1
+_ROUNDING = 3e-6  # of the single precision transforms, relative to the largest correlation possible
+
+F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
+
+
+# Unsigned indices: the compiler need not ask whether they count from the end, and can vectorise.
+_1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
+
+
+@compiled
+def decimate(rows, start, plan, taps, out):  # type: ignore[no-untyped-def]
+    """Filter and decimate one tile of some bands.
+
+    Args:
+        rows: (taps + TILE, BANDS), the tile preceded by as many samples as there are taps.
+        start: time of the tile's first sample.
+        plan: first band, one after the last band, decimation, number of taps that are used.
+        taps: (taps,) of the low-pass filter.
+        out: (decimated time, bands), receives the samples of this tile.
+    """
+    first, bands = np.uint64(plan[0]), np.uint64(plan[1] - plan[0])
+    step, length = plan[2], plan[3]
+    history = rows.shape[0] - TILE
+    total = np.empty(BANDS, np.float32)
+    row = start // step
+    for end in range(history + 1, history + TILE + 1, step):
+        if row >= out.shape[0]:
+            return
+        window = rows[end - length : end]
+        if length == 1:
+            for b in range(bands):
+                out[row, b] = window[0, first + b]
+        else:
+            total[:] = np.float32(0)
+            # Four at a time, to read and write the sums less often.
+            for j in range(np.uint64(0), np.uint64(length), np.uint64(4)):
+                h0, h1, h2, h3 = taps[j], taps[j + _1], taps[j + _2], taps[j + _3]
+                for b in range(bands):
+                    total[b] += (
+                        h0 * window[j, first + b]
+                        + h1 * window[j + _1, first + b]
+                        + h2 * window[j + _2, first + b]
+                        + h3 * window[j + _3, first + b]
+                    )
+            for b in range(bands):
+                out[row, b] = total[b]
+        row += 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bands that are decimated alike.
+
+    Attributes:
+        first, last: the bands are first to last - 1.
+        step: every step-th sample is kept.
+        taps: of the low-pass filter, at most `TAPS`.
+    """
+
+    first: int
+    last: int
+    step: int
+    taps: F32
+
+    @property
+    def block(self) -> int:
+        """Decimated samples that are transformed together."""
+        return _BLOCK // self.step
+
+    @property
+    def margin(self) -> int:
+        """Decimated samples by which the processed signal's blocks reach over on either side."""
+        return MAX_LAG // self.step + 16
+
+    @property
+    def hop(self) -> int:
+        """Decimated samples from one block to the next."""
+        return self.block - 2 * self.margin
+
+    def storage(self, samples: int) -> F32:
+        """Zeros for the decimated signal, with `margin` rows before and after it: (rows, bands)."""
+        rows = (samples + TAPS) // self.step + 1
+        blocks = -(-rows // self.hop)
+        return np.zeros((blocks * self.hop + 2 * self.margin, self.last - self.first), np.float32)
+
+
+TAPS = 96
+"""The longest decimation filter, in samples."""
+
+
+def _group(first: int, last: int, step: int) -> Group:
+    if step == 1:
+        return Group(first, last, step, np.ones(1, np.float32))
+    taps = firwin(12 * step, 1 / step, window=("kaiser", 7.5))
+    taps /= np.abs(freqz(taps, worN=4096)[1]).max()
+    return Group(first, last, step, taps.astype(np.float32))
+
+
+ENVELOPES = (_group(0, 24, 8), _group(24, BANDS, 4))
+# Each group keeps what lies below its highest band's centre frequency and some way above.
+MOTIONS = (_group(0, 12, 8), _group(12, 17, 4), _group(17, 24, 2), _group(24, BANDS, 1))
+ENVELOPE_GROUPS = len(ENVELOPES)
+GROUPS = (*ENVELOPES, *MOTIONS)
+PLAN = np.array([(group.first, group.last, group.step, len(group.taps)) for group in GROUPS])
+PADDED_TAPS = np.stack([np.pad(group.taps, (0, TAPS - len(group.taps))) for group in GROUPS])
+
+
+@compiled
+def _dot(x, y):  # type: ignore[no-untyped-def]
+    """Sums of x(t) y(t + k) in double precision, for k = 0 to 3; y is three samples longer than x."""
+    a0 = a1 = a2 = a3 = 0.0
+    for t in range(x.size):
+        v = np.float64(x[t])
+        a0 += v * y[t]
+        a1 += v * y[t + 1]
+        a2 += v * y[t + 2]
+        a3 += v * y[t + 3]
+    return a0, a1, a2, a3
+
+
+@compiled
+def correlations(x, y, first, count):  # type: ignore[no-untyped-def]
+    """R(d) for count delays (a multiple of four) from first on; samples beyond the ends count as zero.
+
+    x and y hold the signals between `MAX_LAG` + 4 zeros on either side.
+    """
+    result = np.empty(count)
+    size = x.size - 2 * EDGE
+    for d in range(0, count, 4):
+        start = EDGE + first + d
+        result[d : d + 4] = _dot(x[EDGE : EDGE + size], y[start : start + size + 3])
+    return result
+
+
+def spectra(group: Group, x: F32) -> NDArray[np.complex64]:
+    """Block spectra of a decimated reference: (blocks, frequencies, bands)."""
+    inner = x[group.margin : len(x) - group.margin].reshape(-1, group.hop, x.shape[1])
+    return np.asarray(scipy.fft.rfft(inner, group.block, axis=1))
+
+
+def filtered_correlation(group: Group, x: NDArray[np.complex64], y: F32) -> F32:
+    """Correlation of the filtered signals for all delays from -MAX_LAG to MAX_LAG - 1: (delays, bands)."""
+    total = np.zeros(x.shape[1:], np.complex64)
+    for index, spectrum in enumerate(x):
+        block = y[index * group.hop : index * group.hop + group.block]
+        total += np.conj(spectrum) * scipy.fft.rfft(block, axis=0)
+    # Zeros above the highest frequency interpolate between the decimated delays.
+    full = scipy.fft.irfft(total, _BLOCK, axis=0)
+    start = group.margin * group.step - MAX_LAG
+    return np.asarray(group.step**2 * full[start : start + 2 * MAX_LAG])
+
+
+@dataclass(frozen=True)
+class Vibration:
+    """Envelope and basilar membrane motion of a signal after compression.
+
+    Attributes:
+        envelope, motion: (BANDS, EDGE + samples + EDGE), zeros at the edges.
+        energy: (2, BANDS), sum over time of the squared envelope and the squared motion.
+        slow: both decimated, for each of `GROUPS` an array as from `Group.storage`.
+    """
+
+    envelope: F32
+    motion: F32
+    energy: F64
+    slow: tuple[F32, ...]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """What of the alignment depends on the reference alone: block spectra and filtered energies of each group."""
+
+    blocks: tuple[NDArray[np.complex64], ...]
+    energy: tuple[F64, ...]
+
+
+def analyse(reference: Vibration) -> Spectra:
+    """Prepare a reference for `delays`."""
+    return Spectra(tuple(map(spectra, GROUPS, reference.slow)), tuple(map(_filtered_energy, GROUPS, reference.slow)))
+
+
+def _filtered_energy(group: Group, slow: F32) -> F64:
+    return group.step * np.einsum("tb,tb->b", slow, slow, dtype=np.float64)
+
+
+def delays(reference: Vibration, prepared: Spectra, processed: Vibration) -> NDArray[np.int64]:
+    """Samples by which envelope and motion of the processed signal are late in each band: (2, BANDS).
+
+    From -MAX_LAG to MAX_LAG - 1, as in the reference implementation.
+    """
+    result = np.empty((2, BANDS), np.int64)
+    for index, group in enumerate(GROUPS):
+        kind = int(index >= ENVELOPE_GROUPS)
+        x, y = (getattr(signal, ("envelope", "motion")[kind]) for signal in (reference, processed))
+        bands = slice(group.first, group.last)
+        correlation = filtered_correlation(group, prepared.blocks[index], processed.slow[index])
+        x_energy, y_energy = reference.energy[kind, bands], processed.energy[kind, bands]
+        x_lost = np.maximum(x_energy - prepared.energy[index], 0.0)
+        y_lost = np.maximum(y_energy - _filtered_energy(group, processed.slow[index]), 0.0)
+        margin = _SAFETY * np.sqrt(x_lost * y_lost) + _ROUNDING * np.sqrt(x_energy * y_energy)
+        possible = correlation >= correlation.max(axis=0) - 2 * margin
+        for column, band in enumerate(range(group.first, group.last)):
+            result[kind, band] = _best(x[band], y[band], np.flatnonzero(possible[:, column]) - MAX_LAG)
+    return result
+
+
+def _best(x: F32, y: F32, candidates: NDArray[np.int64]) -> int:
+    """The candidate with the largest correlation; of equal ones the largest."""
+    if len(candidates) == 1:
+        return int(candidates[0])
+    best, delay = -np.inf, MAX_LAG - 1
+    for run in np.split(candidates, np.flatnonzero(np.diff(candidates) > 4) + 1)[::-1]:
+        count = -(-(int(run[-1]) - int(run[0]) + 1) // 4) * 4
+        values = correlations(x, y, int(run[0]), count)[run - run[0]]
+        place = len(values) - 1 - int(np.argmax(values[::-1]))
+        if values[place] > best:
+            best, delay = values[place], int(run[place])
+    return delay

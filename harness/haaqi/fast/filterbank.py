@@ -1,0 +1,267 @@
+"""Gammatone filters, their control path, and the compression of the outer hair cells.
+
+Mirrors `gammatone_basilar_membrane`, `bandwidth_adjust` and `env_compress_basilar_membrane` of
+`clarity.evaluator.haspi.eb`. Each band takes the signal down to baseband by its centre frequency, passes it through
+four equal one-pole low-pass filters (Cooke 1993; Ma et al. 2007), and gives the envelope and the motion of the basilar
+membrane. A first pass with the widest filters, the control path, sets the bandwidth from the signal's level and the
+gain of the compression from moment to moment (Kates & Arehart 2016, section II).
+
+Signals are (samples,) at 24 kHz in double precision, outputs (BANDS, samples) in single precision; an amplitude of 1 is
+`level1` dB SPL. The four-pole recursion stays in double precision and in the reference's direct form: its gain is a
+difference of nearly equal numbers in the low bands, which other forms round differently.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter
+
+from harness.haaqi.fast.envelope_align import EDGE, ENVELOPE_GROUPS, GROUPS, PADDED_TAPS, PLAN, Vibration, decimate
+from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2, log2
+
+SAMPLE_RATE = 24000.0
+
+_EAR_Q, _MIN_BANDWIDTH = 9.26449, 24.7  # Moore & Glasberg 1983
+_TINY = 1e-100  # a filter state that small has died away; left alone it would become denormal, and slow
+_SMALLEST = np.float32(1e-37)
+_ZERO = np.float32(0)
+
+F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The gammatone filters of all bands.
+
+    Attributes:
+        coefficients: (8, BANDS): the two of the numerator, the four of the recursion, cosine and sine of the
+            phase that the carrier turns by in one sample.
+        gain: (BANDS,).
+    """
+
+    coefficients: F64
+    gain: F64
+
+
+def filters(center_frequency: F64, bandwidth: F64) -> Filters:
+    """Design the filters.
+
+    Args:
+        center_frequency: (BANDS,) in Hz.
+        bandwidth: (BANDS,) relative to normal hearing, 1 or more.
+    """
+    erb = _MIN_BANDWIDTH + center_frequency / _EAR_Q
+    turn = 2 * np.pi / SAMPLE_RATE
+    a = np.exp(-bandwidth * turn * erb * 1.019)
+    a_1, a_2, a_3, a_4, a_5 = 4.0 * a, -6.0 * a * a, 4.0 * a * a * a, -a * a * a * a, 4.0 * a * a
+    gain = 2.0 * (1 - a_1 - a_2 - a_3 - a_4) / (1 + a_1 + a_5)
+    phase = turn * center_frequency
+    return Filters(np.stack([a_1, a_5, a_1, a_2, a_3, a_4, np.cos(phase), np.sin(phase)]), gain)
+
+
+@compiled
+def _control(signal, c, power, total):  # type: ignore[no-untyped-def]
+    """Squared magnitude at baseband, without the filters' gain, and its sum over time."""
+    z = np.zeros((10, BANDS))
+    z[8, :] = 1.0
+    tile = np.empty((TILE, BANDS), np.float32)
+    for start in range(0, signal.size, TILE):
+        count = min(TILE, signal.size - start)
+        for t in range(count):
+            x = signal[start + t]
+            for b in range(BANDS):
+                cosine, sine = z[8, b], z[9, b]
+                re, im = x * cosine, x * sine
+                u, v = re + z[0, b], im + z[4, b]
+                z[0, b] = c[0, b] * re + c[2, b] * u + z[1, b]
+                z[1, b] = c[1, b] * re + c[3, b] * u + z[2, b]
+                z[2, b] = c[4, b] * u + z[3, b]
+                z[3, b] = c[5, b] * u
+                z[4, b] = c[0, b] * im + c[2, b] * v + z[5, b]
+                z[5, b] = c[1, b] * im + c[3, b] * v + z[6, b]
+                z[6, b] = c[4, b] * v + z[7, b]
+                z[7, b] = c[5, b] * v
+                z[8, b] = cosine * c[6, b] + sine * c[7, b]
+                z[9, b] = sine * c[6, b] - cosine * c[7, b]
+                squared = u * u + v * v
+                total[b] += squared
+                tile[t, b] = np.float32(squared)
+        for b in range(BANDS):
+            for t in range(count):
+                power[b, start + t] = tile[t, b]
+            for state in range(8):
+                if abs(z[state, b]) < _TINY:
+                    z[state, b] = 0.0
+
+
+@compiled
+def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, slow, total, energy):  # type: ignore[no-untyped-def]
+    """Envelope and motion after compression, the decimated versions of both, and sums over time.
+
+    k is (4, BANDS): lower and upper limit of the control's squared magnitude, slope and intercept of the gain, all
+    in terms of the logarithm to base 2. lowpass is the numerator and the pole of the gain's smoothing. total is the
+    sum of the squared envelope before compression, energy (2, BANDS) that of envelope and motion after it.
+    plan, taps and slow: see `envelope_align`; the first of the groups is that of the envelopes.
+    """
+    z = np.zeros((10, BANDS))
+    z[8, :] = 1.0
+    gains = np.zeros((TILE + 1, BANDS), np.float32)
+    smooth = np.zeros(BANDS)
+    history = taps.shape[1]
+    env = np.zeros((history + TILE, BANDS), np.float32)
+    bm = np.zeros((history + TILE, BANDS), np.float32)
+    sums = np.empty((2, BANDS), np.float32)
+    # Some tiles of silence at the end flush the decimation filters.
+    for start in range(0, signal.size + history, TILE):
+        count = max(min(TILE, signal.size - start), 0)
+        env[:history] = env[TILE:]
+        bm[:history] = bm[TILE:]
+        env[history:] = _ZERO
+        bm[history:] = _ZERO
+        gains[0] = gains[TILE]
+        for b in range(BANDS):
+            for t in range(count):
+                gains[t + 1, b] = power[b, start + t]
+        for t in range(1, count + 1):
+            for b in range(BANDS):
+                level = log2(max(gains[t, b], _SMALLEST))
+                level = max(min(level, k[1, b]), k[0, b])
+                gains[t, b] = exp2(k[3, b] + k[2, b] * (level - k[0, b]))
+        for t in range(count):
+            x = signal[start + t]
+            for b in range(BANDS):
+                cosine, sine = z[8, b], z[9, b]
+                re, im = x * cosine, x * sine
+                u, v = re + z[0, b], im + z[4, b]
+                z[0, b] = c[0, b] * re + c[2, b] * u + z[1, b]
+                z[1, b] = c[1, b] * re + c[3, b] * u + z[2, b]
+                z[2, b] = c[4, b] * u + z[3, b]
+                z[3, b] = c[5, b] * u
+                z[4, b] = c[0, b] * im + c[2, b] * v + z[5, b]
+                z[5, b] = c[1, b] * im + c[3, b] * v + z[6, b]
+                z[6, b] = c[4, b] * v + z[7, b]
+                z[7, b] = c[5, b] * v
+                z[8, b] = cosine * c[6, b] + sine * c[7, b]
+                z[9, b] = sine * c[6, b] - cosine * c[7, b]
+                squared = u * u + v * v
+                total[b] += squared
+                g = lowpass[0] * (gains[t, b] + gains[t + 1, b]) + lowpass[1] * smooth[b]
+                smooth[b] = g
+                g *= gain[b]
+                env[history + t, b] = np.float32(squared)
+                bm[history + t, b] = np.float32(g * (u * cosine + v * sine))
+                gains[t, b] = np.float32(g)
+        sums[:] = _ZERO
+        for t in range(count):
+            for b in range(BANDS):
+                e = gains[t, b] * np.sqrt(env[history + t, b])
+                env[history + t, b] = e
+                m = bm[history + t, b]
+                sums[0, b] += e * e
+                sums[1, b] += m * m
+        for b in range(BANDS):
+            energy[0, b] += sums[0, b]
+            energy[1, b] += sums[1, b]
+            for t in range(count):
+                motion[b, start + t] = bm[history + t, b]
+            for t in range(count):
+                envelope[b, start + t] = env[history + t, b]
+            for state in range(8):
+                if abs(z[state, b]) < _TINY:
+                    z[state, b] = 0.0
+        for group in range(len(slow)):
+            decimate(env if group < ENVELOPE_GROUPS else bm, start, plan[group], taps[group], slow[group])
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """How the cochlea of a listener's ear works: (BANDS,) arrays, from `loss_parameters` of the reference.
+
+    Attributes:
+        outer_attenuation: of the outer hair cells, dB.
+        bandwidth: of the filters at low levels, relative to normal hearing.
+        knee: level in dB SPL from which the gain is compressed.
+        ratio: compression ratio.
+        inner_attenuation: of the inner hair cells, dB.
+    """
+
+    outer_attenuation: F64
+    bandwidth: F64
+    knee: F64
+    ratio: F64
+    inner_attenuation: F64
+
+
+_KNEE_HIGH = 100.0  # dB SPL; above it the gain is linear again
+_LOWPASS = np.array([value[0 if index == 0 else 1] for index, value in enumerate(butter(1, 800 / (0.5 * SAMPLE_RATE)))])
+_LOWPASS[1] *= -1
+_DB_PER_OCTAVE_OF_POWER = 10 * np.log10(2)
+
+
+@dataclass(frozen=True)
+class Control:
+    """The control path of a signal: squared magnitude without the filters' gain (BANDS, samples), gain, and RMS."""
+
+    power: F32
+    gain: F64
+    rms: F64
+
+
+def control(signal: F64, center_frequency: F64, widest: F64, power: F32) -> Control:
+    """Run the control path.
+
+    Args:
+        signal: after the middle ear, (samples,).
+        center_frequency: (BANDS,) in Hz.
+        widest: (BANDS,), bandwidth of the control filters.
+        power: (BANDS, samples), receives the result.
+    """
+    design = filters(center_frequency, widest)
+    total = np.zeros(BANDS)
+    _control(signal, design.coefficients, power, total)
+    return Control(power, design.gain, design.gain * np.sqrt(total / signal.size))
+
+
+def adjusted_bandwidth(control_rms: F64, bandwidth: F64, widest: F64, level1: float) -> F64:
+    """Bandwidth at the level of the signal: from 50 to 100 dB SPL it grows to the widest (`bandwidth_adjust`)."""
+    with np.errstate(divide="ignore"):
+        level = 20 * np.log10(control_rms) + level1
+    return np.asarray(bandwidth + np.clip((level - 50) / 50, 0, 1) * (widest - bandwidth))
+
+
+def analyse(
+    signal: F64, design: Filters, path: Control, hearing: Hearing, level1: float, envelope: F32, motion: F32
+) -> tuple[Vibration, F64]:
+    """Filter and compress a signal.
+
+    Args:
+        signal: after the middle ear, (samples,).
+        design: the filters, of adjusted bandwidth.
+        path: the control path of the same signal.
+        hearing: of the ear.
+        level1: dB SPL of an amplitude of 1.
+        envelope, motion: (BANDS, EDGE + samples + EDGE) with zeros at the edges, receive the result.
+
+    Returns:
+        The result, and the root mean square of the envelope before compression, (BANDS,).
+    """
+    offset = level1 + 20 * np.log10(path.gain)
+    slope = -(1 - 1 / hearing.ratio) / 2
+    k = np.stack(
+        [
+            (hearing.knee - offset) / _DB_PER_OCTAVE_OF_POWER,
+            (_KNEE_HIGH - offset) / _DB_PER_OCTAVE_OF_POWER,
+            slope,
+            -hearing.outer_attenuation / (2 * _DB_PER_OCTAVE_OF_POWER),
+        ]
+    ).astype(np.float32)
+    slow = tuple(group.storage(signal.size) for group in GROUPS)
+    inner = tuple(rows[group.margin : len(rows) - group.margin] for group, rows in zip(GROUPS, slow, strict=True))
+    total, energy = np.zeros(BANDS), np.zeros((2, BANDS))
+    _analysis(
+        signal, design.coefficients, design.gain, path.power, k, _LOWPASS, PLAN, PADDED_TAPS,
+        envelope[:, EDGE:-EDGE], motion[:, EDGE:-EDGE], inner, total, energy,
+    )  # fmt: skip
+    return Vibration(envelope, motion, energy, slow), design.gain * np.sqrt(total / signal.size)

@@ -1,0 +1,141 @@
+"""What the compiled stages share: how they are compiled, and logarithm and exponential that fill SIMD lanes.
+
+All kernels run `for time: for band:` over rows of `BANDS` values, so that the compiler puts the bands side by side
+into the lanes of a SIMD register; big arrays are (band, time) in single precision, and tiles of `TILE` samples are
+transposed on the way in and out. Recursive filters compute in double precision.
+
+The logarithm and the exponential of the C library work on one number at a time. The two here are a polynomial on
+the mantissa and integer arithmetic on the exponent, which the compiler vectorises. The polynomials interpolate at
+Chebyshev points, so their error is evenly spread; it is below the rounding of single precision.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.polynomial import Chebyshev, Polynomial
+
+from harness.files import cache_folder, canonical_sha256, sha256_of
+
+BANDS = 32
+"""Auditory bands, 80 to 8000 Hz."""
+
+TILE = 192
+"""Samples that are worked on at a time: few enough for the cache, and a multiple of all windows' hops."""
+
+
+def sources_sha256() -> str:
+    """SHA-256 over all source files of this engine: it travels with every score that the engine gives."""
+    folder = Path(__file__).parent
+    return canonical_sha256({path.name: sha256_of(path) for path in sorted(folder.glob("*.py"))})
+
+
+def _compiler(*fastmath: str) -> Callable[..., Any]:
+    """A decorator that compiles a function at its first call and keeps the code on disk.
+
+    numba's own cache looks at the file of a function alone, not at those that it calls: one folder for each state
+    of the sources makes sure that no code of an older version is run.
+    """
+    folder = str(cache_folder() / "compiled" / sources_sha256())
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
+        try:
+            return numba.njit(cache=True, fastmath=set(fastmath), error_model="numpy")(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return decorate
+
+
+# Sums may be reordered and products fused: neither matters to the scores. NaN and infinity keep their meaning.
+compiled = _compiler("reassoc", "contract", "nsz", "arcp")
+_in_this_order = _compiler("contract")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _bits(typing_context: Any, value: Any) -> Any:
+    """The bits of a float32 as int32."""
+    if value != types.float32:
+        raise TypeError("float32 expected")
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _float(typing_context: Any, value: Any) -> Any:
+    """The float32 that has these bits."""
+    if value != types.int32:
+        raise TypeError("int32 expected")
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), code
+
+
+def _interpolate(function: Callable[[Any], Any], degree: int, low: float, high: float) -> tuple[np.float32, ...]:
+    """Coefficients, lowest first, of the polynomial through a function's values at the Chebyshev points."""
+    series = Chebyshev.interpolate(function, degree, domain=[low, high])
+    return tuple(np.float32(value) for value in series.convert(kind=Polynomial, domain=[-1, 1], window=[-1, 1]).coef)
+
+
+def _log2_ratio(f: Any) -> Any:
+    """log2(1 + f) / f, also at 0."""
+    small = np.abs(f) < 1e-6
+    safe = np.where(small, 1.0, f)
+    return np.where(small, (1 - f / 2) / np.log(2), np.log2(1 + safe) / safe)
+
+
+# Mantissas from 0.75 to 1.5, so that the logarithm of numbers near 1 has no cancellation.
+_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _interpolate(_log2_ratio, 8, -0.25, 0.5)
+_E0, _E1, _E2, _E3, _E4, _E5, _E6 = _interpolate(np.exp2, 6, -0.5, 0.5)
+
+_ONE_AND_A_HALF = np.int32(0x3FC00000)
+_MANTISSA = np.int32(0x007FFFFF)
+_ONE = np.float32(1)
+_ROUND = np.float32(12582912.0)  # 1.5 * 2 ** 23: adding it rounds to an integer
+_ROUND_BITS = np.int32(0x4B400000)
+
+
+@compiled
+def log2(x: Any) -> Any:
+    """Logarithm to base 2 of a positive, normal float32, to about 1e-7."""
+    bits = _bits(x)
+    # The exponent that brings the mantissa into 0.75 .. 1.5.
+    exponent = np.int32(bits - np.int32(0x3F400000)) >> np.int32(23)
+    f = _float(np.int32(bits - (exponent << np.int32(23)))) - _ONE
+    p = _L8
+    p = p * f + _L7
+    p = p * f + _L6
+    p = p * f + _L5
+    p = p * f + _L4
+    p = p * f + _L3
+    p = p * f + _L2
+    p = p * f + _L1
+    p = p * f + _L0
+    return np.float32(exponent) + p * f
+
+
+@_in_this_order
+def exp2(x: Any) -> Any:
+    """2 to the power of a float32 from -126 to 126, to about 1e-7."""
+    shifted = x + _ROUND
+    exponent = np.int32(_bits(shifted) - _ROUND_BITS)
+    f = x - (shifted - _ROUND)
+    p = _E6
+    p = p * f + _E5
+    p = p * f + _E4
+    p = p * f + _E3
+    p = p * f + _E2
+    p = p * f + _E1
+    p = p * f + _E0
+    return _float(np.int32((exponent << np.int32(23)) + _bits(p)))
