@@ -32,8 +32,8 @@ def _inverse_correlation(window: F64) -> F64:
     return np.asarray(1 / full[len(window) - 1 - _LAG : len(window) + _LAG])
 
 
-_WHOLE_NORM = _inverse_correlation(_WINDOW).astype(np.float32)
-_HALF_NORM = _inverse_correlation(_WINDOW[_HALF:]).astype(np.float32)
+_WHOLE_NORM = _inverse_correlation(_WINDOW)
+_HALF_NORM = _inverse_correlation(_WINDOW[_HALF:])
 _POWER = np.array([(_WINDOW**2).sum(), (_WINDOW[_HALF:] ** 2).sum()])
 _WINDOW_32 = _WINDOW.astype(np.float32)
 _ZERO = np.float32(0)
@@ -75,12 +75,12 @@ def _seven(x, y):  # type: ignore[no-untyped-def]
 @compiled
 def _largest(x, y, norm):  # type: ignore[no-untyped-def]
     """Largest absolute cross-correlation within +-_LAG, each divided by the window's; y has _LAG zeros around it."""
-    largest = _ZERO
+    largest = 0.0
     for first in range(0, 2 * _LAG + 1, 7):
         sums = _seven(x, y[first : first + x.size + 6])
         for k in range(7):
             largest = max(largest, abs(sums[k] * norm[first + k]))
-    return np.float64(largest)
+    return largest
 
 
 @compiled

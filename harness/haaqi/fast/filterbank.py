@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter
 
 from harness.haaqi.fast.envelope_align import EDGE, ENVELOPE_GROUPS, GROUPS, PADDED_TAPS, PLAN, Vibration, decimate
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2, log2
+from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2, log2_parts
 
 SAMPLE_RATE = 24000.0
 
@@ -126,8 +126,8 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
                 gains[t + 1, b] = power[b, start + t]
         for t in range(1, count + 1):
             for b in range(BANDS):
-                level = log2(max(gains[t, b], _SMALLEST))
-                level = max(min(level, k[1, b]), k[0, b])
+                whole, rest = log2_parts(max(gains[t, b], _SMALLEST))
+                level = max(min(whole + np.float64(rest), k[1, b]), k[0, b])
                 gains[t, b] = exp2(k[3, b] + k[2, b] * (level - k[0, b]))
         for t in range(count):
             x = signal[start + t]
@@ -256,7 +256,7 @@ def analyse(
             slope,
             -hearing.outer_attenuation / (2 * _DB_PER_OCTAVE_OF_POWER),
         ]
-    ).astype(np.float32)
+    )
     slow = tuple(group.storage(signal.size) for group in GROUPS)
     inner = tuple(rows[group.margin : len(rows) - group.margin] for group, rows in zip(GROUPS, slow, strict=True))
     total, energy = np.zeros(BANDS), np.zeros((2, BANDS))

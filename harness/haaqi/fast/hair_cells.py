@@ -18,14 +18,14 @@ from scipy.signal import group_delay
 
 from harness.haaqi.fast.envelope_align import EDGE
 from harness.haaqi.fast.filterbank import F32, F64, SAMPLE_RATE, Filters
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled, log2
+from harness.haaqi.fast.numerics import BANDS, TILE, compiled, log2_parts
 
 HOP = 96
 """Half a window of the smoothed envelope: 4 ms."""
 
 _WINDOW = np.hanning(2 * HOP)
 
-_DB_PER_OCTAVE = np.float32(20 * np.log10(2))
+_DB_PER_OCTAVE = 20 * np.log10(2)
 _SMALL = np.float32(1e-30)
 _ZERO = np.float32(0)
 _THRESHOLD_DB = -10.0  # level of the noise re auditory threshold
@@ -66,7 +66,7 @@ def _inner_hair_cells(envelope, motion, delay, correct, level, noise, noise_gain
     size = out.shape[1]
     v = np.zeros((2, BANDS))
     env = np.empty((TILE, BANDS), np.float32)
-    sl = np.empty((TILE, BANDS), np.float32)
+    sl = np.empty((TILE, BANDS))
     rows = np.empty((BANDS, TILE), np.float32)
     i11, i12, i21, i22 = circuit[0], circuit[1], circuit[2], circuit[3]
     r_2, rapid, slow, r_1_inverse = circuit[4], circuit[5], circuit[6], circuit[7]
@@ -81,14 +81,15 @@ def _inner_hair_cells(envelope, motion, delay, correct, level, noise, noise_gain
                 env[silent + t, b] = source[t]
         for t in range(TILE):
             for b in range(BANDS):
-                sl[t, b] = max(level[b] + _DB_PER_OCTAVE * log2(env[t, b] + _SMALL), _ZERO)
+                whole, rest = log2_parts(env[t, b] + _SMALL)
+                sl[t, b] = max(level[b] + _DB_PER_OCTAVE * (whole + np.float64(rest)), 0.0)
         for half in range(TILE // HOP):
             block = start // HOP + half
             for i in range(HOP):
                 t = half * HOP + i
                 rising, falling = window[i], window[HOP + i]
                 for b in range(BANDS):
-                    v_0 = np.float64(sl[t, b])
+                    v_0 = sl[t, b]
                     b_1 = v_0 * r_2 + rapid * v[0, b]
                     b_2 = slow * v[1, b]
                     v[0, b] = i11 * b_1 + i12 * b_2
@@ -96,10 +97,10 @@ def _inner_hair_cells(envelope, motion, delay, correct, level, noise, noise_gain
                     adapted = max((v_0 - v[0, b]) * r_1_inverse, 0.0)
                     sums[0, block, b] += rising * adapted
                     sums[1, block, b] += falling * adapted
-                    sl[t, b] = np.float32(adapted)
+                    sl[t, b] = adapted
         for b in range(BANDS):
             for t in range(TILE):
-                rows[b, t] = sl[t, b]
+                rows[b, t] = np.float32(sl[t, b])
         for b in range(BANDS):
             silent = min(max(correct[b] - start, 0), count)
             first = start + silent - correct[b]
@@ -146,7 +147,7 @@ def respond(
     # A last tile that is not full writes sums for the whole tile.
     sums = np.zeros((2, -(-size // TILE) * (TILE // HOP), BANDS))
     _inner_hair_cells(
-        envelope, motion, delay, correct, (level1 - attenuation).astype(np.float32), noise,
+        envelope, motion, delay, correct, level1 - attenuation, noise,
         np.float32(10 ** ((_THRESHOLD_DB - level1) / 20)), _ADAPTATION, _WINDOW, sums, out,
     )  # fmt: skip
     return Response(out, _smooth(sums, size))
