@@ -16,6 +16,7 @@ double precision. The bound covers what decimation folds back, too, since that c
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -40,48 +41,65 @@ F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 
 
-# Unsigned indices: the compiler need not ask whether they count from the end, and can vectorise.
-_1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
+def _decimator(width: int) -> Any:
+    """The compiled filter for groups of so many bands: a constant, so that they become SIMD registers."""
+
+    @compiled
+    def decimate(rows, start, plan, taps, out):  # type: ignore[no-untyped-def]
+        """Filter and decimate one tile of a group of bands.
+
+        Args:
+            rows: (history + TILE, BANDS), the tile preceded by as many samples as there are taps.
+            start: time of the tile's first sample.
+            plan: first band, decimation, number of taps (a multiple of eight), and where in `out` the group begins
+                and ends.
+            taps: (taps,) of the low-pass filter.
+            out: the decimated bands of all groups, one after the other; receives the samples of this tile.
+        """
+        first, step, length = plan[0], plan[1], plan[2]
+        flat = rows.reshape(rows.size)
+        total = np.empty(width, np.float32)
+        place = plan[3] + start // step * width
+        for end in range(rows.shape[0] - TILE + 1, rows.shape[0] + 1, step):
+            if place >= plan[4]:
+                return
+            target = out[place : place + width]
+            # Unsigned indices: the compiler need not ask whether they count from the end, and can vectorise.
+            here = np.uint64((end - length) * BANDS + first)
+            total[:] = np.float32(0)
+            # Eight at a time, to read and write the sums less often.
+            for j in range(0, length, 8):
+                h0, h1, h2, h3 = taps[j], taps[j + 1], taps[j + 2], taps[j + 3]
+                h4, h5, h6, h7 = taps[j + 4], taps[j + 5], taps[j + 6], taps[j + 7]
+                for b in range(width):
+                    i = here + np.uint64(b)
+                    total[b] += (
+                        (h0 * flat[i] + h1 * flat[i + _ROWS[1]])
+                        + (h2 * flat[i + _ROWS[2]] + h3 * flat[i + _ROWS[3]])
+                        + (h4 * flat[i + _ROWS[4]] + h5 * flat[i + _ROWS[5]])
+                        + (h6 * flat[i + _ROWS[6]] + h7 * flat[i + _ROWS[7]])
+                    )
+                here += _ROWS[8]
+            for b in range(width):
+                target[b] = total[b]
+            place += width
+
+    return decimate
+
+
+_ROWS = tuple(np.uint64(count * BANDS) for count in range(9))
+
+decimate_32, decimate_16, decimate_8 = _decimator(32), _decimator(16), _decimator(8)
 
 
 @compiled
-def decimate(rows, start, plan, taps, out):  # type: ignore[no-untyped-def]
-    """Filter and decimate one tile of some bands.
-
-    Args:
-        rows: (taps + TILE, BANDS), the tile preceded by as many samples as there are taps.
-        start: time of the tile's first sample.
-        plan: first band, one after the last band, decimation, number of taps that are used.
-        taps: (taps,) of the low-pass filter.
-        out: (decimated time, bands), receives the samples of this tile.
-    """
-    first, bands = np.uint64(plan[0]), np.uint64(plan[1] - plan[0])
-    step, length = plan[2], plan[3]
+def copy_8(rows, start, plan, out):  # type: ignore[no-untyped-def]
+    """As `decimate` without a filter and without decimation, for a group of eight bands."""
     history = rows.shape[0] - TILE
-    total = np.empty(BANDS, np.float32)
-    row = start // step
-    for end in range(history + 1, history + TILE + 1, step):
-        if row >= out.shape[0]:
-            return
-        window = rows[end - length : end]
-        if length == 1:
-            for b in range(bands):
-                out[row, b] = window[0, first + b]
-        else:
-            total[:] = np.float32(0)
-            # Four at a time, to read and write the sums less often.
-            for j in range(np.uint64(0), np.uint64(length), np.uint64(4)):
-                h0, h1, h2, h3 = taps[j], taps[j + _1], taps[j + _2], taps[j + _3]
-                for b in range(bands):
-                    total[b] += (
-                        h0 * window[j, first + b]
-                        + h1 * window[j + _1, first + b]
-                        + h2 * window[j + _2, first + b]
-                        + h3 * window[j + _3, first + b]
-                    )
-            for b in range(bands):
-                out[row, b] = total[b]
-        row += 1
+    place = plan[3] + start * 8
+    for t in range(min(TILE, (plan[4] - place) // 8)):
+        for b in range(8):
+            out[place + 8 * t + b] = rows[history + t, plan[0] + b]
 
 
 @dataclass(frozen=True)
@@ -92,12 +110,14 @@ class Group:
         first, last: the bands are first to last - 1.
         step: every step-th sample is kept.
         taps: of the low-pass filter, at most `TAPS`.
+        width: bands that are filtered, at least those of the group: as many as there are SIMD lanes for them.
     """
 
     first: int
     last: int
     step: int
     taps: F32
+    width: int
 
     @property
     def block(self) -> int:
@@ -114,32 +134,31 @@ class Group:
         """Decimated samples from one block to the next."""
         return self.block - 2 * self.margin
 
-    def storage(self, samples: int) -> F32:
-        """Zeros for the decimated signal, with `margin` rows before and after it: (rows, bands)."""
-        rows = (samples + TAPS) // self.step + 1
-        blocks = -(-rows // self.hop)
-        return np.zeros((blocks * self.hop + 2 * self.margin, self.last - self.first), np.float32)
+    def rows(self, samples: int) -> int:
+        """Decimated samples of a signal, filled up to whole blocks, with `margin` before and after it."""
+        filled = (samples + TAPS + TILE) // self.step + 1
+        return -(-filled // self.hop) * self.hop + 2 * self.margin
 
 
 TAPS = 96
 """The longest decimation filter, in samples."""
 
 
-def _group(first: int, last: int, step: int) -> Group:
+def _group(first: int, last: int, step: int, width: int) -> Group:
     if step == 1:
-        return Group(first, last, step, np.ones(1, np.float32))
+        return Group(first, last, step, np.ones(1, np.float32), width)
     taps = firwin(12 * step, 1 / step, window=("kaiser", 7.5))
     taps /= np.abs(freqz(taps, worN=4096)[1]).max()
-    return Group(first, last, step, taps.astype(np.float32))
+    return Group(first, last, step, taps.astype(np.float32), width)
 
 
-ENVELOPES = (_group(0, 24, 8), _group(24, BANDS, 4))
+# Those of the envelopes, then those of the motions; `filterbank` decimates each of them by a function of its width.
+ENVELOPES = (_group(0, 24, 8, 32), _group(24, BANDS, 4, 8))
 # Each group keeps what lies below its highest band's centre frequency and some way above.
-MOTIONS = (_group(0, 12, 8), _group(12, 17, 4), _group(17, 24, 2), _group(24, BANDS, 1))
+MOTIONS = (_group(0, 16, 4, 16), _group(16, 24, 2, 8), _group(24, BANDS, 1, 8))
 ENVELOPE_GROUPS = len(ENVELOPES)
 GROUPS = (*ENVELOPES, *MOTIONS)
-PLAN = np.array([(group.first, group.last, group.step, len(group.taps)) for group in GROUPS])
-PADDED_TAPS = np.stack([np.pad(group.taps, (0, TAPS - len(group.taps))) for group in GROUPS])
+PADDED_TAPS: F32 = np.stack([np.pad(group.taps, (0, TAPS - len(group.taps))) for group in GROUPS])
 
 
 @compiled
@@ -171,7 +190,8 @@ def correlations(x, y, first, count):  # type: ignore[no-untyped-def]
 
 def spectra(group: Group, x: F32) -> NDArray[np.complex64]:
     """Block spectra of a decimated reference: (blocks, frequencies, bands)."""
-    inner = x[group.margin : len(x) - group.margin].reshape(-1, group.hop, x.shape[1])
+    inner = x[group.margin : len(x) - group.margin]
+    inner = inner.reshape(-1, group.hop, x.shape[1])  # a copy where the filter is wider than the group
     return np.asarray(scipy.fft.rfft(inner, group.block, axis=1))
 
 
@@ -194,13 +214,29 @@ class Vibration:
     Attributes:
         envelope, motion: (BANDS, EDGE + samples + EDGE), zeros at the edges.
         energy: (2, BANDS), sum over time of the squared envelope and the squared motion.
-        slow: both decimated, for each of `GROUPS` an array as from `Group.storage`.
+        slow: both decimated, for each of `GROUPS` a part as from `slow_storage`.
     """
 
     envelope: F32
     motion: F32
     energy: F64
     slow: tuple[F32, ...]
+
+
+def slow_storage(samples: int) -> tuple[F32, NDArray[np.int64], tuple[F32, ...]]:
+    """Room for the decimated bands of a signal: zeros for all groups, the plan for `decimate`, and each group's part.
+
+    A part is (rows, bands), with `Group.margin` rows before and after the signal.
+    """
+    sizes = [group.rows(samples) * group.width for group in GROUPS]
+    memory = np.zeros(sum(sizes), np.float32)
+    plan, parts, begin = [], [], 0
+    for group, size in zip(GROUPS, sizes, strict=True):
+        edge = group.margin * group.width
+        plan.append((group.first, group.step, len(group.taps), begin + edge, begin + size - edge))
+        parts.append(memory[begin : begin + size].reshape(-1, group.width)[:, : group.last - group.first])
+        begin += size
+    return memory, np.array(plan), tuple(parts)
 
 
 @dataclass(frozen=True)

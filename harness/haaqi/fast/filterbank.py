@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter
 
-from harness.haaqi.fast.envelope_align import EDGE, ENVELOPE_GROUPS, GROUPS, PADDED_TAPS, PLAN, Vibration, decimate
+from harness.haaqi.fast.envelope_align import (
+    EDGE,
+    PADDED_TAPS,
+    Vibration,
+    copy_8,
+    decimate_8,
+    decimate_16,
+    decimate_32,
+    slow_storage,
+)
 from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2, log2_parts
 
 SAMPLE_RATE = 24000.0
@@ -165,14 +174,17 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
             energy[0, b] += sums[0, b]
             energy[1, b] += sums[1, b]
             for t in range(count):
-                motion[b, start + t] = bm[history + t, b]
+                motion[b, EDGE + start + t] = bm[history + t, b]
             for t in range(count):
-                envelope[b, start + t] = env[history + t, b]
+                envelope[b, EDGE + start + t] = env[history + t, b]
             for state in range(8):
                 if abs(z[state, b]) < _TINY:
                     z[state, b] = 0.0
-        for group in range(len(slow)):
-            decimate(env if group < ENVELOPE_GROUPS else bm, start, plan[group], taps[group], slow[group])
+        decimate_32(env, start, plan[0], taps[0], slow)
+        decimate_8(env, start, plan[1], taps[1], slow)
+        decimate_16(bm, start, plan[2], taps[2], slow)
+        decimate_8(bm, start, plan[3], taps[3], slow)
+        copy_8(bm, start, plan[4], slow)
 
 
 @dataclass(frozen=True)
@@ -257,11 +269,10 @@ def analyse(
             -hearing.outer_attenuation / (2 * _DB_PER_OCTAVE_OF_POWER),
         ]
     )
-    slow = tuple(group.storage(signal.size) for group in GROUPS)
-    inner = tuple(rows[group.margin : len(rows) - group.margin] for group, rows in zip(GROUPS, slow, strict=True))
+    memory, plan, slow = slow_storage(signal.size)
     total, energy = np.zeros(BANDS), np.zeros((2, BANDS))
     _analysis(
-        signal, design.coefficients, design.gain, path.power, k, _LOWPASS, PLAN, PADDED_TAPS,
-        envelope[:, EDGE:-EDGE], motion[:, EDGE:-EDGE], inner, total, energy,
+        signal, design.coefficients, design.gain, path.power, k, _LOWPASS, plan, PADDED_TAPS,
+        envelope, motion, memory, total, energy,
     )  # fmt: skip
     return Vibration(envelope, motion, energy, slow), design.gain * np.sqrt(total / signal.size)
