@@ -35,6 +35,8 @@ _EAR_Q, _MIN_BANDWIDTH = 9.26449, 24.7  # Moore & Glasberg 1983
 _TINY = 1e-100  # a filter state that small has died away; left alone it would become denormal, and slow
 _SMALLEST = np.float32(1e-37)
 _ZERO = np.float32(0)
+# Envelopes matter down to 1e-30, where their squares are too small for single precision.
+_SCALE, _UNSCALE = 2.0**90, np.float32(2.0**-45)
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -116,6 +118,7 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
     """
     z = np.zeros((10, BANDS))
     z[8, :] = 1.0
+    scale = _SCALE * gain * gain
     gains = np.zeros((TILE + 1, BANDS), np.float32)
     smooth = np.zeros(BANDS)
     history = taps.shape[1]
@@ -158,14 +161,13 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
                 total[b] += squared
                 g = lowpass[0] * (gains[t, b] + gains[t + 1, b]) + lowpass[1] * smooth[b]
                 smooth[b] = g
-                g *= gain[b]
-                env[history + t, b] = np.float32(squared)
-                bm[history + t, b] = np.float32(g * (u * cosine + v * sine))
+                env[history + t, b] = np.float32(scale[b] * squared)
+                bm[history + t, b] = np.float32(g * gain[b] * (u * cosine + v * sine))
                 gains[t, b] = np.float32(g)
         sums[:] = _ZERO
         for t in range(count):
             for b in range(BANDS):
-                e = gains[t, b] * np.sqrt(env[history + t, b])
+                e = gains[t, b] * (_UNSCALE * np.sqrt(env[history + t, b]))
                 env[history + t, b] = e
                 m = bm[history + t, b]
                 sums[0, b] += e * e
