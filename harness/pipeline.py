@@ -8,6 +8,7 @@ saved again and again, so that a run that was interrupted in any way goes on whe
 import contextlib
 import hashlib
 import logging
+import math
 import time
 import traceback
 from collections import defaultdict
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ from pydantic import ValidationError
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, check_signal, remix, to_remix_format
-from harness.errors import HarnessError, SubmissionError, SystemFailure, first_problem
+from harness.errors import EvaluatorError, HarnessError, SubmissionError, SystemFailure, first_problem
 from harness.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.executors import map_unordered
 from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
@@ -39,6 +41,7 @@ from harness.submission import (
     write_manifest,
 )
 from harness.systems import Enhancer, Reference, Separator, System
+from leaderboard.records import Engine
 
 Overwrite = Literal["never", "missing", "always"]
 log = logging.getLogger(__name__)
@@ -308,37 +311,117 @@ class ScoreTask:
     Attributes:
         path, sha256: the submitted file and what it must contain.
         music: what the scene's files must contain, as pairs of path and SHA-256.
+        engine: what computes the score.
+        check: whether the locked evaluator scores the pair as well, where the engine is the fast one.
     """
 
     pair: Pair
     path: Path
     sha256: str
     music: tuple[tuple[Path, str], ...]
+    engine: Engine = "locked"
+    check: bool = False
 
 
-def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Score | str]]:
-    """Score submitted remixes; yields each task with its score, or why it has none, as results come.
+@dataclass(frozen=True)
+class Checked:
+    """What both engines say of one pair: each a score, or why it gives none. At least one of them gives a score."""
 
-    The tasks of a scene should stand together: its reference is then made once for each worker.
+    fast: Score | str
+    locked: Score | str
+
+
+Outcome = Score | Checked | str
+"""What came of a pair: its score, what both engines say of it, or why it has no score."""
+
+
+def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Outcome]]:
+    """Score submitted remixes; yields each task with what came of it, as results come.
+
+    Args:
+        tasks: those of a scene stand together, and among them those of a listener: what they share is then made once.
+        workers: number of processes.
     """
-    return map_unordered(_score_one, tasks, workers)
+    for chunk, outcomes in map_unordered(_score_chunk, in_chunks(tasks, workers), workers):
+        yield from zip(chunk, outcomes, strict=True)
 
 
-def _score_one(task: ScoreTask) -> Score | str:
+CHUNKS_PER_WORKER = 4
+"""So many at least, where tasks are handed out in chunks, so that the workers end at about the same time."""
+
+
+def in_chunks(tasks: Sequence[ScoreTask], workers: int) -> list[tuple[ScoreTask, ...]]:
+    """Tasks as they are handed to workers.
+
+    A pair takes the locked evaluator seconds, so each is handed out alone; those that both engines score come first,
+    since a wrong engine should not be found out after hours. The noise of a scene is slow to draw, and the fast engine
+    keeps it: its tasks go in chunks of one scene, which do not split those of a listener unless they must.
+    """
+    alone = [(task,) for task in tasks if task.check or task.engine == "locked"]
+    size = math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers))
+    together: list[tuple[ScoreTask, ...]] = []
+    others = [task for task in tasks if not task.check and task.engine == "fast"]
+    for _, of_scene in groupby(others, key=lambda task: task.pair.scene.id):
+        chunk: list[ScoreTask] = []
+        for _, of_listener in groupby(of_scene, key=lambda task: task.pair.listener.id):
+            waiting = list(of_listener)
+            if len(chunk) + len(waiting) > size and chunk:
+                together.append(tuple(chunk))
+                chunk = []
+            while len(waiting) > size:
+                together.append(tuple(waiting[:size]))
+                waiting = waiting[size:]
+            chunk += waiting
+        together.append(tuple(chunk))
+    return alone + together
+
+
+def _score_chunk(tasks: Sequence[ScoreTask]) -> list[Outcome]:
+    return [_score_one(task) for task in tasks]
+
+
+def _score_one(task: ScoreTask) -> Outcome:
     try:
         scene = task.pair.scene
         submitted = read_remix(task.path, scene.frames)
         if submitted.sha256 != task.sha256:
             return f"{task.path.name} has changed since it was checked: run the command again"
-        return score_pair(scene.id, _reference(scene, task.music), submitted.signal, task.pair.listener)
+        reference = _reference(scene, task.music)
     except FileNotFoundError:
         return f"{task.path.name} is gone: run the command again"
     except HarnessError as error:
         return str(error)
 
+    def scored_by(engine: Callable[..., Score]) -> Score | str:
+        try:
+            return engine(scene.id, reference, submitted.signal, task.pair.listener)
+        except EvaluatorError as error:
+            if _is_interrupt(error):
+                raise KeyboardInterrupt from error
+            return str(error)
+
+    if task.engine == "locked":
+        return scored_by(score_pair)
+    # Imported here: it is slow to import, and the locked evaluator does without it.
+    from harness.haaqi import fast
+
+    found = scored_by(fast.score_pair)
+    # That a pair cannot be scored is for the locked evaluator to say, sample or not.
+    if isinstance(found, Score) and not task.check:
+        return found
+    locked = scored_by(score_pair)
+    return locked if isinstance(found, str) and isinstance(locked, str) else Checked(found, locked)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: if it comes while compiled code runs, numba makes a SystemError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
+
 
 @lru_cache(maxsize=1)
 def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Signal:
-    """The reference mixture of a scene; kept for the scene's next listener."""
+    """The reference mixture of a scene; kept for the scene's next pair."""
     hashes = dict(music)
     return reference_mixture(scene.read_stems(hashes), scene.read("mixture", hashes), scene.gains)

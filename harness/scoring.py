@@ -2,18 +2,30 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from harness.challenge import PROTOCOL, STEMS
-from harness.evaluationset import EvaluationSet, PairId
+from harness.errors import EvaluatorError, UsageError
+from harness.evaluationset import EvaluationSet, Pair, PairId
 from harness.files import canonical_sha256, sha256_of_all, write_whole
 from harness.haaqi import lock
-from harness.pipeline import ScoreTask, score
+from harness.pipeline import Checked, Outcome, ScoreTask, score
 from harness.submission import Manifest
 from harness.validation import Verdict
-from leaderboard.records import EnhancedFile, EvaluationSetRecord, RunRecord, StoredRun
+from leaderboard.records import (
+    CHECK_TOLERANCE,
+    Engine,
+    EnhancedFile,
+    EvaluationSetRecord,
+    PairRecord,
+    RunRecord,
+    StoredRun,
+    checks_due,
+)
 from leaderboard.store import Store
 
 MUSIC = ("mixture", *STEMS)
@@ -24,125 +36,336 @@ COLUMNS = ("scene", "song", "listener", "left_score", "right_score", "score")
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A submission that is to be scored.
+
+    Attributes:
+        verdict: of the submission.
+        failures: pairs for which no file could be made, and why.
+        replace: we made the selected files ourselves, so they take the place of those that this run had before.
+    """
+
+    verdict: Verdict
+    failures: Mapping[PairId, str] = field(default_factory=dict)
+    replace: bool = False
+
+
+@dataclass(frozen=True)
 class Scored:
-    """The outcome for the selected pairs, in the order of the evaluation set.
+    """The outcome for the selected pairs of a submission, in the order of the evaluation set.
 
     Attributes:
         key: the run's identity in the leaderboard.
         rows: one for each scored pair, with the official columns.
         failures: the reason of every pair without a score.
+        fast: how many scores of the run, whatever is selected, are the fast engine's.
+        checked: of these, how many the locked evaluator gave too.
+        largest_difference: of any ear's score between the two; None if nothing is checked.
     """
 
     key: str
     rows: list[dict[str, str | float]]
     failures: dict[PairId, str]
+    fast: int
+    checked: int
+    largest_difference: float | None
+
+
+DISAGREEMENT = "the engines disagree: "
+"""Begins the reason of a pair on which one engine fails and the other does not."""
 
 
 def store_and_score(
     store: Store,
-    verdict: Verdict,
+    entries: Sequence[Entry],
     evaluation_set: EvaluationSet,
     *,
-    failures: Mapping[PairId, str],
-    replace: bool,
+    engine: Engine,
     workers: int,
-    started: Callable[[int, int], None],
+    started: Callable[[int, int, int], None],
     advance: Callable[[int, str], None],
-) -> Scored:
-    """Score the good files of a submission that are not scored yet, storing each score as it comes.
+) -> list[Scored]:
+    """Score the good files of submissions that are not scored yet, storing each score as it comes.
+
+    The locked engine scores again what the fast one has scored. The fast engine leaves locked scores alone, and the
+    locked one checks a sample of its scores (`to_check`).
 
     Args:
         store: open for writing.
-        verdict: of the submission.
+        entries: the submissions.
         evaluation_set: its selected pairs are scored.
-        failures: pairs for which no file could be made, and why.
-        replace: we made the selected files ourselves, so they take the place of those that this run had before.
+        engine: what computes the scores.
         workers: number of processes.
-        started: called once with the number of pairs to score and of those scored already.
+        started: called once with the number of pairs to score, of those scored already, and of the fast engine's
+            scores that will be replaced by locked ones.
         advance: called after every pair.
 
+    Returns:
+        What came of each submission.
+
     Raises:
-        EvaluatorError: the evaluator is not the locked one; nothing is stored.
+        EvaluatorError: the evaluator is not the locked one, and nothing is stored; or the fast engine disagrees
+            with it, which is stored.
+        UsageError: two submissions cannot be told apart; nothing is stored.
         LeaderboardError: any trouble with the database.
     """
     lock.ensure_locked()
-    fingerprint = lock.fingerprint()
-    key = _key(store, verdict, evaluation_set, fingerprint, replace)
-    run_id = store.start_run(
-        _run_record(key, verdict, evaluation_set),
-        EvaluationSetRecord(
-            name=evaluation_set.name,
-            split=evaluation_set.split,
-            sha256=evaluation_set.sha256,
-            scenes=len(evaluation_set.whole),
-            pairs=len(evaluation_set.all_pairs),
-        ),
-        fingerprint,
-        lock.lock(),
-        [(*pair.id, pair.scene.track) for pair in evaluation_set.all_pairs],
-    )
-    messages = {problem.file: problem.message for problem in verdict.problems}
-    invalid = {
-        pair.id: messages[pair.remix_name]
-        for pair in evaluation_set.pairs
-        if pair.remix_name in messages and pair.id not in failures
-    }
-    clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
-    hashes = evaluation_set.hashes(MUSIC)
-    tasks = [
-        ScoreTask(
-            pair,
-            verdict.folder / pair.remix_name,
-            verdict.hashes[pair.remix_name],
-            tuple((path, hashes[path]) for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC)),
+    _refuse_twins(entries)
+    work = _Work(store, evaluation_set, engine)
+    runs: list[_Run] = []
+    for entry in entries:
+        runs.append(work.enter(entry, {run.key for run in runs}))
+    by_folder = {run.folder: run for run in runs}
+    tasks = work.tasks((run, run.todo) for run in runs)
+    started(len(tasks), sum(run.done for run in runs), sum(run.replaced for run in runs))
+    counted = 1
+    while tasks:
+        for task, outcome in score(tasks, workers):
+            work.record(by_folder[task.path.parent], task, outcome)
+            advance(counted, " ".join(task.pair.id))
+        # Where a pair that was to be checked has failed, another one is checked in its place.
+        tasks = work.tasks((run, {}) for run in runs)
+        counted = 0
+    return [_outcome(work.find(run.key), evaluation_set, run.failures) for run in runs]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A submission after it was entered in the leaderboard.
+
+    Attributes:
+        id, key: of its run.
+        folder: where its files lie.
+        failures: pairs for which no file could be made, and why.
+        todo: selected pairs that are to be scored, and what their files must contain.
+        done: number of selected pairs that are scored already.
+        replaced: number of pairs in `todo` that have a score of the fast engine.
+        suspect: pairs on which the engines disagreed when they were last scored.
+    """
+
+    id: int
+    key: str
+    folder: Path
+    failures: Mapping[PairId, str]
+    todo: Mapping[PairId, str]
+    done: int
+    replaced: int
+    suspect: frozenset[PairId]
+
+
+class _Work:
+    """Scoring on one evaluation set with one engine: what is to be done, and storing what is done."""
+
+    def __init__(self, store: Store, evaluation_set: EvaluationSet, engine: Engine) -> None:
+        self.store = store
+        self.evaluation_set = evaluation_set
+        self.engine = engine
+        self.fingerprint = lock.fingerprint()
+        self.hashes = evaluation_set.hashes(MUSIC)
+        self.environment = lock.environment()
+        if engine == "fast":
+            # Imported here: it is slow to import, and the locked evaluator does without it.
+            from harness.haaqi.fast import sources_sha256
+
+            self.environment["fast_engine"] = sources_sha256()
+
+    def find(self, key: str) -> StoredRun:
+        run = self.store.find_run(key, self.evaluation_set.sha256, self.fingerprint)
+        assert run is not None, "start_run has made it"
+        return run
+
+    def enter(self, entry: Entry, taken: Collection[str]) -> _Run:
+        """Make a submission's run or take it up, and say in it which files are there and which pairs failed."""
+        verdict, evaluation_set = entry.verdict, self.evaluation_set
+        key = _key(self.store, entry, evaluation_set, self.fingerprint, taken)
+        run_id = self.store.start_run(
+            _run_record(key, verdict, evaluation_set),
+            EvaluationSetRecord(
+                name=evaluation_set.name,
+                split=evaluation_set.split,
+                sha256=evaluation_set.sha256,
+                scenes=len(evaluation_set.whole),
+                pairs=len(evaluation_set.all_pairs),
+            ),
+            self.fingerprint,
+            lock.lock(),
+            [(*pair.id, pair.scene.track) for pair in evaluation_set.all_pairs],
         )
-        for pair in evaluation_set.pairs
-        if pair.remix_name in verdict.hashes and pair.id not in invalid
-    ]
-    store.mark_all_enhanced(
-        run_id, [EnhancedFile(*task.pair.id, task.sha256, clipped.get(task.path.name)) for task in tasks]
-    )
-    stored = _run(store, key, evaluation_set, fingerprint)
-    for pair_id, reason in failures.items():
-        # That a system failed to make a file again takes nothing from the score of the one that it had made.
-        if stored.pairs[pair_id].state != "scored":
-            store.mark_failed(run_id, *pair_id, reason)
-    for pair_id, reason in invalid.items():
-        store.mark_failed(run_id, *pair_id, reason)
-    todo = [task for task in tasks if stored.pairs[task.pair.id].state != "scored"]
-    started(len(todo), len(tasks) - len(todo))
-    environment = lock.environment()
-    for task, outcome in score(todo, workers):
-        if isinstance(outcome, str):
-            store.mark_failed(run_id, *task.pair.id, outcome)
+        before = self.find(key)
+        messages = {problem.file: problem.message for problem in verdict.problems}
+        invalid = {
+            pair.id: messages[pair.remix_name]
+            for pair in evaluation_set.pairs
+            if pair.remix_name in messages and pair.id not in entry.failures
+        }
+        clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
+        files = {
+            pair.id: EnhancedFile(*pair.id, verdict.hashes[pair.remix_name], clipped.get(pair.remix_name))
+            for pair in evaluation_set.pairs
+            if pair.remix_name in verdict.hashes and pair.id not in invalid
+        }
+        self.store.mark_all_enhanced(run_id, list(files.values()))
+        for pair_id, reason in entry.failures.items():
+            # That a system failed to make a file again takes nothing from the score of the one that it had made.
+            if before.pairs[pair_id].state != "scored":
+                self.store.mark_failed(run_id, *pair_id, reason)
+        for pair_id, reason in invalid.items():
+            self.store.mark_failed(run_id, *pair_id, reason)
+        stored = self.find(key)
+        todo = {pair_id: file.file_sha256 for pair_id, file in files.items() if not self._stands(stored.pairs[pair_id])}
+        return _Run(
+            id=run_id,
+            key=key,
+            folder=verdict.folder,
+            failures=entry.failures,
+            todo=todo,
+            done=len(files) - len(todo),
+            replaced=0 if self.engine == "fast" else sum(_is_fast(stored.pairs[pair_id]) for pair_id in todo),
+            suspect=frozenset(pair_id for pair_id, pair in before.pairs.items() if _is_suspect(pair)),
+        )
+
+    def _stands(self, pair: PairRecord) -> bool:
+        """Whether a pair needs no scoring: it has a score, undisputed, and the locked one if that is asked for."""
+        return pair.score is not None and not _is_suspect(pair) and (self.engine == "fast" or not _is_fast(pair))
+
+    def tasks(self, runs: Iterable[tuple[_Run, Mapping[PairId, str]]]) -> list[ScoreTask]:
+        """The tasks for those pairs of runs that are to be scored, and for the checks that are due with them.
+
+        By scene, then by listener, then by submission: neighbours share the reference.
+        """
+        found = []
+        for run, todo in runs:
+            files, check = dict(todo), set[PairId]()
+            if self.engine == "fast":
+                stored = self.find(run.key)
+                check = to_check(stored, todo.keys(), run.failures.keys()) | (todo.keys() & run.suspect)
+                files.update((pair_id, stored.pairs[pair_id].file_sha256 or "") for pair_id in check - todo.keys())
+            found += [
+                (position, self._task(pair, run.folder, files[pair.id], pair.id in check))
+                for position, pair in enumerate(self.evaluation_set.all_pairs)
+                if pair.id in files
+            ]
+        return [task for _, task in sorted(found, key=itemgetter(0))]
+
+    def _task(self, pair: Pair, folder: Path, sha256: str, check: bool) -> ScoreTask:
+        music = tuple((path, self.hashes[path]) for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
+        return ScoreTask(pair, folder / pair.remix_name, sha256, music, self.engine, check)
+
+    def record(self, run: _Run, task: ScoreTask, outcome: Outcome) -> None:
+        """Store what came of a pair.
+
+        Raises:
+            EvaluatorError: the engines disagree.
+        """
+        problem = disagreement(outcome) if isinstance(outcome, Checked) else None
+        given, locked = (outcome.fast, outcome.locked) if isinstance(outcome, Checked) else (outcome, None)
+        if isinstance(given, str) or isinstance(locked, str):
+            reason = f"{DISAGREEMENT}{problem}" if problem else str(given)
+            self.store.mark_failed(run.id, *task.pair.id, reason)
         else:
-            store.add_score(run_id, *task.pair.id, task.sha256, outcome.left, outcome.right, fingerprint, environment)
-        advance(1, " ".join(task.pair.id))
-    return _outcome(_run(store, key, evaluation_set, fingerprint), evaluation_set, failures)
+            self.store.add_score(
+                run.id,
+                *task.pair.id,
+                task.sha256,
+                given.left,
+                given.right,
+                self.fingerprint,
+                self.environment,
+                engine=task.engine,
+                locked=None if locked is None else (locked.left, locked.right),
+            )
+        if problem:
+            raise EvaluatorError(
+                f"{run.folder} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
+                "score it with --evaluator locked, and see harness evaluator verify --evaluator fast"
+            )
 
 
-def _run(store: Store, key: str, evaluation_set: EvaluationSet, fingerprint: str) -> StoredRun:
-    run = store.find_run(key, evaluation_set.sha256, fingerprint)
-    assert run is not None, "start_run has made it"
-    return run
+def disagreement(outcome: Checked) -> str | None:
+    """How the engines disagree on a pair; None if they agree."""
+    fast, locked = outcome.fast, outcome.locked
+    if isinstance(fast, str) or isinstance(locked, str):
+        said = (
+            f"no score ({each})" if isinstance(each, str) else f"{each.left!r} and {each.right!r}"
+            for each in (fast, locked)
+        )
+        return "the fast engine gives {}, the locked evaluator {}".format(*said)
+    ears = {ear: (getattr(fast, ear), getattr(locked, ear)) for ear in ("left", "right")}
+    ear, (ours, theirs) = max(ears.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+    if abs(ours - theirs) <= CHECK_TOLERANCE:
+        return None
+    return f"the fast engine gives the {ear} ear {ours!r}, the locked evaluator {theirs!r}"
 
 
-def _key(store: Store, verdict: Verdict, evaluation_set: EvaluationSet, fingerprint: str, replace: bool) -> str:
+def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> set[PairId]:
+    """Which pairs the locked evaluator is to score as well: a random sample of those that are scored by the fast one.
+
+    All pairs of the run stand in an order that is drawn once; the first of them that are or will be scored by the
+    fast engine are checked, so many as are due (`checks_due`). Its seed holds when the run was entered: the order stays
+    the same whenever the run goes on, and nobody who makes a submission can know or choose it.
+
+    Args:
+        run: as it is stored.
+        todo: pairs that will be scored by the fast engine now.
+        without_file: pairs whose file is not there, so that they cannot be checked.
+
+    Returns:
+        Those of the sample that are not checked yet, or are about to be scored anew.
+    """
+    fast = todo | {pair_id for pair_id, pair in run.pairs.items() if _is_fast(pair)}
+    checked = {pair_id for pair_id in fast - todo if _is_checked(run.pairs[pair_id])}
+    order = sorted(run.pairs)
+    random.Random(f"{run.run.key} {run.evaluation_set.sha256} {run.created_at}").shuffle(order)  # noqa: S311
+    sample = [pair_id for pair_id in order if pair_id in fast and (pair_id in checked or pair_id not in without_file)]
+    return set(sample[: checks_due(len(fast))]) - checked
+
+
+def _is_fast(pair: PairRecord) -> bool:
+    return pair.score is not None and pair.score.engine == "fast"
+
+
+def _is_checked(pair: PairRecord) -> bool:
+    return pair.score is not None and pair.score.difference is not None and not pair.score.disputed
+
+
+def _is_suspect(pair: PairRecord) -> bool:
+    """Whether the engines disagreed on a pair when it was last scored."""
+    return pair.score.disputed if pair.score else (pair.reason or "").startswith(DISAGREEMENT)
+
+
+def _refuse_twins(entries: Sequence[Entry]) -> None:
+    """Raise UsageError if a submission is given twice: whose scores were whose could not be told."""
+    seen: dict[tuple[str, frozenset[tuple[str, str]]], Path] = {}
+    for verdict in (entry.verdict for entry in entries):
+        other = seen.setdefault((_declared(verdict), frozenset(verdict.hashes.items())), verdict.folder)
+        if other is not verdict.folder:
+            raise UsageError(
+                f"{other} and {verdict.folder} declare the same and have the same files (of those selected), so "
+                "they cannot be told apart: leave one out"
+            )
+
+
+def _declared(verdict: Verdict) -> str:
+    """Identity of what a submission says it is: by its manifest, or the folder's name without one."""
+    return verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": verdict.folder.name})
+
+
+def _key(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint: str, taken: Collection[str]) -> str:
     """Identity of the run that a submission belongs to.
 
-    What a manifest declares (or the folder's name, without one) finds the run again when more of the submission
-    is scored. But it is only a declaration: unless every file that the run knows is in this submission with the same
-    content, this is another one, known by its content, and the scores that are there stay.
+    What a submission declares finds the run again when more of it is scored. But it is only a declaration: unless
+    every file that the run knows is in this submission with the same content, and the run is not `taken` by another
+    submission of this command, this is another one, known by its content, and the scores that are there stay.
     """
-    declared = verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": verdict.folder.name})
+    declared = _declared(entry.verdict)
     run = store.find_run(declared, evaluation_set.sha256, fingerprint)
     if run is None:
         return declared
-    contents = _contents(verdict, evaluation_set)
-    replaced = {pair.id for pair in evaluation_set.pairs} if replace else set()
+    contents = _contents(entry.verdict, evaluation_set)
+    replaced = {pair.id for pair in evaluation_set.pairs} if entry.replace else set()
     for pair_id, known in run.pairs.items():
         found = contents.get(PROTOCOL.remix_name(*pair_id))
-        if known.file_sha256 not in (None, found) and pair_id not in replaced:
+        if declared in taken or (known.file_sha256 not in (None, found) and pair_id not in replaced):
             return canonical_sha256({"declared": declared, "files": contents})
     return declared
 
@@ -210,7 +433,9 @@ def _outcome(run: StoredRun, evaluation_set: EvaluationSet, unmade: Mapping[Pair
         scores = (stored.score.left, stored.score.right, stored.score.score)
         values = (pair.scene.id, pair.scene.song, pair.listener.id, *scores)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
-    return Scored(run.run.key, rows, failures)
+    fast = [pair.score for pair in run.pairs.values() if pair.score is not None and pair.score.engine == "fast"]
+    differences = [score.difference for score in fast if score.difference is not None]
+    return Scored(run.run.key, rows, failures, len(fast), len(differences), max(differences, default=None))
 
 
 def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:

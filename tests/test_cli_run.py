@@ -161,7 +161,7 @@ def test_an_invalid_submission_is_not_scored(run, work):
     result = run("score", bad, "--data", "set")
     assert result.code == 1
     assert "scale factor" in result.stdout
-    assert "not valid, so it is not scored" in result.stderr
+    assert "not valid, so not scored" in result.stderr
 
 
 def test_no_leaderboard_yet(run, tmp_path):

@@ -94,9 +94,14 @@ def processes_of(group):
 RUN = ("run", "--system", "passthrough", "--workers", "2")
 
 
+# In one process: when the first pair is stored, another one is still to be scored by both engines.
+FAST_RUN = ("run", "--system", "passthrough", "--workers", "1", "--evaluator", "fast")
+
+
+@pytest.mark.parametrize("command", [RUN, FAST_RUN], ids=["locked", "fast"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_stopped_while_scoring_goes_on(work, how):
-    process = start(work, *RUN)
+def test_a_run_stopped_while_scoring_goes_on(work, how, command):
+    process = start(work, *command)
     wait_until(lambda: scores(work), process)
     os.kill(process.pid, how)
     code, _, stderr = finish(process)
@@ -112,7 +117,7 @@ def test_a_run_stopped_while_scoring_goes_on(work, how):
         time.sleep(0.1)
     assert not processes_of(process.pid)
 
-    code, _, stderr = finish(start(work, *RUN))
+    code, _, stderr = finish(start(work, *command))
     assert code == 0, stderr
     assert f"{len(before)} pairs are scored already" in stderr
     after = scores(work)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.errors import DataError
+from harness.errors import DataError, EvaluatorError
 from harness.evaluationset import load
 from harness.plugins import Plugins
 
@@ -157,6 +157,19 @@ def test_a_scene_without_listeners_is_an_error(run_cli, tiny_set):
     tiny_set.edit("scene_listeners", lambda pairs: {**pairs, "scene_V002": []})
     outcome = run_cli("enhance", "--system", "passthrough", *tiny_set.args)
     assert (outcome.code, "scene_V002: names no listener" in outcome.error) == (2, True)
+
+
+def test_an_interrupt_while_compiled_code_runs_is_no_failed_pair(run_cli, tiny_set, submission, monkeypatch):
+    def interrupted(*_):
+        # So numba passes on what Ctrl-C raises, and so the evaluator names what HAAQI raises.
+        cause = SystemError("returned a result with an exception set")
+        cause.__cause__ = KeyboardInterrupt()
+        raise EvaluatorError("HAAQI fails on the left ear") from cause
+
+    monkeypatch.setattr("harness.pipeline.score_pair", interrupted)
+    outcome = run_cli("score", submission, *tiny_set.args, "--workers", "1")
+    assert (outcome.code, "interrupted" in outcome.error) == (130, True)
+    assert [row["failed"] for row in board(run_cli, "passthrough")] == [0]
 
 
 def test_a_file_that_changes_between_check_and_score_is_not_scored(tiny_set, submission):

@@ -32,6 +32,13 @@ class Overwrite(StrEnum):
     always = "always"
 
 
+class Evaluator(StrEnum):
+    """What computes HAAQI."""
+
+    locked = "locked"
+    fast = "fast"
+
+
 Data = Annotated[
     str | None,
     typer.Option(
@@ -46,6 +53,10 @@ Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="
 Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=1, help="Parallel workers.  [default: the cores that are free to use]"),
+]
+EvaluatorOption = Annotated[
+    Evaluator,
+    typer.Option("--evaluator", help="The locked evaluator, or the fast engine that is checked against it."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PluginSources = Annotated[

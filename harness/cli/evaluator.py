@@ -1,24 +1,36 @@
 """harness evaluator verify"""
 
+from typing import TYPE_CHECKING, Any
+
 import typer
 
 from harness import console
-from harness.cli.common import Json, errors_as_lines
+from harness.cli.common import Evaluator, EvaluatorOption, Json, Workers, errors_as_lines, workers_or_default
 
-app = typer.Typer(help="The locked evaluator.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from harness.haaqi.agreement import Comparison, Outcome
+
+app = typer.Typer(help="The locked evaluator, and the fast engine held against it.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """The locked evaluator."""
+    """The locked evaluator, and the fast engine held against it."""
 
 
 @app.command()
 @errors_as_lines
-def verify(as_json: Json = False) -> None:
+def verify(
+    evaluator: EvaluatorOption = Evaluator.locked,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
     """Prove that the evaluator is the locked one: versions, sources, protocol, and scores.
 
-    Exit code: 0 it is, 1 it is not.
+    With --evaluator fast, then also that the fast engine gives the same scores as the locked evaluator, on music and
+    on signals that are seldom met (some minutes of processor time).
+
+    Exit code: 0 it is (and they agree), 1 it is not (or they differ).
     """
     from harness.haaqi import lock
     from harness.haaqi.conformance import TOLERANCE, official_scores
@@ -26,6 +38,8 @@ def verify(as_json: Json = False) -> None:
     if not as_json:
         console.say("checking sources, then scoring the conformance vectors (some seconds) ...")
     problems = lock.verify()
+    compared = _compare(workers_or_default(workers)) if evaluator is Evaluator.fast and not problems else None
+    agreed = compared is None or all(case.agrees for case in compared)
     if as_json:
         console.print_json(
             {
@@ -34,6 +48,7 @@ def verify(as_json: Json = False) -> None:
                 "problems": problems,
                 "lock": lock.lock(),
                 "environment": lock.environment(),
+                **({"fast": _as_json(compared) if compared else None} if evaluator is Evaluator.fast else {}),
             }
         )
     else:
@@ -48,4 +63,78 @@ def verify(as_json: Json = False) -> None:
                 f"to {TOLERANCE:g}"
             )
             console.out.print(f"evaluator {lock.fingerprint()}", soft_wrap=True)
-    raise typer.Exit(1 if problems else 0)
+        if compared:
+            _show(compared)
+    raise typer.Exit(0 if agreed and not problems else 1)
+
+
+def _compare(workers: int) -> "list[Comparison]":
+    """Have both engines score everything; what comes of it, in the order of the cases."""
+    from harness.haaqi import agreement
+
+    # First, and in this process: what has to be compiled is then there for all workers.
+    done = agreement.conformance_comparisons()
+    todo = agreement.cases()
+    found = {}
+    with console.progress("Comparing", len(todo), "cases") as advance:
+        for comparison in agreement.comparisons(todo, workers):
+            found[comparison.name] = comparison
+            advance(1, comparison.name)
+    return done + [found[case.name] for case in todo]
+
+
+def _largest(compared: "list[Comparison]") -> float:
+    return max((case.difference for case in compared if case.difference is not None), default=0.0)
+
+
+def _as_json(compared: "list[Comparison]") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from harness.haaqi import agreement, fast
+
+    return {
+        "agrees": all(case.agrees for case in compared),
+        "tolerance": agreement.TOLERANCE,
+        "largest_difference": _largest(compared),
+        "sources_sha256": fast.sources_sha256(),
+        "cases": [{**asdict(case), "difference": case.difference, "agrees": case.agrees} for case in compared],
+    }
+
+
+def _show(compared: "list[Comparison]") -> None:
+    from rich.table import Table
+
+    from harness.haaqi import agreement, fast
+
+    table = Table("", "case", box=None, pad_edge=False)
+    for name in ("locked", "fast", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for case in compared:
+        table.add_row(
+            "[green]✓[/green]" if case.agrees else "[red]✗[/red]",
+            console.escape(case.name),
+            _shown(case.locked),
+            _shown(case.fast),
+            "" if case.difference is None else f"{case.difference:.1e}" if case.same_draws else "other draws",
+        )
+    console.out.print()
+    console.out.print(table)
+    failed = [case.name for case in compared if not case.agrees]
+    largest = f"largest difference {_largest(compared):.1e}, allowed {agreement.TOLERANCE:g}"
+    console.out.print()
+    if failed:
+        console.out.print(
+            f"[red]✗[/red] the fast engine is not the locked evaluator in {len(failed)} of {len(compared)} cases "
+            f"({largest}): score with --evaluator locked",
+            soft_wrap=True,
+        )
+    else:
+        console.out.print(
+            f"[green]✓[/green] the fast engine agrees with the locked evaluator in {len(compared)} cases: {largest}",
+            soft_wrap=True,
+        )
+    console.out.print(f"fast engine {fast.sources_sha256()}", soft_wrap=True)
+
+
+def _shown(outcome: "Outcome") -> str:
+    return outcome if isinstance(outcome, str) else f"{outcome:.10f}"

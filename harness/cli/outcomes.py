@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from harness.pipeline import Enhancement
     from harness.scoring import Scored
     from harness.validation import Verdict
-    from leaderboard.store import Store
 
 SHOWN = 10
 """Problems that are printed one by one; --json has them all."""
@@ -121,8 +120,8 @@ def _mean(scored: "Scored", column: str) -> float | None:
     return fmean(float(row[column]) for row in scored.rows) if scored.rows else None
 
 
-def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored") -> dict[str, Any]:
-    """The scores of a submission, with every digit."""
+def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored", engine: str) -> dict[str, Any]:
+    """The scores of a submission, with every digit, and what the fast engine has to do with its run."""
     from harness.haaqi import lock
 
     return {
@@ -130,6 +129,12 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored")
         "run": scored.key,
         "evaluation_set": {**set_as_json(found), "sha256": found.sha256},
         "evaluator": lock.fingerprint(),
+        "engine": {
+            "name": engine,
+            "fast": scored.fast,
+            "checked": scored.checked,
+            "largest_difference": scored.largest_difference,
+        },
         "pairs": len(found.pairs),
         "scored": len(scored.rows),
         "mean": _mean(scored, "score"),
@@ -140,8 +145,8 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored")
     }
 
 
-def show_scores(verdict: "Verdict", scored: "Scored", store: "Store", found: "EvaluationSet") -> None:
-    """Print a submission's mean scores, and the leaderboard of its evaluation set."""
+def show_scores(verdict: "Verdict", scored: "Scored", found: "EvaluationSet") -> None:
+    """Say a submission's mean scores, which pairs failed, and how the fast engine's scores were checked."""
     show_failures(scored.failures)
     if scored.rows:
         mean, left, right = (_mean(scored, column) for column in ("score", "left_score", "right_score"))
@@ -149,6 +154,9 @@ def show_scores(verdict: "Verdict", scored: "Scored", store: "Store", found: "Ev
             f"{verdict.folder}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
             f"{len(scored.rows)} of {len(found.pairs)} pairs"
         )
-    from harness.cli.show import print_boards
-
-    print_boards(store, only=found.sha256)
+    if scored.fast:
+        largest = "" if scored.largest_difference is None else f", largest difference {scored.largest_difference:.1g}"
+        console.say(
+            f"{verdict.folder}: fast engine: {scored.fast} pairs, {scored.checked} checked against the locked "
+            f"evaluator (1 %, at least 2){largest}"
+        )

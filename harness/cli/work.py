@@ -1,6 +1,6 @@
 """harness run, enhance, validate, score"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,8 @@ from harness.cli.common import (
     DEFAULT_DATABASE,
     Data,
     Database,
+    Evaluator,
+    EvaluatorOption,
     Json,
     Limit,
     Overwrite,
@@ -24,11 +26,12 @@ from harness.cli.common import (
     load_plugins,
     workers_or_default,
 )
+from harness.cli.show import print_boards
 
 if TYPE_CHECKING:
-    from harness.evaluationset import EvaluationSet, Pair, PairId
+    from harness.evaluationset import EvaluationSet, Pair
     from harness.pipeline import Enhancement
-    from harness.scoring import Scored
+    from harness.scoring import Entry, Scored
     from harness.systems import System
     from harness.validation import Verdict
     from leaderboard.store import Store
@@ -57,6 +60,7 @@ def run(
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
     soft_clip: SoftClip = False,
+    evaluator: EvaluatorOption = Evaluator.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
     plugin: PluginSources = None,
@@ -68,6 +72,7 @@ def run(
     2 it could not start.
     """
     from harness.haaqi import lock
+    from harness.scoring import Entry
     from leaderboard.store import Store
 
     chosen = load_plugins(plugin).system(system)
@@ -82,14 +87,14 @@ def run(
         present = [pair for pair in found.pairs if pair.id not in failed]
         verdict = _judge(folder, found, present, count)
         outcomes.complain(verdict)
-        scored = _score(store, verdict, found, failed, True, count)
+        (scored,) = _score(store, [Entry(verdict, failed, replace=True)], found, evaluator, count)
         if as_json:
-            console.print_json(
-                {**outcomes.scores_as_json(verdict, found, scored), "clipping": outcomes.clipping(enhancement, found)}
-            )
+            shown = outcomes.scores_as_json(verdict, found, scored, evaluator.value)
+            console.print_json({**shown, "clipping": outcomes.clipping(enhancement, found)})
         else:
             outcomes.show_enhancement(enhancement, found, folder)
-            outcomes.show_scores(verdict, scored, store, found)
+            outcomes.show_scores(verdict, scored, found)
+            print_boards(store, only=found.sha256)
     raise typer.Exit(1 if scored.failures or verdict.problems else 0)
 
 
@@ -181,50 +186,70 @@ def validate(
 
 
 def score(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The submission.")],
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the scores there.")] = None,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="The submissions.")],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write the scores there, of one submission.")
+    ] = None,
     data: Data = None,
     split: Split = None,
     scenes: Scenes = None,
     limit: Limit = None,
+    evaluator: EvaluatorOption = Evaluator.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:
-    """Score a finished submission, store the scores, and show the leaderboard.
+    """Score finished submissions, store the scores, and show the leaderboard.
 
-    The submission must be valid. Exit code: 0 every pair is scored, 1 it is not valid or some pairs could not be
-    scored, 2 it could not start.
+    A submission must be valid; of several, those that are valid are scored. Exit code: 0 every pair is scored,
+    1 a submission is not valid or some pairs could not be scored, 2 it could not start.
     """
     from harness.errors import SubmissionError, UsageError
     from harness.haaqi import lock
-    from harness.scoring import write_csv
+    from harness.scoring import Entry, write_csv
     from leaderboard.store import Store
 
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder")
+    if csv is not None and len(folders) > 1:
+        raise UsageError(f"--csv {csv} takes the scores of one submission: name one, or leave it out (--json has all)")
     if csv is not None and csv.is_dir():
         raise UsageError(f"--csv {csv} is a folder: name a file")
     with Store.open(db, create=True) as store:
         found = _music(evaluation_set(data, split, scenes, limit), stems=True)
-        _check_purpose(folder, found, data)
+        for folder in folders:
+            _check_purpose(folder, found, data)
         lock.ensure_locked()
         count = workers_or_default(workers)
-        verdict = _judge(folder, found, found.pairs, count)
-        if not verdict.valid:
-            if as_json:
-                console.print_json(outcomes.verdict_as_json(verdict))
-            else:
-                outcomes.show_verdict(verdict)
-            raise SubmissionError(f"{folder} is not valid, so it is not scored: mend it (harness validate {folder})")
-        scored = _score(store, verdict, found, {}, False, count)
-        if csv is not None:
-            write_csv(csv, scored.rows)
+        verdicts = [_judge(folder, found, found.pairs, count) for folder in folders]
+        if not as_json:
+            for verdict in verdicts:
+                if not verdict.valid:
+                    outcomes.show_verdict(verdict)
+        entries = [Entry(verdict) for verdict in verdicts if verdict.valid]
+        scored = _score(store, entries, found, evaluator, count) if entries else []
+        scores = iter(scored)
+        results = [(verdict, next(scores) if verdict.valid else None) for verdict in verdicts]
+        if csv is not None and scored:
+            write_csv(csv, scored[0].rows)
         if as_json:
-            console.print_json(outcomes.scores_as_json(verdict, found, scored))
-        else:
-            outcomes.show_scores(verdict, scored, store, found)
-    raise typer.Exit(1 if scored.failures else 0)
+            listed = [
+                outcomes.verdict_as_json(verdict)
+                if result is None
+                else outcomes.scores_as_json(verdict, found, result, evaluator.value)
+                for verdict, result in results
+            ]
+            console.print_json(listed if len(folders) > 1 else listed[0])
+        elif scored:
+            for verdict, result in results:
+                if result is not None:
+                    outcomes.show_scores(verdict, result, found)
+            print_boards(store, only=found.sha256)
+    bad = [str(verdict.folder) for verdict in verdicts if not verdict.valid]
+    if bad:
+        raise SubmissionError(f"not valid, so not scored: {' '.join(bad)}; mend it (harness validate {' '.join(bad)})")
+    raise typer.Exit(1 if any(result.failures for result in scored) else 0)
 
 
 # What the commands are made of
@@ -311,13 +336,8 @@ def _judge(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", worker
 
 
 def _score(
-    store: "Store",
-    verdict: "Verdict",
-    found: "EvaluationSet",
-    failures: "Mapping[PairId, str]",
-    replace: bool,
-    workers: int,
-) -> "Scored":
+    store: "Store", entries: "Sequence[Entry]", found: "EvaluationSet", evaluator: Evaluator, workers: int
+) -> "list[Scored]":
     from contextlib import ExitStack
 
     from harness.scoring import store_and_score
@@ -325,18 +345,19 @@ def _score(
     with ExitStack() as stack:
         bar: list[console.Advance] = []
 
-        def started(todo: int, scored_already: int) -> None:
+        def started(todo: int, scored_already: int, replaced: int) -> None:
             if scored_already:
                 console.say(f"{scored_already} pairs are scored already")
+            if replaced:
+                console.say(f"{replaced} pairs scored by the fast engine are scored again by the locked evaluator")
             if todo:
                 bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs")))
 
         return store_and_score(
             store,
-            verdict,
+            entries,
             found,
-            failures=failures,
-            replace=replace,
+            engine=evaluator.value,
             workers=workers,
             started=started,
             advance=lambda count, what: bar[0](count, what),

@@ -135,9 +135,7 @@ def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audi
             reference_signal=signals.reference,
             processed_sample_rate=rate,
             reference_sample_rate=rate,
-            audiogram=ClarityAudiogram(
-                levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)
-            ),
+            audiogram=ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)),
             equalisation=PROTOCOL.haaqi_equalisation,
             level1=signals.level1,
         )

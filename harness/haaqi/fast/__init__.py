@@ -5,10 +5,10 @@ module for each, in the order of `engine`. What makes it fast: bands side by sid
 precision where nothing is recursive, correlations only for the delays and lags that can matter, noise drawn once for
 all listeners of a scene, and the reference's share of the work kept for the next submission.
 
-It is believed only as far as it agrees with the locked evaluator: `harness evaluator verify --evaluator fast` holds both
-against each other, and so does every run, on a sample of its pairs. Signals that are too odd for it (shorter than
-0.25 s, silent, not finite, not one channel of floating point numbers, absurdly loud or soft) go to the locked evaluator,
-so that they get its scores and its errors.
+It is believed only as far as it agrees with the locked evaluator: `harness evaluator verify --evaluator fast` holds
+both against each other, and so does every run, on a sample of its pairs. Signals that are too odd for it (shorter than
+0.25 s, silent, not finite, not one channel of floating point numbers, absurdly loud or soft) go to the locked
+evaluator, so that they get its scores and its errors.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
 from harness.haaqi import evaluator
 from harness.haaqi.evaluator import Score
-from harness.haaqi.fast import engine
+from harness.haaqi.fast import engine, hair_cells, input_align
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, sources_sha256
-from harness.hearing import Audiogram, Listener
+from harness.hearing import Listener
 
 __all__ = ["compute_haaqi", "score_pair", "sources_sha256"]
 
@@ -62,9 +62,7 @@ def compute_haaqi(
         reference, processed = _same_length(reference, processed)
         if equalisation not in (1, 2):
             raise _TooOdd
-        stream = Noise(np.random.mtrand._rand, _capacity(len(reference)))
-        own = engine.Workspace()
-        found = _analysed(reference, audiogram, equalisation, level1, stream, 0, own)
+        bulk = _bulk(reference)
     except _TooOdd:
         from clarity.evaluator.haaqi import compute_haaqi as locked
 
@@ -74,6 +72,9 @@ def compute_haaqi(
                 audiogram, equalisation, level1,
             )
         )  # fmt: skip
+    stream = Noise(np.random.mtrand._rand, _capacity(len(reference)))
+    levels = _levels(audiogram)
+    found = engine.analyse_reference(reference, bulk, levels, equalisation, level1, stream, 0, engine.Workspace())
     result = engine.score(found, processed, stream, 0, engine.Workspace())
     stream.read(0, found.draws)
     return result
@@ -90,6 +91,11 @@ class _Kept:
     offset: int
     found: engine.Reference
 
+    def is_for(self, scene_id: str, source: Signal, listener: Listener, length: int, offset: int) -> bool:
+        """Whether it is of use for these."""
+        ours = (self.scene_id, self.listener, self.length, self.offset)
+        return self.source is source and ours == (scene_id, listener, length, offset)
+
 
 class _Engine:
     """What a process keeps from one pair to the next."""
@@ -103,34 +109,35 @@ class _Engine:
 
     def score_pair(self, scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
         left = self._score_ear("left", scene_id, reference, processed, listener, 0)
-        right = self._score_ear(
-            "right", scene_id, reference, processed, listener, self.kept["left"].found.draws
-        )
+        right = self._score_ear("right", scene_id, reference, processed, listener, self.kept["left"].found.draws)
         return Score(left, right)
 
     def _score_ear(
-        self, ear: str, scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener, offset: int
-    ) -> float:  # fmt: skip
+        self,
+        ear: str,
+        scene_id: str,
+        reference: Signal,
+        processed: NDArray[np.float32],
+        listener: Listener,
+        offset: int,
+    ) -> float:
         channel = ("left", "right").index(ear)
         audiogram = getattr(listener, ear)
         signals = evaluator.ear_signals(ear, reference[:, channel], processed[:, channel], audiogram)
+        before, after = _same_length(_fit(signals.reference), _fit(signals.processed))
+        kept = self.kept.get(ear)
+        if kept is None or not kept.is_for(scene_id, reference, listener, len(before), offset):
+            # Freed first, so that there are never two of them.
+            self.kept.pop(ear, None)
+            levels = ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies))
+            bulk = _bulk(before)
+            with evaluator.failures_named(ear):
+                found = engine.analyse_reference(
+                    before, bulk, _levels(levels), PROTOCOL.haaqi_equalisation, signals.level1,
+                    self._noise(scene_id, len(before)), offset, self.memory[ear],
+                )  # fmt: skip
+            kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), offset, found)
         with evaluator.failures_named(ear):
-            before, after = _same_length(_fit(signals.reference), _fit(signals.processed))
-            kept = self.kept.get(ear)
-            if kept is None or (kept.scene_id, kept.listener, kept.length, kept.offset, id(kept.source)) != (
-                scene_id, listener, len(before), offset, id(reference),
-            ):  # fmt: skip
-                self.kept.pop(ear, None)
-                found = _analysed(
-                    before,
-                    ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)),
-                    PROTOCOL.haaqi_equalisation,
-                    signals.level1,
-                    self._noise(scene_id, len(before)),
-                    offset,
-                    self.memory[ear],
-                )
-                kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), offset, found)
             score = engine.score(kept.found, after, self._noise(scene_id, len(before)), offset, self.scratch)
         return evaluator.checked(ear, score)
 
@@ -179,17 +186,19 @@ def _same_length(reference: Any, processed: Any) -> tuple[Any, Any]:
     return _fit(reference[:length]), _fit(processed[:length])
 
 
-def _analysed(
-    reference: Any, audiogram: ClarityAudiogram, equalisation: int, level1: float,
-    noise: Noise, offset: int, own: engine.Workspace,
-) -> engine.Reference:  # fmt: skip
-    bulk = engine.input_align.analyse(reference)
+def _bulk(reference: Any) -> input_align.Bulk:
+    """The reference prepared for alignment; enough of it must be left without the silence around it."""
+    bulk = input_align.analyse(reference)
     if bulk.stop - bulk.start < _SHORTEST:
         raise _TooOdd
-    levels = audiogram.resample(engine.AUDIOGRAM_FREQUENCIES).levels
-    return engine.analyse_reference(reference, bulk, levels, equalisation, level1, noise, offset, own)
+    return bulk
+
+
+def _levels(audiogram: ClarityAudiogram) -> NDArray[np.float64]:
+    """Hearing levels at the six frequencies of HAAQI."""
+    return np.asarray(audiogram.resample(engine.AUDIOGRAM_FREQUENCIES).levels)
 
 
 def _capacity(samples: int) -> int:
     """Random numbers that an ear takes at most: noise for two signals, and two for each smoothed window and band."""
-    return 2 * BANDS * (samples + samples // engine.hair_cells.HOP + 2)
+    return 2 * BANDS * (samples + samples // hair_cells.HOP + 2)

@@ -8,6 +8,7 @@ and the cepstral coefficients 2 to 6, so nothing else is computed.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -36,8 +37,9 @@ def _basis() -> F64:
 def _filters() -> F64:
     """Linear-phase FIR filters 20-32, 32-50, 50-80 and 80-125 Hz: (filters, taps)."""
     edges = np.array(_EDGES_HZ) / _NYQUIST_HZ
-    band = [firwin(_ORDER + 1, [low, high], window="hann", pass_zero="bandpass") for low, high in zip(edges, edges[1:])]
-    return np.stack([*band, firwin(_ORDER + 1, edges[-1], window="hann", pass_zero="highpass")])
+    # A pass_zero of False, with one edge: a high-pass; with two: a band-pass.
+    passes = [*pairwise(edges), edges[-1]]
+    return np.stack([firwin(_ORDER + 1, edge, window="hann", pass_zero=False) for edge in passes])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.haaqi.fast.filterbank import F32, F64
 from harness.haaqi.fast.hair_cells import windows
-from harness.haaqi.fast.numerics import BANDS, compiled
+from harness.haaqi.fast.numerics import BANDS, compiled, inlined
 
 LENGTH = 384
 """Samples of a window: 16 ms."""
@@ -39,7 +39,7 @@ _WINDOW_32 = _WINDOW.astype(np.float32)
 _ZERO = np.float32(0)
 
 
-@compiled
+@inlined
 def _segment(signal, window, out):  # type: ignore[no-untyped-def]
     """Window a segment and take its mean away; returns the sum of its squares."""
     total = _ZERO
@@ -56,7 +56,7 @@ def _segment(signal, window, out):  # type: ignore[no-untyped-def]
     return np.float64(squares)
 
 
-@compiled
+@inlined
 def _seven(x, y):  # type: ignore[no-untyped-def]
     """Sums of x(t) y(t + k) for k = 0 to 6."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = _ZERO
@@ -72,7 +72,7 @@ def _seven(x, y):  # type: ignore[no-untyped-def]
     return a0, a1, a2, a3, a4, a5, a6
 
 
-@compiled
+@inlined
 def _largest(x, y, norm):  # type: ignore[no-untyped-def]
     """Largest absolute cross-correlation within +-_LAG, each divided by the window's; y has _LAG zeros around it."""
     largest = 0.0
@@ -83,7 +83,7 @@ def _largest(x, y, norm):  # type: ignore[no-untyped-def]
     return largest
 
 
-@compiled
+@inlined
 def _place(index, count):  # type: ignore[no-untyped-def]
     """Start of a window in the signal, its length, and its start in the window function."""
     if index == 0:
@@ -154,8 +154,6 @@ def coherence(reference: F32, processed: F32, weights: F64 | None) -> float:
     if weights is None:
         return 0.0
     covariance: NDArray[np.float64] = np.zeros(weights.shape)
-    _covariances(
-        reference, processed, _WINDOW_32, _WHOLE_NORM, _HALF_NORM, _POWER, weights > 0, covariance
-    )
+    _covariances(reference, processed, _WINDOW_32, _WHOLE_NORM, _HALF_NORM, _POWER, weights > 0, covariance)
     with np.errstate(invalid="ignore"):
         return float((weights * covariance).sum() / weights.sum())

@@ -1,10 +1,9 @@
 """One ear through all stages of HAAQI, in the metric's order, with the reference's share of the work kept.
 
-    input_align   both signals aligned and cut, outer and middle ear
-    filterbank    gammatone filters and compression            -> envelope and motion in 32 bands
-    envelope_align  delay of the processed signal in each band
-    hair_cells    level, adaptation, noise, group delay         -> motion, smoothed envelope
-    cepstrum, covariance, spectrum   the three comparisons      -> one number
+`input_align`: both signals aligned and cut, outer and middle ear. `filterbank`: gammatone filters and compression give
+envelope and motion in 32 bands. `envelope_align`: the delay of the processed signal in each band. `hair_cells`: level,
+adaptation, noise and group delay give the motion and the smoothed envelope that are compared. `cepstrum`, `covariance`
+and, for the long-term spectra, pyclarity's own `spectrum_diff`: three comparisons, and a regression makes the score.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal import firwin, freqz
 
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled
+from harness.haaqi.fast.numerics import BANDS, TILE, compiled, inlined
 
 MAX_LAG = 2400
 """100 ms at 24 kHz."""
@@ -44,7 +44,7 @@ F32 = NDArray[np.float32]
 def _decimator(width: int) -> Any:
     """The compiled filter for groups of so many bands: a constant, so that they become SIMD registers."""
 
-    @compiled
+    @inlined
     def decimate(rows, start, plan, taps, out):  # type: ignore[no-untyped-def]
         """Filter and decimate one tile of a group of bands.
 
@@ -92,7 +92,7 @@ _ROWS = tuple(np.uint64(count * BANDS) for count in range(9))
 decimate_32, decimate_16, decimate_8 = _decimator(32), _decimator(16), _decimator(8)
 
 
-@compiled
+@inlined
 def copy_8(rows, start, plan, out):  # type: ignore[no-untyped-def]
     """As `decimate` without a filter and without decimation, for a group of eight bands."""
     history = rows.shape[0] - TILE
@@ -161,7 +161,7 @@ GROUPS = (*ENVELOPES, *MOTIONS)
 PADDED_TAPS: F32 = np.stack([np.pad(group.taps, (0, TAPS - len(group.taps))) for group in GROUPS])
 
 
-@compiled
+@inlined
 def _dot(x, y):  # type: ignore[no-untyped-def]
     """Sums of x(t) y(t + k) in double precision, for k = 0 to 3; y is three samples longer than x."""
     a0 = a1 = a2 = a3 = 0.0
@@ -253,7 +253,7 @@ def analyse(reference: Vibration) -> Spectra:
 
 
 def _filtered_energy(group: Group, slow: F32) -> F64:
-    return group.step * np.einsum("tb,tb->b", slow, slow, dtype=np.float64)
+    return np.asarray(group.step * np.einsum("tb,tb->b", slow, slow, dtype=np.float64))
 
 
 def delays(reference: Vibration, prepared: Spectra, processed: Vibration) -> NDArray[np.int64]:

@@ -35,18 +35,20 @@ def sources_sha256() -> str:
     return canonical_sha256({path.name: sha256_of(path) for path in sorted(folder.glob("*.py"))})
 
 
-def _compiler(*fastmath: str) -> Callable[..., Any]:
+def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
     """A decorator that compiles a function at its first call and keeps the code on disk.
 
     numba's own cache looks at the file of a function alone, not at those that it calls: one folder for each state
-    of the sources makes sure that no code of an older version is run.
+    of the sources makes sure that no code of an older version is run. Functions that others call are inlined into them:
+    a call could end in one of several copies that were compiled differently, and give other last digits.
     """
     folder = str(cache_folder() / "compiled" / sources_sha256())
 
     def decorate(function: Callable[..., Any]) -> Any:
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
         try:
-            return numba.njit(cache=True, fastmath=set(fastmath), error_model="numpy")(function)
+            options = {"fastmath": set(fastmath), "forceinline": forceinline}
+            return numba.njit(cache=True, error_model="numpy", **options)(function)
         finally:
             numba.config.CACHE_DIR = before
 
@@ -54,29 +56,30 @@ def _compiler(*fastmath: str) -> Callable[..., Any]:
 
 
 # Sums may be reordered and products fused: neither matters to the scores. NaN and infinity keep their meaning.
-compiled = _compiler("reassoc", "contract", "nsz", "arcp")
-_in_this_order = _compiler("contract")
+_FREE = ("reassoc", "contract", "nsz", "arcp")
+compiled, inlined = _compiler(*_FREE), _compiler(*_FREE, forceinline=True)
+_in_this_order = _compiler("contract", forceinline=True)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _bits(typing_context: Any, value: Any) -> Any:
+def _bits(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
     """The bits of a float32 as int32."""
     if value != types.float32:
         raise TypeError("float32 expected")
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.int32(types.float32), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _float(typing_context: Any, value: Any) -> Any:
+def _float(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
     """The float32 that has these bits."""
     if value != types.int32:
         raise TypeError("int32 expected")
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.int32), code
@@ -105,7 +108,7 @@ _ONE = np.float32(1)
 _ROUND = 1.5 * 2.0**52  # adding it to a float64 rounds to an integer
 
 
-@compiled
+@inlined
 def log2_parts(x: Any) -> Any:
     """Logarithm to base 2 of a positive, normal float32 as a whole number and the rest (-0.42 to 0.59, to about 3e-8).
 

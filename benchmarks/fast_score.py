@@ -1,0 +1,163 @@
+"""How much faster `harness score --evaluator fast` is as a whole, and what that makes of the official set.
+
+    python benchmarks/fast_score.py [--slice 1|5] [--rounds N] [--workers N]
+
+A slice of a set like the official one: music of 10 s, one scene (or five) with 20 listeners each. The submission is the
+unprocessed mixture for each of them. In turns, each as a process of its own, with a new database and the same workers:
+
+    harness score DIR --data ROOT --evaluator fast
+    harness score DIR --data ROOT --evaluator locked
+
+Start, validation, hashing, the check of the sources, workers' start-up, and, with the fast engine, the pairs that the
+locked evaluator scores as well (1 %, at least 2: far more than 1 % of a slice) are all in the time. What is done once
+in an environment is done beforehand: the proof by the conformance vectors, and the compilation of the fast engine.
+
+Printed for each round: wall time, processor time with all workers, their ratios; then, from the last round, an
+extrapolation to the 19,200 pairs of the official set on two cores. There c is the processor time of a locked pair, f
+that of a fast one without the checked ones (c times their number is taken away), and the whole is 19,200 c, or 19,200 f
+plus c for 1 % of the pairs. A slice of five scenes gives a better f: start-up weighs less.
+
+With one scene a round takes some minutes on two cores, with five a quarter of an hour or more, nearly all of it the
+locked evaluator's. The two sets of scores are compared as well.
+"""
+
+import argparse
+import csv
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from excerpt_set import SPLIT, build_slice
+
+from harness.enhancement import amplify, to_remix_format
+from harness.evaluationset import EvaluationSet
+from harness.executors import available_cpus
+from harness.submission import encode
+
+SECONDS = 10.0
+OFFICIAL_PAIRS = 19_200
+CHECKED = 0.01
+CORES = 2
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """One run of `harness score`: times in seconds, the scores, and how many pairs both engines scored."""
+
+    wall: float
+    cpu: float
+    scores: dict[tuple[str, str], tuple[float, float]]
+    checked: int
+
+
+def submit(found: EvaluationSet, folder: Path) -> None:
+    """Write the unprocessed mixture for each pair; without a manifest, as a stranger may."""
+    folder.mkdir()
+    for scene in found.scenes:
+        mixture = scene.read("mixture")
+        for listener in scene.listeners:
+            samples, _ = to_remix_format(amplify(mixture, listener))
+            (folder / f"{scene.id}_{listener.id}_remix.flac").write_bytes(encode(samples))
+
+
+def run(*arguments: object) -> str:
+    """Run `harness ARGUMENTS` and return what it prints."""
+    program = "from harness.cli import main; main()"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    if done.returncode:
+        raise SystemExit(f"harness {' '.join(map(str, arguments))} ended with {done.returncode}")
+    return done.stdout
+
+
+def score(folder: Path, data: Path, engine: str, workers: int) -> Scoring:
+    """Score the submission from nothing."""
+    with tempfile.TemporaryDirectory() as temporary:
+        table = Path(temporary) / "scores.csv"
+        database = f"sqlite:///{temporary}/leaderboard.db"
+        before, start = _children(), time.perf_counter()
+        printed = run(
+            *("score", folder, "--data", data, "--split", SPLIT, "--db", database, "--csv", table),
+            *("--evaluator", engine, "--workers", workers, "--json"),
+        )
+        wall, cpu = time.perf_counter() - start, _children() - before
+        report: dict[str, Any] = json.loads(printed)
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    scores = {(row["scene"], row["listener"]): (float(row["left_score"]), float(row["right_score"])) for row in rows}
+    return Scoring(wall, cpu, scores, report["engine"]["checked"])
+
+
+def _children() -> float:
+    """Processor time of all processes that this one has started and that have ended, with theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def extrapolate(fast: Scoring, locked: Scoring) -> None:
+    """The official set, from the processor time of a slice."""
+    pairs = len(locked.scores)
+    slow = locked.cpu / pairs
+    quick = (fast.cpu - fast.checked * slow) / pairs
+    whole_locked = OFFICIAL_PAIRS * slow
+    check = CHECKED * whole_locked
+    whole_fast = OFFICIAL_PAIRS * quick + check
+    print(f"\nprocessor time of a pair: locked {slow:.2f} s, fast {quick:.2f} s without the checked pairs")
+    print(f"{OFFICIAL_PAIRS:,} pairs on {CORES} cores:")
+    print(f"  locked  {whole_locked / CORES / 3600:8.2f} h")
+    print(f"  fast    {whole_fast / CORES / 3600:8.2f} h, of which {check / CORES / 3600:.2f} h for checking 1 %")
+    print(f"  ratio   {whole_locked / whole_fast:8.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slice", type=int, choices=(1, 5), default=1, help="scenes with 20 listeners (default 1)")
+    parser.add_argument("--rounds", type=int, default=1, help="some minutes each, or more (default 1)")
+    parser.add_argument(
+        "--workers", type=int, default=available_cpus(), help="(default: the cores that are free to use)"
+    )
+    wanted = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as temporary:
+        data, folder = Path(temporary) / "set", Path(temporary) / "unprocessed"
+        found = build_slice(data, wanted.slice, SECONDS)
+        submit(found, folder)
+        # Once in an environment: the proof, and the compilation of the fast engine.
+        run("evaluator", "verify")
+        warm = "from harness.haaqi.agreement import conformance_comparisons; conformance_comparisons()"
+        subprocess.run([sys.executable, "-c", warm], check=True)  # noqa: S603
+
+        print(f"\n{len(found.pairs)} pairs of {SECONDS:g} s, {wanted.workers} workers")
+        print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+        rounds = []
+        for index in range(wanted.rounds):
+            fast = score(folder, data, "fast", wanted.workers)
+            locked = score(folder, data, "locked", wanted.workers)
+            largest = max(
+                abs(ours - theirs)
+                for pair, ears in locked.scores.items()
+                for ours, theirs in zip(fast.scores[pair], ears, strict=True)
+            )
+            if not rounds:
+                print(f"{'':10}{'locked, wall s':>16}{'fast, wall s':>14}{'ratio':>8}", end="")
+                print(f"{'locked, CPU s':>16}{'fast, CPU s':>14}{'ratio':>8}{'checked':>9}{'largest difference':>20}")
+            rounds.append((fast, locked))
+            print(f"round {index + 1:<4}{locked.wall:16.1f}{fast.wall:14.1f}{locked.wall / fast.wall:8.1f}", end="")
+            print(f"{locked.cpu:16.1f}{fast.cpu:14.1f}{locked.cpu / fast.cpu:8.1f}", end="")
+            print(f"{fast.checked:9}{largest:20.1e}", flush=True)
+        if len(rounds) > 1:
+            print(f"median ratio of wall times: {statistics.median(b.wall / a.wall for a, b in rounds):.1f}")
+        extrapolate(*rounds[-1])
+    print(f"load average after: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

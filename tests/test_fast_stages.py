@@ -1,0 +1,293 @@
+"""The stages of the fast engine, each against the function of pyclarity that it mirrors, and what is kept between pairs.
+
+(Whole scores: test_agreement.py, test_fast_properties.py, test_golden.py.)
+"""
+
+import numpy as np
+import pytest
+from clarity.evaluator.haspi import eb
+from scipy.signal import correlate
+
+from harness.haaqi import evaluator, fast
+from harness.haaqi.conformance import scenes
+from harness.haaqi.fast import (
+    cepstrum,
+    covariance,
+    engine,
+    envelope_align,
+    filterbank,
+    hair_cells,
+    input_align,
+    numerics,
+)
+from harness.haaqi.fast.noise import Noise
+from harness.haaqi.fast.numerics import BANDS, TILE
+
+CENTER = eb.center_frequency(BANDS)
+RATE = 24000.0
+LEVEL1 = 82.5
+LOSS = np.array([20.0, 30.0, 35.0, 50.0, 60.0, 75.0])
+
+
+def music(samples: int, seed: int = 0) -> np.ndarray:
+    """Something like music: decaying chords, a beat and some noise, about -20 dB."""
+    random = np.random.RandomState(seed)
+    time = np.arange(samples) / RATE
+    beat = np.exp(-12 * np.mod(time, 0.21))
+    tones = sum(np.sin(2 * np.pi * f * time + f) / k for k, f in enumerate(random.uniform(90, 7000, 12), start=2))
+    return 0.1 * (beat * tones + 0.3 * np.exp(-30 * np.mod(time, 0.105)) * random.standard_normal(samples))
+
+
+# Numbers
+
+
+@numerics.compiled
+def _all(x, logarithm, power):
+    for i in range(x.size):
+        whole, rest = numerics.log2_parts(x[i])
+        logarithm[i] = whole + np.float64(rest)
+        power[i] = numerics.exp2(logarithm[i])
+
+
+def test_logarithm_and_power_are_good_to_single_precision():
+    x = np.exp2(np.random.RandomState(1).uniform(-120, 120, 200_000)).astype(np.float32)
+    x[:5] = 1.0, 0.75, 1.5, np.nextafter(np.float32(1), np.float32(0)), 2.0
+    logarithm, power = np.empty(len(x)), np.empty(len(x), np.float32)
+    _all(x, logarithm, power)
+    assert np.abs(logarithm - np.log2(x.astype(float))).max() < 1e-7
+    assert np.abs(power / x - 1).max() < 3e-7
+
+
+def test_compiled_code_lies_in_a_folder_of_these_very_sources(cache):
+    engine_files = list((cache / "compiled" / fast.sources_sha256()).rglob("*.nbi"))
+    assert any("filterbank" in path.name for path in engine_files)
+
+
+def test_noise_is_the_generators_in_any_portions():
+    stream = Noise(np.random.RandomState(5), 700_000)
+    first, later = stream.read(0, 10).copy(), stream.read(300_001, 300_000)
+    due = np.random.RandomState(5).standard_normal(600_001)
+    assert np.array_equal(first, due[:10].astype(np.float32))
+    assert np.array_equal(later, due[300_001:].astype(np.float32))
+    with pytest.raises(ValueError, match="room for 700000"):
+        stream.read(699_999, 2)
+
+
+# The ear
+
+
+@pytest.mark.parametrize("delay", [0, 1, 300, -300, 5000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_input_alignment(delay, dtype):
+    reference = np.concatenate([np.zeros(700), music(12001), np.zeros(500)])
+    processed = np.roll(reference, delay).astype(dtype)
+    due_reference, due = eb.input_align(reference, processed)
+    bulk = input_align.analyse(reference)
+    assert np.array_equal(reference[bulk.start : bulk.stop], due_reference)
+    assert np.array_equal(input_align.align(bulk, processed), due)
+    assert np.abs(input_align.middle_ear(due) - eb.middle_ear(due, RATE)).max() < 1e-15
+
+
+def cochlea(signal):
+    hearing = filterbank.Hearing(*eb.loss_parameters(LOSS, CENTER))
+    return engine._cochlea(signal, hearing, LEVEL1, engine.Workspace()), hearing
+
+
+@pytest.mark.parametrize("samples", [TILE * 60, TILE * 60 + 1, TILE * 60 - 1, 6007])
+def test_filters_and_compression(samples):
+    signal = music(samples)
+    (vibration, design, spectrum), hearing = cochlea(signal)
+    widest = eb.loss_parameters(np.full(6, 100), CENTER)[1]
+    for band in range(BANDS):
+        control, *_ = eb.gammatone_basilar_membrane(signal, widest[band], signal, widest[band], RATE, CENTER[band])
+        bandwidth = eb.bandwidth_adjust(control, hearing.bandwidth[band], widest[band], LEVEL1)
+        envelope, motion, *_ = eb.gammatone_basilar_membrane(signal, bandwidth, signal, bandwidth, RATE, CENTER[band])
+        level = eb.convert_rms_to_sl(
+            np.sqrt(np.mean(envelope**2)), np.sqrt(np.mean(control**2)), *(getattr(hearing, name)[band] for name in
+            ("outer_attenuation", "knee", "ratio", "inner_attenuation")), LEVEL1,
+        )  # fmt: skip
+        envelope, motion = eb.env_compress_basilar_membrane(
+            envelope, motion, control, hearing.outer_attenuation[band], hearing.knee[band], hearing.ratio[band],
+            RATE, LEVEL1,
+        )  # fmt: skip
+        inner = slice(envelope_align.EDGE, -envelope_align.EDGE)
+        assert np.abs(vibration.envelope[band, inner] - envelope).max() < 1e-6 * envelope.max()
+        assert np.abs(vibration.motion[band, inner] - motion).max() < 1e-6 * envelope.max()
+        assert vibration.energy[0, band] == pytest.approx((envelope**2).sum(), rel=1e-6)
+        assert spectrum[band] == pytest.approx(level, abs=1e-9)
+
+
+def test_a_signal_that_falls_silent_leaves_nothing_denormal():
+    signal = music(48000)
+    signal[6000:] = 0
+    (vibration, *_), _ = cochlea(signal)
+    late = vibration.envelope[:, envelope_align.EDGE + 36000 : envelope_align.EDGE + 48000]
+    assert np.abs(late).max() == 0
+
+
+# Alignment
+
+
+def vibration(envelope, motion):
+    """Any signals, (BANDS, samples), in the form that alignment takes."""
+    memory, plan, slow = envelope_align.slow_storage(envelope.shape[1])
+    edge = ((0, 0), (envelope_align.EDGE, envelope_align.EDGE))
+    padded = [np.pad(signal, edge).astype(np.float32) for signal in (envelope, motion)]
+    taps, history = envelope_align.PADDED_TAPS, envelope_align.PADDED_TAPS.shape[1]
+    rows = [np.pad(signal.T.astype(np.float32), ((history, history + TILE), (0, 0))) for signal in (envelope, motion)]
+    for start in range(0, envelope.shape[1] + history, TILE):
+        env, bm = (np.ascontiguousarray(signal[start : start + history + TILE]) for signal in rows)
+        envelope_align.decimate_32(env, start, plan[0], taps[0], memory)
+        envelope_align.decimate_8(env, start, plan[1], taps[1], memory)
+        envelope_align.decimate_16(bm, start, plan[2], taps[2], memory)
+        envelope_align.decimate_8(bm, start, plan[3], taps[3], memory)
+        envelope_align.copy_8(bm, start, plan[4], memory)
+    energy = np.stack([(signal.astype(float) ** 2).sum(axis=1) for signal in padded])
+    return envelope_align.Vibration(padded[0], padded[1], energy, slow)
+
+
+def signals(kind, samples, random):
+    """A reference and a processed signal for each band, (BANDS, samples)."""
+    time = np.arange(samples) / RATE
+    if kind == "tones":  # all delays of a whole period are nearly as good
+        x = np.sin(2 * np.pi * random.uniform(80, 8000, (BANDS, 1)) * time)
+        return x, np.roll(x, 17, axis=1)
+    if kind == "clicks":
+        x = np.zeros((BANDS, samples))
+        x[:, ::1200] = 1
+        return x, np.roll(x, -700, axis=1) * random.uniform(0.5, 1.5, (BANDS, samples))
+    if kind == "unrelated":
+        return random.standard_normal((2, BANDS, samples))
+    if kind == "envelopes":  # slow, never negative, with a broad peak
+        slow = np.abs(np.cumsum(random.standard_normal((BANDS, samples)), axis=1))
+        return slow, np.roll(slow, 40, axis=1) + 0.01 * slow.max() * random.random_sample((BANDS, samples))
+    if kind == "one silent":
+        return random.standard_normal((BANDS, samples)), np.zeros((BANDS, samples))
+    narrow = random.standard_normal((BANDS, samples)) * np.sin(2 * np.pi * CENTER[:, None] * time)
+    late = np.stack(
+        [np.roll(row, shift) for row, shift in zip(narrow, random.randint(-2390, 2390, BANDS), strict=True)]
+    )
+    return narrow, late + 0.5 * random.standard_normal((BANDS, samples))
+
+
+@pytest.mark.parametrize("samples", [6001, 24000])
+@pytest.mark.parametrize("kind", ["tones", "clicks", "unrelated", "envelopes", "one silent", "narrow"])
+def test_the_delay_is_that_of_the_largest_of_all_correlations(kind, samples):
+    random = np.random.RandomState(len(kind) + samples)
+    x, y = signals(kind, samples, random)
+    found = envelope_align.delays(
+        vibration(x, x), envelope_align.analyse(vibration(x, x)), vibration(y, y)
+    )  # as envelopes and as motion
+    for band in range(BANDS):
+        x_band, y_band = (signal[band].astype(np.float32).astype(float) for signal in (x, y))
+        full = correlate(x_band, y_band, "full")[samples - 2400 : samples + 2400]
+        due = 2400 - int(np.argmax(full)) - 1
+        for kind_of in range(2):
+            delay = found[kind_of, band]
+            # Equal to rounding counts as equal: pyclarity's own transform rounds there too.
+            assert delay == due or full[2399 - delay] >= full.max() - 1e-12 * np.abs(full).max(), (band, kind_of)
+
+
+# Comparisons
+
+
+def smooth_and_motion(samples, seed):
+    random = np.random.RandomState(seed)
+    envelope = np.abs(music(samples, seed)) * random.uniform(50, 500, (BANDS, 1))
+    return envelope, envelope * np.sin(2 * np.pi * CENTER[:, None] * np.arange(samples) / RATE)
+
+
+@pytest.mark.parametrize("samples", [192 * 40, 192 * 40 + 95, 192 * 40 + 96, 192 * 40 + 191, 6001])
+def test_hair_cells(samples):
+    envelope, motion = (signal.astype(np.float32) for signal in smooth_and_motion(samples, 3))
+    edge = ((0, 0), (envelope_align.EDGE, envelope_align.EDGE))
+    random = np.random.RandomState(4)
+    delay = random.randint(-400, 400, (2, BANDS))
+    correct = random.randint(0, 500, BANDS)
+    attenuation = random.uniform(0, 30, BANDS)
+    noise = random.standard_normal((BANDS, samples)).astype(np.float32)
+    found = hair_cells.respond(
+        np.pad(envelope, edge), np.pad(motion, edge), delay, correct, attenuation, LEVEL1, noise.ravel(),
+        np.empty((BANDS, samples), np.float32),
+    )  # fmt: skip
+    db, bm = np.zeros((2, BANDS, samples))
+
+    def shifted(row, late):
+        return np.concatenate([row[late:], np.zeros(late)]) if late > 0 else np.pad(row, (-late, 0))[:samples]
+
+    for band in range(BANDS):
+        sl, moved = eb.envelope_sl(
+            shifted(envelope[band].astype(float), delay[0, band]), shifted(motion[band].astype(float), delay[1, band]),
+            attenuation[band], LEVEL1,
+        )  # fmt: skip
+        adapted, moved = eb.inner_hair_cell_adaptation(sl, moved, 2, RATE)
+        moved += noise[band] * 10 ** ((-10 - LEVEL1) / 20)
+        # The first of the two shifts drops samples that the second must not bring back.
+        db[band], bm[band] = shifted(adapted, -correct[band]), shifted(moved, -correct[band])
+    assert np.abs(found.smooth - eb.env_smooth(db, 8, RATE)).max() < 1e-5
+    assert np.abs(found.motion - bm).max() < 1e-5 * np.abs(bm).max()
+
+
+@pytest.mark.parametrize("samples", [384 * 20, 384 * 20 + 191, 384 * 20 + 192, 384 * 20 + 383])
+def test_coherence(samples):
+    _, reference = smooth_and_motion(samples, 5)
+    processed = (reference + 2 * np.random.RandomState(6).standard_normal(reference.shape)).astype(np.float32)
+    reference = reference.astype(np.float32)
+    covariances, squares, _ = eb.bm_covary(reference.astype(float), processed.astype(float), 16, RATE)
+    _, due = eb.ave_covary2(covariances, squares, 2.5)
+    weights = covariance.tile_weights(reference, CENTER)
+    assert 0 < (weights > 0).mean() < 1
+    assert covariance.coherence(reference, processed, weights) == pytest.approx(due[4], abs=1e-7)
+
+
+def test_nothing_above_threshold_has_no_coherence_and_no_cepstrum():
+    quiet = np.full((BANDS, 6000), 1e-3, np.float32)
+    assert covariance.coherence(quiet, quiet, covariance.tile_weights(quiet, CENTER)) == 0
+    modulation = cepstrum.reference_modulation(np.zeros((BANDS, 100)))
+    assert cepstrum.correlation(modulation, np.zeros((BANDS, 100))) == 0
+    assert modulation.draws == 0
+
+
+def test_cepstral_correlation():
+    random = np.random.RandomState(8)
+    x = np.abs(np.cumsum(random.standard_normal((BANDS, 400)), axis=1))
+    y = np.abs(x + random.standard_normal(x.shape))
+    x[:, 100:150] = 0  # below threshold
+    due = eb.melcor9(x, y, 2.5, 0.0, 8)[2]
+    modulation = cepstrum.reference_modulation(x)
+    assert cepstrum.correlation(modulation, y) == pytest.approx(due, abs=1e-12)
+    assert modulation.draws == 2 * BANDS * modulation.loud.sum() < 2 * BANDS * 400
+
+
+# What is kept
+
+
+def test_scores_do_not_depend_on_what_was_scored_before():
+    first, second = scenes()
+    submitted = {
+        (scene.id, listener.id): (scene.processed(listener) / 32768).astype(np.float32)
+        for scene in (first, second)
+        for listener in scene.listeners
+    }
+    references = {
+        scene.id: evaluator.reference_mixture(scene.stems, scene.mixture, scene.gains) for scene in (first, second)
+    }
+
+    def score(scene, listener, processed=None):
+        remix = submitted[scene.id, listener.id] if processed is None else processed
+        return fast.score_pair(scene.id, references[scene.id], remix, listener)
+
+    one, two = first.listeners
+    due = {(scene.id, who.id): score(scene, who) for scene in (first, second) for who in (one, two)}
+    assert score(first, two) == due[first.id, two.id]
+    # The reference is kept for the same listener, and must not be taken for another length, scene or array.
+    shorter = submitted[first.id, two.id][:-3000]
+    cut = score(first, two, shorter)
+    assert cut != due[first.id, two.id]
+    assert score(first, two) == due[first.id, two.id]
+    assert score(first, two, shorter) == cut
+    assert score(second, two) == due[second.id, two.id]
+    assert score(first, one) == due[first.id, one.id]
+    other = fast.score_pair(first.id, 0.5 * references[first.id], submitted[first.id, one.id], one)
+    assert other != due[first.id, one.id]
+    assert score(first, one) == due[first.id, one.id]
