@@ -81,6 +81,7 @@ def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
                             "fingerprint": fingerprint,
                             "environment_id": environment,
                             "scored_at": "2024-01-31T12:00:00Z",
+                            "engine": "locked",
                         }
                         for pair_id, (left, right) in zip(ids, scores.reshape(-1, 2).tolist(), strict=True)
                     ],

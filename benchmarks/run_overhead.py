@@ -105,14 +105,13 @@ def run(system: Separator, found: EvaluationSet, folder: Path) -> tuple[Clock, f
         start = time.perf_counter()
         made = pipeline.enhance(system, found, folder / "submission", workers=1)
         verdict = harness.validation.judge(folder / "submission", found, found.pairs, workers=1)
-        scored = scoring.store_and_score(
+        (scored,) = scoring.store_and_score(
             store,
-            verdict,
+            [scoring.Entry(verdict, made.failures, replace=True)],
             found,
-            failures=made.failures,
-            replace=True,
+            engine="locked",
             workers=1,
-            started=lambda _todo, _done: None,
+            started=lambda _todo, _done, _replaced: None,
             advance=lambda _count, _what: None,
         )
         taken = time.perf_counter() - start

@@ -396,8 +396,6 @@ def _score_one(task: ScoreTask) -> Outcome:
         try:
             return engine(scene.id, reference, submitted.signal, task.pair.listener)
         except EvaluatorError as error:
-            if _is_interrupt(error):
-                raise KeyboardInterrupt from error
             return str(error)
 
     if task.engine == "locked":
@@ -411,13 +409,6 @@ def _score_one(task: ScoreTask) -> Outcome:
         return found
     locked = scored_by(score_pair)
     return locked if isinstance(found, str) and isinstance(locked, str) else Checked(found, locked)
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: if it comes while compiled code runs, numba makes a SystemError of it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__
-    return error is not None
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import shutil
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,16 +12,27 @@ import pytest
 from support import RunCli, TinySet, run_app, write_tiny_set
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One cache folder for the whole session: the demo set is built, the evaluator proven and code compiled once.
+
+    Before anything is imported: the fast engine looks where to keep its code when it is. Workers inherit it.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ["HARNESS_CACHE"] = tempfile.mkdtemp(prefix="harness-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["HARNESS_CACHE"], ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache folder for the whole session: the demo set is built and the evaluator proven once."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "harness-cache"
+def cache() -> Iterator[Path]:
+    """The session's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(folder))
         patch.delenv("HARNESS_PLUGINS", raising=False)
         patch.delenv("HARNESS_DB", raising=False)
-        yield folder
+        yield Path(os.environ["HARNESS_CACHE"])
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,10 @@
 
 Signals are put together from drawn parts: tones, noise, clicks, silence; audiograms, levels, lengths and delays are
 drawn too. The draws are the same every time. `make test` tries a few, HARNESS_TEST_ALL=1 many more.
+
+One kind of signal is left out, since nothing but the locked evaluator's own rounding decides what it scores: a steady
+tone that ends early, and whose period goes evenly into a shift of less than 100 ms. Its correlation is then equally
+large for several shifts, to 1e-14, and the engines may align it differently (1.4e-5 in the score was seen).
 """
 
 import os
@@ -114,7 +118,8 @@ class Delay:
 
 share = st.floats(0, 1, width=16)
 level = st.sampled_from([1.0, 0.3, 0.1, 0.01, 1e-4])
-tones = st.builds(Tone, st.floats(30, 11000, width=16), level)
+# No round frequencies: see above.
+tones = st.builds(Tone, st.floats(30, 11000, width=16).map(lambda hertz: hertz + 0.137), level)
 noises = st.builds(Noise, level, st.integers(0, 99))
 clicks = st.builds(Click, share, level)
 parts = st.lists(st.one_of(tones, noises, clicks), min_size=1, max_size=4)

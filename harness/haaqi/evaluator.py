@@ -113,7 +113,16 @@ def failures_named(ear: str) -> Iterator[None]:
         with np.errstate(divide="ignore", invalid="ignore"):
             yield
     except Exception as error:
+        if _is_interrupt(error):
+            raise KeyboardInterrupt from error
         raise EvaluatorError(f"HAAQI fails on the {ear} ear ({type(error).__name__}: {error})") from error
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: if it comes while compiled code runs, numba makes a SystemError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def checked(ear: str, score: float) -> float:

@@ -9,7 +9,9 @@ the mantissa and integer arithmetic on the exponent, which the compiler vectoris
 Chebyshev points, so their error is evenly spread; it is below the rounding of single precision.
 """
 
+import logging
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 
 from harness.files import cache_folder, canonical_sha256, sha256_of
+
+log = logging.getLogger(__name__)
 
 BANDS = 32
 """Auditory bands, 80 to 8000 Hz."""
@@ -35,6 +39,18 @@ def sources_sha256() -> str:
     return canonical_sha256({path.name: sha256_of(path) for path in sorted(folder.glob("*.py"))})
 
 
+@lru_cache(maxsize=1)
+def _code_folder() -> str | None:
+    """Where compiled code is kept; None if the cache folder cannot be written to."""
+    folder = cache_folder() / "compiled" / sources_sha256()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.info("code is compiled anew each time (HARNESS_CACHE names a folder that can be written): %s", error)
+        return None
+    return str(folder)
+
+
 def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
     """A decorator that compiles a function at its first call and keeps the code on disk.
 
@@ -42,13 +58,15 @@ def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
     of the sources makes sure that no code of an older version is run. Functions that others call are inlined into them:
     a call could end in one of several copies that were compiled differently, and give other last digits.
     """
-    folder = str(cache_folder() / "compiled" / sources_sha256())
+    folder = _code_folder()
+    options = {"error_model": "numpy", "fastmath": set(fastmath), "forceinline": forceinline}
 
     def decorate(function: Callable[..., Any]) -> Any:
+        if folder is None:
+            return numba.njit(**options)(function)
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
         try:
-            options = {"fastmath": set(fastmath), "forceinline": forceinline}
-            return numba.njit(cache=True, error_model="numpy", **options)(function)
+            return numba.njit(cache=True, **options)(function)
         finally:
             numba.config.CACHE_DIR = before
 
