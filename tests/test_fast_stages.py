@@ -49,8 +49,8 @@ def music(samples: int, seed: int = 0) -> np.ndarray:
 def _all(x, logarithm, power):
     for i in range(x.size):
         whole, rest = numerics.log2_parts(x[i])
-        logarithm[i] = whole + np.float64(rest)
-        power[i] = numerics.exp2(logarithm[i])
+        logarithm[i] = np.float64(whole) + np.float64(rest)
+        power[i] = numerics.exp2_parts(*numerics.round_parts(logarithm[i]))
 
 
 def test_logarithm_and_power_are_good_to_single_precision():

@@ -27,7 +27,7 @@ from harness.haaqi.fast.envelope_align import (
     decimate_32,
     slow_storage,
 )
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2, log2_parts
+from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2_parts, log2_parts, round_parts
 
 SAMPLE_RATE = 24000.0
 
@@ -120,6 +120,7 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
     z[8, :] = 1.0
     scale = _SCALE * gain * gain
     gains = np.zeros((TILE + 1, BANDS), np.float32)
+    whole, rest = np.empty((TILE, BANDS), np.float32), np.empty((TILE, BANDS), np.float32)
     smooth = np.zeros(BANDS)
     history = taps.shape[1]
     env = np.zeros((history + TILE, BANDS), np.float32)
@@ -136,11 +137,17 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
         for b in range(BANDS):
             for t in range(count):
                 gains[t + 1, b] = power[b, start + t]
-        for t in range(1, count + 1):
+        # Three loops: what needs no double precision has twice as many lanes.
+        for t in range(count):
             for b in range(BANDS):
-                whole, rest = log2_parts(max(gains[t, b], _SMALLEST))
-                level = max(min(whole + np.float64(rest), k[1, b]), k[0, b])
-                gains[t, b] = exp2(k[3, b] + k[2, b] * (level - k[0, b]))
+                whole[t, b], rest[t, b] = log2_parts(max(gains[t + 1, b], _SMALLEST))
+        for t in range(count):
+            for b in range(BANDS):
+                level = max(min(np.float64(whole[t, b]) + np.float64(rest[t, b]), k[1, b]), k[0, b])
+                whole[t, b], rest[t, b] = round_parts(k[3, b] + k[2, b] * (level - k[0, b]))
+        for t in range(count):
+            for b in range(BANDS):
+                gains[t + 1, b] = exp2_parts(whole[t, b], rest[t, b])
         for t in range(count):
             x = signal[start + t]
             for b in range(BANDS):

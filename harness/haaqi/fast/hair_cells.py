@@ -66,7 +66,7 @@ def _inner_hair_cells(envelope, motion, delay, correct, level, noise, noise_gain
     size = out.shape[1]
     v = np.zeros((2, BANDS))
     env = np.empty((TILE, BANDS), np.float32)
-    sl = np.empty((TILE, BANDS))
+    whole, rest = np.empty((TILE, BANDS), np.float32), np.empty((TILE, BANDS), np.float32)
     rows = np.empty((BANDS, TILE), np.float32)
     i11, i12, i21, i22 = circuit[0], circuit[1], circuit[2], circuit[3]
     r_2, rapid, slow, r_1_inverse = circuit[4], circuit[5], circuit[6], circuit[7]
@@ -81,15 +81,15 @@ def _inner_hair_cells(envelope, motion, delay, correct, level, noise, noise_gain
                 env[silent + t, b] = source[t]
         for t in range(TILE):
             for b in range(BANDS):
-                whole, rest = log2_parts(env[t, b] + _SMALL)
-                sl[t, b] = max(level[b] + _DB_PER_OCTAVE * (whole + np.float64(rest)), 0.0)
+                whole[t, b], rest[t, b] = log2_parts(env[t, b] + _SMALL)
         for half in range(TILE // HOP):
             block = start // HOP + half
             for i in range(HOP):
                 t = half * HOP + i
                 rising, falling = window[i], window[HOP + i]
                 for b in range(BANDS):
-                    v_0 = sl[t, b]
+                    octaves = np.float64(whole[t, b]) + np.float64(rest[t, b])
+                    v_0 = max(level[b] + _DB_PER_OCTAVE * octaves, 0.0)
                     b_1 = v_0 * r_2 + rapid * v[0, b]
                     b_2 = slow * v[1, b]
                     v[0, b] = i11 * b_1 + i12 * b_2
@@ -97,10 +97,10 @@ def _inner_hair_cells(envelope, motion, delay, correct, level, noise, noise_gain
                     adapted = max((v_0 - v[0, b]) * r_1_inverse, 0.0)
                     sums[0, block, b] += rising * adapted
                     sums[1, block, b] += falling * adapted
-                    sl[t, b] = adapted
+                    env[t, b] = np.float32(adapted)
         for b in range(BANDS):
             for t in range(TILE):
-                rows[b, t] = np.float32(sl[t, b])
+                rows[b, t] = env[t, b]
         for b in range(BANDS):
             silent = min(max(correct[b] - start, 0), count)
             first = start + silent - correct[b]

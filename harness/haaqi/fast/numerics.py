@@ -130,7 +130,7 @@ _ROUND = 1.5 * 2.0**52  # adding it to a float64 rounds to an integer
 def log2_parts(x: Any) -> Any:
     """Logarithm to base 2 of a positive, normal float32 as a whole number and the rest (-0.42 to 0.59, to about 3e-8).
 
-    Their sum in single precision would lose digits that the rest still has.
+    Both are float32: their sum in single precision would lose digits that the rest still has.
     """
     bits = _bits(x)
     # The exponent that brings the mantissa into 0.75 .. 1.5.
@@ -145,20 +145,25 @@ def log2_parts(x: Any) -> Any:
     p = p * f + _L2
     p = p * f + _L1
     p = p * f + _L0
-    return exponent, p * f
+    return np.float32(exponent), p * f
 
 
 @_in_this_order
-def exp2(x: Any) -> Any:
-    """2 to the power of a float64 from -126 to 126, as float32, to about 1e-7."""
+def round_parts(x: Any) -> Any:
+    """A float64 as the nearest whole number and the rest (-0.5 to 0.5), both as float32."""
     shifted = x + _ROUND
-    exponent = np.int32(shifted - _ROUND)
-    f = np.float32(x - (shifted - _ROUND))
+    whole = shifted - _ROUND
+    return np.float32(whole), np.float32(x - whole)
+
+
+@inlined
+def exp2_parts(whole: Any, rest: Any) -> Any:
+    """2 to the power of the sum of a whole number from -126 to 126 and a rest from -0.5 to 0.5, to about 1e-7."""
     p = _E6
-    p = p * f + _E5
-    p = p * f + _E4
-    p = p * f + _E3
-    p = p * f + _E2
-    p = p * f + _E1
-    p = p * f + _E0
-    return _float(np.int32((exponent << np.int32(23)) + _bits(p)))
+    p = p * rest + _E5
+    p = p * rest + _E4
+    p = p * rest + _E3
+    p = p * rest + _E2
+    p = p * rest + _E1
+    p = p * rest + _E0
+    return _float(np.int32((np.int32(whole) << np.int32(23)) + _bits(p)))
