@@ -174,14 +174,14 @@ def test_both_engines_give_the_same(case):
     assert comparison.agrees, comparison
 
 
-@pytest.mark.parametrize("hertz", [100.0, 100.137])
+@pytest.mark.parametrize("hertz", [1800.0, 1800.137])
 def test_a_steady_tone_that_ends_early(hertz):
     """Correlations are equally large for several delays, to 1e-14 for the first tone and to 5e-11 for the second."""
     tone = Tone(hertz, 1e-4).change(np.zeros(8261))
     processed = tone[:8063].copy()
     processed[4465:] = 0
     audiogram = Audiogram(FREQUENCIES, (100, 100, -10, 55, 15, 55, 15, 0))
-    comparison = compare(Case("a tone", processed, tone, audiogram, equalisation=1, level1=189.0, seed=0))
+    comparison = compare(Case("a tone", processed, tone, audiogram, equalisation=1, level1=189.011, seed=0))
     assert comparison.agrees, comparison
 
 

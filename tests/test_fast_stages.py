@@ -166,7 +166,7 @@ def signals(kind, samples, random):
         return x, np.roll(x, 17, axis=1)
     if kind == "clicks":
         x = np.zeros((BANDS, samples))
-        x[:, ::1200] = 1
+        x[:, ::1200] = random.uniform(0.5, 1.5, x[:, ::1200].shape)
         return x, np.roll(x, -700, axis=1) * random.uniform(0.5, 1.5, (BANDS, samples))
     if kind == "unrelated":
         return random.standard_normal((2, BANDS, samples))
@@ -198,6 +198,16 @@ def test_the_delay_is_that_of_the_largest_of_all_correlations(kind, samples):
             delay = found[kind_of, band]
             # Equal to rounding counts as equal: pyclarity's own transform rounds there too.
             assert delay == due or full[2399 - delay] >= full.max() - 1e-12 * np.abs(full).max(), (band, kind_of)
+
+
+def test_equally_good_delays_that_are_far_apart_are_left_to_the_locked_evaluator():
+    random = np.random.RandomState(2)
+    x, y = signals("narrow", 6001, random)
+    once, twice = np.zeros((2, BANDS, 6001))
+    once[:, 3000], twice[:, 3000:3200:150] = 1, 1
+    assert envelope_align.delays(vibration(x, x), envelope_align.analyse(vibration(x, x)), vibration(y, y)) is not None
+    found = vibration(once, x), vibration(twice, y)
+    assert envelope_align.delays(found[0], envelope_align.analyse(found[0]), found[1]) is None
 
 
 # Comparisons

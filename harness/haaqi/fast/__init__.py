@@ -51,31 +51,46 @@ def compute_haaqi(
 
     The random numbers come from NumPy's global generator.
     """
+    before = np.random.get_state()
     try:
-        reference, processed = (
-            eb.resample_24khz(_fit(signal), rate)[0]
-            for signal, rate in (
-                (reference_signal, reference_sample_rate),
-                (processed_signal, processed_sample_rate),
-            )
-        )
-        reference, processed = _same_length(reference, processed)
-        if equalisation not in (1, 2):
-            raise _TooOdd
-        bulk = _bulk(reference)
+        return _compute_haaqi(
+            processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
+            audiogram, equalisation, level1,
+        )  # fmt: skip
     except _TooOdd:
         from clarity.evaluator.haaqi import compute_haaqi as locked
 
+        np.random.set_state(before)
         return float(
             locked(
                 processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
                 audiogram, equalisation, level1,
             )
         )  # fmt: skip
+
+
+def _compute_haaqi(
+    processed_signal: NDArray[Any],
+    reference_signal: NDArray[Any],
+    processed_sample_rate: float,
+    reference_sample_rate: float,
+    audiogram: ClarityAudiogram,
+    equalisation: int,
+    level1: float,
+) -> float:
+    reference, processed = _same_length(
+        eb.resample_24khz(_fit(reference_signal), reference_sample_rate)[0],
+        eb.resample_24khz(_fit(processed_signal), processed_sample_rate)[0],
+    )
+    if equalisation not in (1, 2):
+        raise _TooOdd
+    bulk = _bulk(reference)
     stream = Noise(np.random.mtrand._rand, _capacity(len(reference)))
     levels = _levels(audiogram)
     found = engine.analyse_reference(reference, bulk, levels, equalisation, level1, stream, 0, engine.Workspace())
     result = engine.score(found, processed, stream, 0, engine.Workspace())
+    if result is None:
+        raise _TooOdd
     stream.read(0, found.draws)
     return result
 
@@ -104,12 +119,23 @@ class _Engine:
         self.scene_id: str | None = None
         self.noise: Noise
         self.kept: dict[str, _Kept] = {}
-        self.memory = {"left": engine.Workspace(), "right": engine.Workspace()}
+        one = engine.Workspace()
+        # Both ears' references need 200 MB for 10 s, and are of use only where a listener comes again.
+        self.memory = {"left": one, "right": one}
         self.scratch = engine.Workspace()
+        self.last: tuple[str, Listener] | None = None
 
     def score_pair(self, scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
+        if self.last == (scene_id, listener) and self.memory["left"] is self.memory["right"]:
+            self.memory["right"] = engine.Workspace()
+        self.last = scene_id, listener
         left = self._score_ear("left", scene_id, reference, processed, listener, 0)
-        right = self._score_ear("right", scene_id, reference, processed, listener, self.kept["left"].found.draws)
+        offset = self.kept["left"].found.draws
+        if self.memory["left"] is self.memory["right"]:
+            self.kept.clear()
+        right = self._score_ear("right", scene_id, reference, processed, listener, offset)
+        if self.memory["left"] is self.memory["right"]:
+            self.kept.clear()
         return Score(left, right)
 
     def _score_ear(
@@ -139,6 +165,8 @@ class _Engine:
             kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), offset, found)
         with evaluator.failures_named(ear):
             score = engine.score(kept.found, after, self._noise(scene_id, len(before)), offset, self.scratch)
+        if score is None:
+            raise _TooOdd
         return evaluator.checked(ear, score)
 
     def _noise(self, scene_id: str, samples: int) -> Noise:

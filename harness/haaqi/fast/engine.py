@@ -6,7 +6,7 @@ adaptation, noise and group delay give the motion and the smoothed envelope that
 and, for the long-term spectra, pyclarity's own `spectrum_diff`: three comparisons, and a regression makes the score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def analyse_reference(
         bulk=bulk,
         hearing=hearing,
         level1=level1,
-        vibration=vibration,
+        vibration=replace(vibration, slow=()),
         spectra=envelope_align.analyse(vibration),
         correct=correct,
         motion=response.motion,
@@ -112,12 +112,17 @@ def analyse_reference(
     )
 
 
-def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> float:
-    """HAAQI of a processed signal: (samples,) at 24 kHz. scratch may be used by others afterwards."""
+def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> float | None:
+    """HAAQI of a processed signal: (samples,) at 24 kHz. scratch may be used by others afterwards.
+
+    None if single precision cannot decide how the signals are to be aligned (`envelope_align.delays`).
+    """
     size = reference.samples
     signal = input_align.middle_ear(input_align.align(reference.bulk, processed))
     vibration, _, spectrum = _cochlea(signal, reference.hearing, reference.level1, scratch)
     delay = envelope_align.delays(reference.vibration, reference.spectra, vibration)
+    if delay is None:
+        return None
     response = hair_cells.respond(
         vibration.envelope, vibration.motion, delay, reference.correct, reference.hearing.inner_attenuation,
         reference.level1, noise.read(offset + BANDS * size, BANDS * size), scratch.array("power", size),
@@ -145,7 +150,7 @@ def _cochlea(
 ) -> tuple[envelope_align.Vibration, filterbank.Filters, F64]:
     """Filter and compress a signal; also the filters, and its spectrum in dB above threshold (BANDS,)."""
     size, edge = signal.size, envelope_align.EDGE
-    path = filterbank.control(signal, _CENTER, _WIDEST, space.array("power", size))
+    path = filterbank.control(signal, _CENTER, _WIDEST, space.array("power", size).reshape(size, BANDS))
     bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)
     design = filterbank.filters(_CENTER, bandwidth)
     vibration, rms = filterbank.analyse(

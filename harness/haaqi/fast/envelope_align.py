@@ -36,6 +36,8 @@ _BLOCK = 16384
 
 _SAFETY = 1.1
 _ROUNDING = 3e-6  # of the single precision transforms, relative to the largest correlation possible
+_UNDECIDED = 1e-8  # of the signals themselves, likewise
+_NEAR = 4  # samples: around a broad peak the choice between neighbours changes nothing
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -256,10 +258,11 @@ def _filtered_energy(group: Group, slow: F32) -> F64:
     return np.asarray(group.step * np.einsum("tb,tb->b", slow, slow, dtype=np.float64))
 
 
-def delays(reference: Vibration, prepared: Spectra, processed: Vibration) -> NDArray[np.int64]:
+def delays(reference: Vibration, prepared: Spectra, processed: Vibration) -> NDArray[np.int64] | None:
     """Samples by which envelope and motion of the processed signal are late in each band: (2, BANDS).
 
-    From -MAX_LAG to MAX_LAG - 1, as in the reference implementation.
+    From -MAX_LAG to MAX_LAG - 1, as in the reference implementation. None if two delays that are far apart are equally
+    good to single precision: then more digits have to decide than there are.
     """
     result = np.empty((2, BANDS), np.int64)
     for index, group in enumerate(GROUPS):
@@ -270,22 +273,30 @@ def delays(reference: Vibration, prepared: Spectra, processed: Vibration) -> NDA
         x_energy, y_energy = reference.energy[kind, bands], processed.energy[kind, bands]
         x_lost = np.maximum(x_energy - prepared.energy[index], 0.0)
         y_lost = np.maximum(y_energy - _filtered_energy(group, processed.slow[index]), 0.0)
-        margin = _SAFETY * np.sqrt(x_lost * y_lost) + _ROUNDING * np.sqrt(x_energy * y_energy)
+        largest = np.sqrt(x_energy * y_energy)
+        margin = _SAFETY * np.sqrt(x_lost * y_lost) + _ROUNDING * largest
         possible = correlation >= correlation.max(axis=0) - 2 * margin
         for column, band in enumerate(range(group.first, group.last)):
-            result[kind, band] = _best(x[band], y[band], np.flatnonzero(possible[:, column]) - MAX_LAG)
+            candidates = np.flatnonzero(possible[:, column]) - MAX_LAG
+            delay = _best(x[band], y[band], candidates, _UNDECIDED * largest[column])
+            if delay is None:
+                return None
+            result[kind, band] = delay
     return result
 
 
-def _best(x: F32, y: F32, candidates: NDArray[np.int64]) -> int:
-    """The candidate with the largest correlation; of equal ones the largest."""
+def _best(x: F32, y: F32, candidates: NDArray[np.int64], close: float) -> int | None:
+    """The candidate with the largest correlation; of equal ones the largest. None if one far from it is as close."""
     if len(candidates) == 1:
         return int(candidates[0])
-    best, delay = -np.inf, MAX_LAG - 1
-    for run in np.split(candidates, np.flatnonzero(np.diff(candidates) > 4) + 1)[::-1]:
+    found = []
+    for run in np.split(candidates, np.flatnonzero(np.diff(candidates) > 4) + 1):
         count = -(-(int(run[-1]) - int(run[0]) + 1) // 4) * 4
-        values = correlations(x, y, int(run[0]), count)[run - run[0]]
-        place = len(values) - 1 - int(np.argmax(values[::-1]))
-        if values[place] > best:
-            best, delay = values[place], int(run[place])
-    return delay
+        found.append(correlations(x, y, int(run[0]), count)[run - run[0]])
+    values = np.concatenate(found)
+    best = len(values) - 1 - int(np.argmax(values[::-1]))
+    rivals = np.abs(candidates - candidates[best]) > _NEAR
+    # Without any energy all are equal, and it does not matter.
+    if close > 0 and (values[rivals] >= values[best] - close).any():
+        return None
+    return int(candidates[best])

@@ -6,9 +6,10 @@ four equal one-pole low-pass filters (Cooke 1993; Ma et al. 2007), and gives the
 membrane. A first pass with the widest filters, the control path, sets the bandwidth from the signal's level and the
 gain of the compression from moment to moment (Kates & Arehart 2016, section II).
 
-Signals are (samples,) at 24 kHz in double precision, outputs (BANDS, samples) in single precision; an amplitude of 1 is
-`level1` dB SPL. The four-pole recursion stays in double precision and in the reference's direct form: its gain is a
-difference of nearly equal numbers in the low bands, which other forms round differently.
+Signals are (samples,) at 24 kHz in double precision, outputs (BANDS, samples) in single precision, but for the control
+path, which is (samples, BANDS); an amplitude of 1 is `level1` dB SPL. The four-pole recursion stays in double precision
+and in the reference's direct form: its gain is a difference of nearly equal numbers in the low bands, which other forms
+round differently.
 """
 
 from dataclasses import dataclass
@@ -77,11 +78,11 @@ def _control(signal, c, power, total):  # type: ignore[no-untyped-def]
     """Squared magnitude at baseband, without the filters' gain, and its sum over time."""
     z = np.zeros((10, BANDS))
     z[8, :] = 1.0
-    tile = np.empty((TILE, BANDS), np.float32)
     for start in range(0, signal.size, TILE):
         count = min(TILE, signal.size - start)
         for t in range(count):
             x = signal[start + t]
+            row = power[start + t]
             for b in range(BANDS):
                 cosine, sine = z[8, b], z[9, b]
                 re, im = x * cosine, x * sine
@@ -98,10 +99,8 @@ def _control(signal, c, power, total):  # type: ignore[no-untyped-def]
                 z[9, b] = sine * c[6, b] - cosine * c[7, b]
                 squared = u * u + v * v
                 total[b] += squared
-                tile[t, b] = np.float32(squared)
+                row[b] = np.float32(squared)
         for b in range(BANDS):
-            for t in range(count):
-                power[b, start + t] = tile[t, b]
             for state in range(8):
                 if abs(z[state, b]) < _TINY:
                     z[state, b] = 0.0
@@ -134,13 +133,10 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
         env[history:] = _ZERO
         bm[history:] = _ZERO
         gains[0] = gains[TILE]
-        for b in range(BANDS):
-            for t in range(count):
-                gains[t + 1, b] = power[b, start + t]
         # Three loops: what needs no double precision has twice as many lanes.
         for t in range(count):
             for b in range(BANDS):
-                whole[t, b], rest[t, b] = log2_parts(max(gains[t + 1, b], _SMALLEST))
+                whole[t, b], rest[t, b] = log2_parts(max(power[start + t, b], _SMALLEST))
         for t in range(count):
             for b in range(BANDS):
                 level = max(min(np.float64(whole[t, b]) + np.float64(rest[t, b]), k[1, b]), k[0, b])
@@ -223,7 +219,7 @@ _DB_PER_OCTAVE_OF_POWER = 10 * np.log10(2)
 
 @dataclass(frozen=True)
 class Control:
-    """The control path of a signal: squared magnitude without the filters' gain (BANDS, samples), gain, and RMS."""
+    """The control path of a signal: squared magnitude without the filters' gain (samples, BANDS), gain, and RMS."""
 
     power: F32
     gain: F64
@@ -237,7 +233,7 @@ def control(signal: F64, center_frequency: F64, widest: F64, power: F32) -> Cont
         signal: after the middle ear, (samples,).
         center_frequency: (BANDS,) in Hz.
         widest: (BANDS,), bandwidth of the control filters.
-        power: (BANDS, samples), receives the result.
+        power: (samples, BANDS), receives the result.
     """
     design = filters(center_frequency, widest)
     total = np.zeros(BANDS)
