@@ -29,6 +29,7 @@ from harness.errors import EvaluatorError, HarnessError, SubmissionError, System
 from harness.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.executors import map_unordered
 from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
+from harness.haaqi import fast
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
 from harness.submission import (
     MANIFEST,
@@ -400,9 +401,6 @@ def _score_one(task: ScoreTask) -> Outcome:
 
     if task.engine == "locked":
         return scored_by(score_pair)
-    # Imported here: it is slow to import, and the locked evaluator does without it.
-    from harness.haaqi import fast
-
     found = scored_by(fast.score_pair)
     # That a pair cannot be scored is for the locked evaluator to say, sample or not.
     if isinstance(found, Score) and not task.check:

@@ -13,6 +13,8 @@ from harness.errors import EvaluatorError, UsageError
 from harness.evaluationset import EvaluationSet, Pair, PairId
 from harness.files import canonical_sha256, sha256_of_all, write_whole
 from harness.haaqi import lock
+from harness.haaqi.agreement import ensure_agreement
+from harness.haaqi.fast import sources_sha256
 from harness.pipeline import Checked, Outcome, ScoreTask, score
 from harness.submission import Manifest
 from harness.validation import Verdict
@@ -104,12 +106,14 @@ def store_and_score(
         What came of each submission.
 
     Raises:
-        EvaluatorError: the evaluator is not the locked one, and nothing is stored; or the fast engine disagrees
-            with it, which is stored.
+        EvaluatorError: the evaluator is not the locked one, or the fast engine not the same by the conformance set,
+            and nothing is stored; or the engines disagree on a pair, which is stored.
         UsageError: two submissions cannot be told apart; nothing is stored.
         LeaderboardError: any trouble with the database.
     """
     lock.ensure_locked()
+    if engine == "fast":
+        ensure_agreement()
     _refuse_twins(entries)
     work = _Work(store, evaluation_set, engine)
     runs: list[_Run] = []
@@ -164,9 +168,6 @@ class _Work:
         self.hashes = evaluation_set.hashes(MUSIC)
         self.environment = lock.environment()
         if engine == "fast":
-            # Imported here: it is slow to import, and the locked evaluator does without it.
-            from harness.haaqi.fast import sources_sha256
-
             self.environment["fast_engine"] = sources_sha256()
 
     def find(self, key: str) -> StoredRun:

@@ -8,7 +8,9 @@ import os
 import numpy as np
 import pytest
 
+from harness.errors import EvaluatorError
 from harness.haaqi import agreement, fast, lock
+from harness.haaqi.evaluator import Score
 
 EVERYTHING = os.environ.get("HARNESS_TEST_ALL") == "1"
 
@@ -168,3 +170,20 @@ def test_with_another_evaluator_nothing_is_compared(run_cli, monkeypatch):
     result = run_cli("evaluator", "verify", "--evaluator", "fast", "--json")
     assert result.code == 1
     assert result.json["fast"] is None
+
+
+def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    right = fast.score_pair
+
+    def wrong(scene_id, reference, processed, listener):
+        score = right(scene_id, reference, processed, listener)
+        return Score(score.left, score.right - 1e-5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fast, "score_pair", wrong)
+        with pytest.raises(EvaluatorError, match=r"scene_V001 V1, right ear .* score with --evaluator locked"):
+            agreement.ensure_agreement()
+    agreement.ensure_agreement()
+    monkeypatch.setattr(fast, "score_pair", lambda *_: pytest.fail("it is proven already"))
+    agreement.ensure_agreement()

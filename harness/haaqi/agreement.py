@@ -13,6 +13,7 @@ listener of a scene to the next shows.
 Nothing here is random: noise comes from NumPy's legacy generator, whose streams are frozen.
 """
 
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,11 +28,18 @@ from numpy.typing import NDArray
 from harness.challenge import PROTOCOL
 from harness.demo import AUDIOGRAMS, FREQUENCIES, demo
 from harness.enhancement import Signal, amplify, amplify_ear, remix, to_remix_format
+from harness.errors import EvaluatorError, StorageError
 from harness.evaluationset import Scene
 from harness.executors import map_unordered
+from harness.files import cache_folder, canonical_sha256, write_whole
+from harness.haaqi import fast
 from harness.haaqi.conformance import official_scores, scenes
 from harness.haaqi.evaluator import reference_mixture
+from harness.haaqi.fast.sources import sources_sha256
+from harness.haaqi.lock import environment
 from harness.hearing import Audiogram, Listener
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-6
 """Largest difference of an ear's score between the engines. Other seeds of the noise change a score by up to 4e-5."""
@@ -116,8 +124,6 @@ def compare(case: Case) -> Comparison:
     """Have both engines score one case from the same seed; NumPy's generator is left as it was found."""
     from clarity.evaluator.haaqi import compute_haaqi
 
-    from harness.haaqi import fast
-
     before = np.random.get_state()
     try:
         locked, locked_next = _outcome(compute_haaqi, case)
@@ -174,8 +180,6 @@ def _quiet() -> Iterator[None]:
 
 def conformance_comparisons() -> list[Comparison]:
     """Have the fast engine score the conformance set, pair by pair, against the official scores."""
-    from harness.haaqi import fast
-
     official = official_scores()
     found = []
     for scene in scenes():
@@ -188,6 +192,32 @@ def conformance_comparisons() -> list[Comparison]:
                 name = f"conformance vector {scene.id} {listener.id}, {ear} ear"
                 found.append(Comparison(name, getattr(due, ear), getattr(score, ear)))
     return found
+
+
+def ensure_agreement() -> None:
+    """Refuse to go on unless the fast engine gives the official scores of the conformance set.
+
+    That is done once for each environment and state of the engine's sources, and remembered in the cache folder; what
+    has to be compiled is then there for all workers.
+
+    Raises:
+        EvaluatorError: with the first difference.
+    """
+    identity = canonical_sha256({"environment": environment(), "fast_engine": sources_sha256()})
+    proof = cache_folder() / "evaluator" / f"fast-{identity}.json"
+    if proof.is_file():
+        return
+    log.info("compiling and proving the fast engine, once in this environment (half a minute) ...")
+    for found in conformance_comparisons():
+        if not found.agrees:
+            raise EvaluatorError(
+                f"the fast engine is not the locked evaluator, so nothing is scored: {found.name} scores "
+                f"{found.fast!r}, due is {found.locked!r}; score with --evaluator locked"
+            )
+    try:
+        write_whole(proof, json.dumps(environment(), indent=1).encode())
+    except StorageError as error:
+        log.info("that cannot be remembered (HARNESS_CACHE names a folder that can be written): %s", error)
 
 
 # The cases

@@ -9,10 +9,7 @@ the mantissa and integer arithmetic on the exponent, which the compiler vectoris
 Chebyshev points, so their error is evenly spread; it is below the rounding of single precision.
 """
 
-import logging
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -22,33 +19,13 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 
-from harness.files import cache_folder, canonical_sha256, sha256_of
-
-log = logging.getLogger(__name__)
+from harness.haaqi.fast.sources import code_folder
 
 BANDS = 32
 """Auditory bands, 80 to 8000 Hz."""
 
 TILE = 192
 """Samples that are worked on at a time: few enough for the cache, and a multiple of all windows' hops."""
-
-
-def sources_sha256() -> str:
-    """SHA-256 over all source files of this engine: it travels with every score that the engine gives."""
-    folder = Path(__file__).parent
-    return canonical_sha256({path.name: sha256_of(path) for path in sorted(folder.glob("*.py"))})
-
-
-@lru_cache(maxsize=1)
-def _code_folder() -> str | None:
-    """Where compiled code is kept; None if the cache folder cannot be written to."""
-    folder = cache_folder() / "compiled" / sources_sha256()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        log.info("code is compiled anew each time (HARNESS_CACHE names a folder that can be written): %s", error)
-        return None
-    return str(folder)
 
 
 def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
@@ -58,7 +35,7 @@ def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
     of the sources makes sure that no code of an older version is run. Functions that others call are inlined into them:
     a call could end in one of several copies that were compiled differently, and give other last digits.
     """
-    folder = _code_folder()
+    folder = code_folder()
     options = {"error_model": "numpy", "fastmath": set(fastmath), "forceinline": forceinline}
 
     def decorate(function: Callable[..., Any]) -> Any:
