@@ -147,15 +147,16 @@ def vibration(envelope, motion):
     padded = [np.pad(signal, edge).astype(np.float32) for signal in (envelope, motion)]
     taps, history = envelope_align.PADDED_TAPS, envelope_align.PADDED_TAPS.shape[1]
     rows = [np.pad(signal.T.astype(np.float32), ((history, history + TILE), (0, 0))) for signal in (envelope, motion)]
+    left = np.zeros((len(plan), BANDS))
     for start in range(0, envelope.shape[1] + history, TILE):
         env, bm = (np.ascontiguousarray(signal[start : start + history + TILE]) for signal in rows)
-        envelope_align.decimate_32(env, start, plan[0], taps[0], memory)
-        envelope_align.decimate_8(env, start, plan[1], taps[1], memory)
-        envelope_align.decimate_16(bm, start, plan[2], taps[2], memory)
-        envelope_align.decimate_8(bm, start, plan[3], taps[3], memory)
-        envelope_align.copy_8(bm, start, plan[4], memory)
+        envelope_align.decimate_32(env, start, plan[0], taps[0], memory, left[0])
+        envelope_align.decimate_8(env, start, plan[1], taps[1], memory, left[1])
+        envelope_align.decimate_16(bm, start, plan[2], taps[2], memory, left[2])
+        envelope_align.decimate_8(bm, start, plan[3], taps[3], memory, left[3])
+        envelope_align.copy_8(bm, start, plan[4], memory, left[4])
     energy = np.stack([(signal.astype(float) ** 2).sum(axis=1) for signal in padded])
-    return envelope_align.Vibration(padded[0], padded[1], energy, slow)
+    return envelope_align.Vibration(padded[0], padded[1], energy, left, slow)
 
 
 def signals(kind, samples, random):

@@ -52,7 +52,7 @@ class Reference:
     hearing: filterbank.Hearing
     level1: float
     vibration: envelope_align.Vibration
-    spectra: envelope_align.Spectra
+    blocks: tuple[NDArray[np.complex64], ...]
     correct: NDArray[np.int64]
     motion: F32
     modulation: cepstrum.Modulation
@@ -103,7 +103,7 @@ def analyse_reference(
         hearing=hearing,
         level1=level1,
         vibration=replace(vibration, slow=()),
-        spectra=envelope_align.analyse(vibration),
+        blocks=envelope_align.analyse(vibration),
         correct=correct,
         motion=response.motion,
         modulation=cepstrum.reference_modulation(response.smooth),
@@ -120,7 +120,7 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
     size = reference.samples
     signal = input_align.middle_ear(input_align.align(reference.bulk, processed))
     vibration, _, spectrum = _cochlea(signal, reference.hearing, reference.level1, scratch)
-    delay = envelope_align.delays(reference.vibration, reference.spectra, vibration)
+    delay = envelope_align.delays(reference.vibration, reference.blocks, vibration)
     if delay is None:
         return None
     response = hair_cells.respond(

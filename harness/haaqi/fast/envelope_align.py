@@ -47,7 +47,7 @@ def _decimator(width: int) -> Any:
     """The compiled filter for groups of so many bands: a constant, so that they become SIMD registers."""
 
     @inlined
-    def decimate(rows, start, plan, taps, out):  # type: ignore[no-untyped-def]
+    def decimate(rows, start, plan, taps, out, energy):  # type: ignore[no-untyped-def]
         """Filter and decimate one tile of a group of bands.
 
         Args:
@@ -57,6 +57,7 @@ def _decimator(width: int) -> Any:
                 and ends.
             taps: (taps,) of the low-pass filter.
             out: the decimated bands of all groups, one after the other; receives the samples of this tile.
+            energy: (BANDS,), to which the squares of these samples are added.
         """
         first, step, length = plan[0], plan[1], plan[2]
         flat = rows.reshape(rows.size)
@@ -84,6 +85,7 @@ def _decimator(width: int) -> Any:
                 here += _ROWS[8]
             for b in range(width):
                 target[b] = total[b]
+                energy[b] += np.float64(total[b]) * np.float64(total[b])
             place += width
 
     return decimate
@@ -95,13 +97,15 @@ decimate_32, decimate_16, decimate_8 = _decimator(32), _decimator(16), _decimato
 
 
 @inlined
-def copy_8(rows, start, plan, out):  # type: ignore[no-untyped-def]
+def copy_8(rows, start, plan, out, energy):  # type: ignore[no-untyped-def]
     """As `decimate` without a filter and without decimation, for a group of eight bands."""
     history = rows.shape[0] - TILE
     place = plan[3] + start * 8
     for t in range(min(TILE, (plan[4] - place) // 8)):
         for b in range(8):
-            out[place + 8 * t + b] = rows[history + t, plan[0] + b]
+            value = rows[history + t, plan[0] + b]
+            out[place + 8 * t + b] = value
+            energy[b] += np.float64(value) * np.float64(value)
 
 
 @dataclass(frozen=True)
@@ -216,12 +220,14 @@ class Vibration:
     Attributes:
         envelope, motion: (BANDS, EDGE + samples + EDGE), zeros at the edges.
         energy: (2, BANDS), sum over time of the squared envelope and the squared motion.
+        slow_energy: (groups, BANDS), the same of what the decimation filters leave; each group's bands come first.
         slow: both decimated, for each of `GROUPS` a part as from `slow_storage`.
     """
 
     envelope: F32
     motion: F32
     energy: F64
+    slow_energy: F64
     slow: tuple[F32, ...]
 
 
@@ -241,38 +247,31 @@ def slow_storage(samples: int) -> tuple[F32, NDArray[np.int64], tuple[F32, ...]]
     return memory, np.array(plan), tuple(parts)
 
 
-@dataclass(frozen=True)
-class Spectra:
-    """What of the alignment depends on the reference alone: block spectra and filtered energies of each group."""
-
-    blocks: tuple[NDArray[np.complex64], ...]
-    energy: tuple[F64, ...]
+def analyse(reference: Vibration) -> tuple[NDArray[np.complex64], ...]:
+    """What of the alignment depends on the reference alone: the block spectra of each group."""
+    return tuple(map(spectra, GROUPS, reference.slow))
 
 
-def analyse(reference: Vibration) -> Spectra:
-    """Prepare a reference for `delays`."""
-    return Spectra(tuple(map(spectra, GROUPS, reference.slow)), tuple(map(_filtered_energy, GROUPS, reference.slow)))
-
-
-def _filtered_energy(group: Group, slow: F32) -> F64:
-    return np.asarray(group.step * np.einsum("tb,tb->b", slow, slow, dtype=np.float64))
-
-
-def delays(reference: Vibration, prepared: Spectra, processed: Vibration) -> NDArray[np.int64] | None:
+def delays(
+    reference: Vibration, blocks: tuple[NDArray[np.complex64], ...], processed: Vibration
+) -> NDArray[np.int64] | None:
     """Samples by which envelope and motion of the processed signal are late in each band: (2, BANDS).
 
     From -MAX_LAG to MAX_LAG - 1, as in the reference implementation. None if two delays that are far apart are equally
-    good to single precision: then more digits have to decide than there are.
+    good to single precision: then more digits have to decide than there are. blocks is what `analyse` makes of the
+    reference.
     """
     result = np.empty((2, BANDS), np.int64)
     for index, group in enumerate(GROUPS):
         kind = int(index >= ENVELOPE_GROUPS)
         x, y = (getattr(signal, ("envelope", "motion")[kind]) for signal in (reference, processed))
         bands = slice(group.first, group.last)
-        correlation = filtered_correlation(group, prepared.blocks[index], processed.slow[index])
+        correlation = filtered_correlation(group, blocks[index], processed.slow[index])
         x_energy, y_energy = reference.energy[kind, bands], processed.energy[kind, bands]
-        x_lost = np.maximum(x_energy - prepared.energy[index], 0.0)
-        y_lost = np.maximum(y_energy - _filtered_energy(group, processed.slow[index]), 0.0)
+        x_lost, y_lost = (
+            np.maximum(energy - group.step * signal.slow_energy[index, : len(energy)], 0.0)
+            for energy, signal in ((x_energy, reference), (y_energy, processed))
+        )
         largest = np.sqrt(x_energy * y_energy)
         margin = _SAFETY * np.sqrt(x_lost * y_lost) + _ROUNDING * largest
         possible = correlation >= correlation.max(axis=0) - 2 * margin

@@ -107,13 +107,13 @@ def _control(signal, c, power, total):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, slow, total, energy):  # type: ignore[no-untyped-def]
+def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, slow, total, energy, left):  # type: ignore[no-untyped-def]
     """Envelope and motion after compression, the decimated versions of both, and sums over time.
 
     k is (4, BANDS): lower and upper limit of the control's squared magnitude, slope and intercept of the gain, all
     in terms of the logarithm to base 2. lowpass is the numerator and the pole of the gain's smoothing. total is the
-    sum of the squared envelope before compression, energy (2, BANDS) that of envelope and motion after it.
-    plan, taps and slow: see `envelope_align`; the first of the groups is that of the envelopes.
+    sum of the squared envelope before compression, energy (2, BANDS) that of envelope and motion after it, left
+    (groups, BANDS) that of the decimated ones. plan, taps and slow: see `envelope_align`.
     """
     z = np.zeros((10, BANDS))
     z[8, :] = 1.0
@@ -185,11 +185,11 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
             for state in range(8):
                 if abs(z[state, b]) < _TINY:
                     z[state, b] = 0.0
-        decimate_32(env, start, plan[0], taps[0], slow)
-        decimate_8(env, start, plan[1], taps[1], slow)
-        decimate_16(bm, start, plan[2], taps[2], slow)
-        decimate_8(bm, start, plan[3], taps[3], slow)
-        copy_8(bm, start, plan[4], slow)
+        decimate_32(env, start, plan[0], taps[0], slow, left[0])
+        decimate_8(env, start, plan[1], taps[1], slow, left[1])
+        decimate_16(bm, start, plan[2], taps[2], slow, left[2])
+        decimate_8(bm, start, plan[3], taps[3], slow, left[3])
+        copy_8(bm, start, plan[4], slow, left[4])
 
 
 @dataclass(frozen=True)
@@ -275,9 +275,9 @@ def analyse(
         ]
     )
     memory, plan, slow = slow_storage(signal.size)
-    total, energy = np.zeros(BANDS), np.zeros((2, BANDS))
+    total, energy, left = np.zeros(BANDS), np.zeros((2, BANDS)), np.zeros((len(plan), BANDS))
     _analysis(
         signal, design.coefficients, design.gain, path.power, k, _LOWPASS, plan, PADDED_TAPS,
-        envelope, motion, memory, total, energy,
+        envelope, motion, memory, total, energy, left,
     )  # fmt: skip
-    return Vibration(envelope, motion, energy, slow), design.gain * np.sqrt(total / signal.size)
+    return Vibration(envelope, motion, energy, left, slow), design.gain * np.sqrt(total / signal.size)
