@@ -17,6 +17,7 @@ import soxr
 from harness.challenge import PROTOCOL
 from harness.enhancement import amplify_ear
 from harness.evaluationset import load
+from harness.haaqi import fast
 from harness.haaqi.evaluator import reference_mixture
 from harness.submission import read_remix
 
@@ -25,6 +26,7 @@ SUBMISSIONS = ("passthrough", "oracle", "leaky")
 EVERYTHING = os.environ.get("HARNESS_TEST_ALL") == "1"
 SOME_SCENES = "scene_20006"
 TOLERANCE = 1e-8
+FAST_TOLERANCE = 5e-8
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden data is not beside this checkout")
 
@@ -53,6 +55,24 @@ def test_scores_are_the_official_ones(name, run_cli, tmp_path):
                     assert abs(float(ours[key]) - float(value)) <= TOLERANCE, (key, ours, theirs)
                 else:
                     assert ours[key] == value
+
+
+def test_the_fast_engine_meets_the_official_scores():
+    found = load(GOLDEN)
+    official = {
+        (name, row["scene"], row["listener"]): (float(row["left_score"]), float(row["right_score"]))
+        for name in SUBMISSIONS
+        for row in read_csv(GOLDEN / "golden" / f"{name}.csv")
+    }
+    for scene in found.scenes if EVERYTHING else [scene for scene in found.scenes if scene.id == SOME_SCENES]:
+        reference = reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)
+        for listener in scene.listeners:
+            for name in SUBMISSIONS:
+                path = GOLDEN / "submissions" / name / PROTOCOL.remix_name(scene.id, listener.id)
+                score = fast.score_pair(scene.id, reference, read_remix(path, scene.frames).signal, listener)
+                due = official.pop((name, scene.id, listener.id))
+                assert max(abs(score.left - due[0]), abs(score.right - due[1])) < FAST_TOLERANCE, path.name
+    assert len(official) == (0 if EVERYTHING else 39)
 
 
 @pytest.mark.parametrize("system", ["passthrough", "oracle"])
