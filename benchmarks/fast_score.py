@@ -1,24 +1,26 @@
 """How much faster `harness score --evaluator fast` is as a whole, and what that makes of the official set.
 
-    python benchmarks/fast_score.py [--slice 1|5] [--rounds N] [--workers N]
+    python benchmarks/fast_score.py [--whole] [--workers N]
 
-A slice of a set like the official one: music of 10 s, one scene (or five) with 20 listeners each. The submission is the
-unprocessed mixture for each of them. In turns, each as a process of its own, with a new database and the same workers:
+A slice of a set like the official one: music of 10 s, five scenes with 20 listeners each. The submission is the
+unprocessed mixture for each of them. One after the other, each as a process of its own, with a new database and the
+same workers:
 
-    harness score DIR --data ROOT --evaluator fast
-    harness score DIR --data ROOT --evaluator locked
+    harness score DIR --data ROOT --limit 1 --evaluator fast        one scene
+    harness score DIR --data ROOT --limit 1 --evaluator locked
+    harness score DIR --data ROOT --evaluator fast                  five scenes
+    harness score DIR --data ROOT --evaluator locked                with --whole only: half an hour on two cores
 
 Start, validation, hashing, the check of the sources, workers' start-up, and, with the fast engine, the pairs that the
 locked evaluator scores as well (1 %, at least 2: far more than 1 % of a slice) are all in the time. What is done once
 in an environment is done beforehand: the proof by the conformance vectors, and the compilation of the fast engine.
 
-Printed for each round: wall time, processor time with all workers, their ratios; then, from the last round, an
-extrapolation to the 19,200 pairs of the official set on two cores. There c is the processor time of a locked pair, f
-that of a fast one without the checked ones (c times their number is taken away), and the whole is 19,200 c, or 19,200 f
-plus c for 1 % of the pairs. A slice of five scenes gives a better f: start-up weighs less.
+Without --whole, five scenes of the locked evaluator are taken as five times its one scene: it spends all its time in
+pairs, and start-up, counted five times then, is some hundredth of it.
 
-With one scene a round takes some minutes on two cores, with five a quarter of an hour or more, nearly all of it the
-locked evaluator's. The two sets of scores are compared as well.
+The extrapolation to the 19,200 pairs of the official set on two cores: c is the processor time of a locked pair, f that
+of a fast one without the checked ones (c times their number is taken away), from the five scenes; the whole is
+19,200 c, or 19,200 f plus c for 1 % of the pairs. The scores of both engines are compared as well.
 """
 
 import argparse
@@ -26,7 +28,6 @@ import csv
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,7 @@ from harness.evaluationset import EvaluationSet
 from harness.executors import available_cpus
 from harness.submission import encode
 
-SECONDS = 10.0
+SCENES, SECONDS = 5, 10.0
 OFFICIAL_PAIRS = 19_200
 CHECKED = 0.01
 CORES = 2
@@ -78,7 +79,7 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
-def score(folder: Path, data: Path, engine: str, workers: int) -> Scoring:
+def score(folder: Path, data: Path, engine: str, workers: int, *more: object) -> Scoring:
     """Score the submission from nothing."""
     with tempfile.TemporaryDirectory() as temporary:
         table = Path(temporary) / "scores.csv"
@@ -86,7 +87,7 @@ def score(folder: Path, data: Path, engine: str, workers: int) -> Scoring:
         before, start = _children(), time.perf_counter()
         printed = run(
             *("score", folder, "--data", data, "--split", SPLIT, "--db", database, "--csv", table),
-            *("--evaluator", engine, "--workers", workers, "--json"),
+            *("--evaluator", engine, "--workers", workers, "--json", *more),
         )
         wall, cpu = time.perf_counter() - start, _children() - before
         report: dict[str, Any] = json.loads(printed)
@@ -104,8 +105,8 @@ def _children() -> float:
 
 def extrapolate(fast: Scoring, locked: Scoring) -> None:
     """The official set, from the processor time of a slice."""
-    pairs = len(locked.scores)
-    slow = locked.cpu / pairs
+    slow = locked.cpu / len(locked.scores)
+    pairs = len(fast.scores)
     quick = (fast.cpu - fast.checked * slow) / pairs
     whole_locked = OFFICIAL_PAIRS * slow
     check = CHECKED * whole_locked
@@ -117,10 +118,24 @@ def extrapolate(fast: Scoring, locked: Scoring) -> None:
     print(f"  ratio   {whole_locked / whole_fast:8.1f}")
 
 
+def show(scenes: int, fast: Scoring, wall: float, cpu: float) -> None:
+    """A line of the table; wall and cpu are the locked evaluator's."""
+    print(f"{scenes} x 20{wall:16.1f}{fast.wall:14.1f}{wall / fast.wall:8.1f}", end="")
+    print(f"{cpu:16.1f}{fast.cpu:14.1f}{cpu / fast.cpu:8.1f}{fast.checked:9}", flush=True)
+
+
+def difference(fast: Scoring, locked: Scoring) -> float:
+    """Largest difference of a score between the engines, over the pairs that both scored."""
+    return max(
+        abs(ours - theirs)
+        for pair, ears in locked.scores.items()
+        for ours, theirs in zip(fast.scores[pair], ears, strict=True)
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slice", type=int, choices=(1, 5), default=1, help="scenes with 20 listeners (default 1)")
-    parser.add_argument("--rounds", type=int, default=1, help="some minutes each, or more (default 1)")
+    parser.add_argument("--whole", action="store_true", help="have the locked evaluator score all five scenes too")
     parser.add_argument(
         "--workers", type=int, default=available_cpus(), help="(default: the cores that are free to use)"
     )
@@ -128,34 +143,28 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         data, folder = Path(temporary) / "set", Path(temporary) / "unprocessed"
-        found = build_slice(data, wanted.slice, SECONDS)
+        found = build_slice(data, SCENES, SECONDS)
         submit(found, folder)
         # Once in an environment: the proof, and the compilation of the fast engine.
         run("evaluator", "verify")
-        warm = "from harness.haaqi.agreement import conformance_comparisons; conformance_comparisons()"
+        warm = "from harness.haaqi.agreement import ensure_agreement; ensure_agreement()"
         subprocess.run([sys.executable, "-c", warm], check=True)  # noqa: S603
 
-        print(f"\n{len(found.pairs)} pairs of {SECONDS:g} s, {wanted.workers} workers")
+        print(f"\npairs of {SECONDS:g} s, {wanted.workers} workers")
         print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-        rounds = []
-        for index in range(wanted.rounds):
-            fast = score(folder, data, "fast", wanted.workers)
+        print(f"{'':6}{'locked, wall s':>16}{'fast, wall s':>14}{'ratio':>8}", end="")
+        print(f"{'locked, CPU s':>16}{'fast, CPU s':>14}{'ratio':>8}{'checked':>9}")
+        fast_one = score(folder, data, "fast", wanted.workers, "--limit", 1)
+        locked = score(folder, data, "locked", wanted.workers, "--limit", 1)
+        show(1, fast_one, locked.wall, locked.cpu)
+        fast = score(folder, data, "fast", wanted.workers)
+        if wanted.whole:
             locked = score(folder, data, "locked", wanted.workers)
-            largest = max(
-                abs(ours - theirs)
-                for pair, ears in locked.scores.items()
-                for ours, theirs in zip(fast.scores[pair], ears, strict=True)
-            )
-            if not rounds:
-                print(f"{'':10}{'locked, wall s':>16}{'fast, wall s':>14}{'ratio':>8}", end="")
-                print(f"{'locked, CPU s':>16}{'fast, CPU s':>14}{'ratio':>8}{'checked':>9}{'largest difference':>20}")
-            rounds.append((fast, locked))
-            print(f"round {index + 1:<4}{locked.wall:16.1f}{fast.wall:14.1f}{locked.wall / fast.wall:8.1f}", end="")
-            print(f"{locked.cpu:16.1f}{fast.cpu:14.1f}{locked.cpu / fast.cpu:8.1f}", end="")
-            print(f"{fast.checked:9}{largest:20.1e}", flush=True)
-        if len(rounds) > 1:
-            print(f"median ratio of wall times: {statistics.median(b.wall / a.wall for a, b in rounds):.1f}")
-        extrapolate(*rounds[-1])
+            show(SCENES, fast, locked.wall, locked.cpu)
+        else:
+            show(SCENES, fast, SCENES * locked.wall, SCENES * locked.cpu)
+        print(f"largest difference of a score, {len(locked.scores)} pairs: {difference(fast, locked):.1e}")
+        extrapolate(fast, locked)
     print(f"load average after: {os.getloadavg()[0]:.1f}")
 
 
