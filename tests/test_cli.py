@@ -53,7 +53,6 @@ def test_an_unknown_option_is_a_usage_error(command: str, run_cli: RunCli) -> No
         ["enhance", "--system"],
         ["validate"],
         ["score"],
-        ["score"],
         ["validate", ".", "--workers", "0"],
         ["validate", ".", "--limit", "none"],
         ["run", "--system", "oracle", "--overwrite", "perhaps"],

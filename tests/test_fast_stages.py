@@ -174,6 +174,11 @@ def signals(kind, samples, random):
     if kind == "envelopes":  # slow, never negative, with a broad peak
         slow = np.abs(np.cumsum(random.standard_normal((BANDS, samples)), axis=1))
         return slow, np.roll(slow, 40, axis=1) + 0.01 * slow.max() * random.random_sample((BANDS, samples))
+    if kind == "tones at the fold":  # where decimated samples may all be zero, or all be peaks
+        fold = 1500.0 * random.choice([1, 2, 4], (BANDS, 1))
+        phase = random.choice([0, 0.5], (2, BANDS, 1)) * np.pi
+        tones = np.sin(2 * np.pi * fold * time + phase) * np.sin(np.pi * np.arange(samples) / samples)
+        return tones + 0.01 * random.standard_normal((2, BANDS, samples))
     if kind == "one silent":
         return random.standard_normal((BANDS, samples)), np.zeros((BANDS, samples))
     narrow = random.standard_normal((BANDS, samples)) * np.sin(2 * np.pi * CENTER[:, None] * time)
@@ -184,7 +189,9 @@ def signals(kind, samples, random):
 
 
 @pytest.mark.parametrize("samples", [6001, 24000])
-@pytest.mark.parametrize("kind", ["tones", "clicks", "unrelated", "envelopes", "one silent", "narrow"])
+@pytest.mark.parametrize(
+    "kind", ["tones", "clicks", "unrelated", "envelopes", "tones at the fold", "one silent", "narrow"]
+)
 def test_the_delay_is_that_of_the_largest_of_all_correlations(kind, samples):
     random = np.random.RandomState(len(kind) + samples)
     x, y = signals(kind, samples, random)

@@ -11,8 +11,8 @@ block FFTs. What the filter takes away can change a correlation by no more than
 
 (Cauchy-Schwarz, in the frequency domain, the squared magnitude of the filter being at most 1). Only the delays whose
 filtered correlation comes within twice the bound of the largest can be the one, and R is computed for these alone, in
-double precision. The bound covers what decimation folds back, too, since that comes from where the filter falls off;
-`_SAFETY` is twice as much as was ever needed on music, noise, tones and clicks (see tests).
+double precision. The energies F are measured on the decimated signals. A tone where decimation folds the spectrum, at
+half the new rate, can make them so wrong that the bound is too small by a factor of 1.41: `_SAFETY` is more than that.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ EDGE = MAX_LAG + 8
 _BLOCK = 16384
 """Length in samples of the blocks that are transformed, before decimation."""
 
-_SAFETY = 1.1
+_SAFETY = 1.5
 _ROUNDING = 3e-6  # of the single precision transforms, relative to the largest correlation possible
 _UNDECIDED = 1e-8  # of the signals themselves, likewise
 _NEAR = 4  # samples: around a broad peak the choice between neighbours changes nothing
@@ -184,7 +184,7 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
 def correlations(x, y, first, count):  # type: ignore[no-untyped-def]
     """R(d) for count delays (a multiple of four) from first on; samples beyond the ends count as zero.
 
-    x and y hold the signals between `MAX_LAG` + 4 zeros on either side.
+    x and y hold the signals between `EDGE` zeros on either side.
     """
     result = np.empty(count)
     size = x.size - 2 * EDGE
