@@ -1,1 +1,1 @@
-"""The locked evaluator: pyclarity's HAAQI under the challenge's protocol, and the proof that it is the locked one."""
+"""The locked evaluator (pyclarity's HAAQI under the challenge's protocol), its proof, and the fast engine held against it."""
