@@ -1,1 +1,1 @@
-"""The locked evaluator (pyclarity's HAAQI under the challenge's protocol), its proof, and the fast engine held against it."""
+"""The locked evaluator, its proof, and the fast engine that is held against it."""
