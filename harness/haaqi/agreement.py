@@ -38,10 +38,11 @@ from harness.haaqi.evaluator import reference_mixture
 from harness.haaqi.fast.sources import sources_sha256
 from harness.haaqi.lock import environment
 from harness.hearing import Audiogram, Listener
+from leaderboard.records import CHECK_TOLERANCE
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-6
+TOLERANCE = CHECK_TOLERANCE
 """Largest difference of an ear's score between the engines. Other seeds of the noise change a score by up to 4e-5."""
 
 RATE = PROTOCOL.haaqi_sample_rate

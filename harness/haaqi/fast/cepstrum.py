@@ -15,8 +15,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal import firwin
 
-from harness.haaqi.fast.filterbank import F64
-from harness.haaqi.fast.numerics import BANDS
+from harness.haaqi.fast.numerics import BANDS, F64
 
 _COEFFICIENTS = range(1, 6)
 _EDGES_HZ = (20.0, 32.0, 50.0, 80.0)

@@ -10,9 +10,8 @@ Covariances of tiles that have no weight are not computed.
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.haaqi.fast.filterbank import F32, F64
 from harness.haaqi.fast.hair_cells import windows
-from harness.haaqi.fast.numerics import BANDS, compiled, inlined
+from harness.haaqi.fast.numerics import BANDS, F32, F64, compiled, inlined
 
 LENGTH = 384
 """Samples of a window: 16 ms."""

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from clarity.evaluator.haaqi.haaqi import HAAQI_AUDIOGRAM_FREQUENCIES
 from clarity.evaluator.haspi import eb
 from numpy.typing import NDArray
 
 from harness.haaqi.fast import cepstrum, covariance, envelope_align, filterbank, hair_cells, input_align
-from harness.haaqi.fast.filterbank import F32, F64
 from harness.haaqi.fast.input_align import Samples
 from harness.haaqi.fast.noise import Noise
-from harness.haaqi.fast.numerics import BANDS
+from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE
 
-AUDIOGRAM_FREQUENCIES = np.array([250, 500, 1000, 2000, 4000, 6000])
 _CENTER = eb.center_frequency(BANDS)
 _WIDEST: F64 = eb.loss_parameters(np.full(6, 100), _CENTER)[1]
 
@@ -79,7 +78,7 @@ def analyse_reference(
     Args:
         reference: (samples,) at 24 kHz.
         bulk: from `input_align.analyse` of it.
-        hearing_loss: dB HL at `AUDIOGRAM_FREQUENCIES`.
+        hearing_loss: dB HL at `HAAQI_AUDIOGRAM_FREQUENCIES`.
         equalisation: 1 to amplify the reference by NAL-R here, 2 if it is amplified.
         level1: dB SPL of an amplitude of 1.
         noise: the stream of random numbers.
@@ -140,8 +139,8 @@ def _amplified(reference: Samples, hearing_loss: F64) -> Samples:
     from clarity.utils.audiogram import Audiogram
 
     taps = 140
-    nalr = NALR(taps, filterbank.SAMPLE_RATE)
-    fir, _ = nalr.build(Audiogram(levels=hearing_loss, frequencies=AUDIOGRAM_FREQUENCIES))
+    nalr = NALR(taps, SAMPLE_RATE)
+    fir, _ = nalr.build(Audiogram(levels=hearing_loss, frequencies=HAAQI_AUDIOGRAM_FREQUENCIES))
     return np.asarray(nalr.apply(fir, reference)[taps : taps + len(reference)])
 
 

@@ -23,7 +23,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal import firwin, freqz
 
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled, inlined
+from harness.haaqi.fast.numerics import BANDS, F32, F64, TILE, compiled, inlined
 
 MAX_LAG = 2400
 """100 ms at 24 kHz."""
@@ -38,9 +38,6 @@ _SAFETY = 1.5
 _ROUNDING = 3e-6  # of the single precision transforms, relative to the largest correlation possible
 _UNDECIDED = 1e-8  # of the signals themselves, likewise
 _NEAR = 4  # samples: around a broad peak the choice between neighbours changes nothing
-
-F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
 
 
 def _decimator(width: int) -> Any:

@@ -15,7 +15,6 @@ round differently.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter
 
 from harness.haaqi.fast.envelope_align import (
@@ -28,9 +27,18 @@ from harness.haaqi.fast.envelope_align import (
     decimate_32,
     slow_storage,
 )
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled, exp2_parts, log2_parts, round_parts
-
-SAMPLE_RATE = 24000.0
+from harness.haaqi.fast.numerics import (
+    BANDS,
+    F32,
+    F64,
+    SAMPLE_RATE,
+    TILE,
+    compiled,
+    exp2_parts,
+    inlined,
+    log2_parts,
+    round_parts,
+)
 
 _EAR_Q, _MIN_BANDWIDTH = 9.26449, 24.7  # Moore & Glasberg 1983
 _TINY = 1e-100  # a filter state that small has died away; left alone it would become denormal, and slow
@@ -38,9 +46,6 @@ _SMALLEST = np.float32(1e-37)
 _ZERO = np.float32(0)
 # Envelopes matter down to 1e-30, where their squares are too small for single precision.
 _SCALE, _UNSCALE = 2.0**90, np.float32(2.0**-45)
-
-F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,37 @@ def filters(center_frequency: F64, bandwidth: F64) -> Filters:
     return Filters(np.stack([a_1, a_5, a_1, a_2, a_3, a_4, np.cos(phase), np.sin(phase)]), gain)
 
 
+@inlined
+def _step(z, c, x, b):  # type: ignore[no-untyped-def]
+    """One sample x through the filter of band b: real and imaginary part at baseband, and the carrier.
+
+    z is (10, BANDS): four states of the filter for each part, and the carrier. c: see `Filters.coefficients`.
+    """
+    cosine, sine = z[8, b], z[9, b]
+    re, im = x * cosine, x * sine
+    u, v = re + z[0, b], im + z[4, b]
+    z[0, b] = c[0, b] * re + c[2, b] * u + z[1, b]
+    z[1, b] = c[1, b] * re + c[3, b] * u + z[2, b]
+    z[2, b] = c[4, b] * u + z[3, b]
+    z[3, b] = c[5, b] * u
+    z[4, b] = c[0, b] * im + c[2, b] * v + z[5, b]
+    z[5, b] = c[1, b] * im + c[3, b] * v + z[6, b]
+    z[6, b] = c[4, b] * v + z[7, b]
+    z[7, b] = c[5, b] * v
+    z[8, b] = cosine * c[6, b] + sine * c[7, b]
+    z[9, b] = sine * c[6, b] - cosine * c[7, b]
+    return u, v, cosine, sine
+
+
+@inlined
+def _forget(z):  # type: ignore[no-untyped-def]
+    """Clear filter states that have died away."""
+    for state in range(8):
+        for b in range(BANDS):
+            if abs(z[state, b]) < _TINY:
+                z[state, b] = 0.0
+
+
 @compiled
 def _control(signal, c, power, total):  # type: ignore[no-untyped-def]
     """Squared magnitude at baseband, without the filters' gain, and its sum over time."""
@@ -84,26 +120,11 @@ def _control(signal, c, power, total):  # type: ignore[no-untyped-def]
             x = signal[start + t]
             row = power[start + t]
             for b in range(BANDS):
-                cosine, sine = z[8, b], z[9, b]
-                re, im = x * cosine, x * sine
-                u, v = re + z[0, b], im + z[4, b]
-                z[0, b] = c[0, b] * re + c[2, b] * u + z[1, b]
-                z[1, b] = c[1, b] * re + c[3, b] * u + z[2, b]
-                z[2, b] = c[4, b] * u + z[3, b]
-                z[3, b] = c[5, b] * u
-                z[4, b] = c[0, b] * im + c[2, b] * v + z[5, b]
-                z[5, b] = c[1, b] * im + c[3, b] * v + z[6, b]
-                z[6, b] = c[4, b] * v + z[7, b]
-                z[7, b] = c[5, b] * v
-                z[8, b] = cosine * c[6, b] + sine * c[7, b]
-                z[9, b] = sine * c[6, b] - cosine * c[7, b]
+                u, v, _, _ = _step(z, c, x, b)
                 squared = u * u + v * v
                 total[b] += squared
                 row[b] = np.float32(squared)
-        for b in range(BANDS):
-            for state in range(8):
-                if abs(z[state, b]) < _TINY:
-                    z[state, b] = 0.0
+        _forget(z)
 
 
 @compiled
@@ -147,19 +168,7 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
         for t in range(count):
             x = signal[start + t]
             for b in range(BANDS):
-                cosine, sine = z[8, b], z[9, b]
-                re, im = x * cosine, x * sine
-                u, v = re + z[0, b], im + z[4, b]
-                z[0, b] = c[0, b] * re + c[2, b] * u + z[1, b]
-                z[1, b] = c[1, b] * re + c[3, b] * u + z[2, b]
-                z[2, b] = c[4, b] * u + z[3, b]
-                z[3, b] = c[5, b] * u
-                z[4, b] = c[0, b] * im + c[2, b] * v + z[5, b]
-                z[5, b] = c[1, b] * im + c[3, b] * v + z[6, b]
-                z[6, b] = c[4, b] * v + z[7, b]
-                z[7, b] = c[5, b] * v
-                z[8, b] = cosine * c[6, b] + sine * c[7, b]
-                z[9, b] = sine * c[6, b] - cosine * c[7, b]
+                u, v, cosine, sine = _step(z, c, x, b)
                 squared = u * u + v * v
                 total[b] += squared
                 g = lowpass[0] * (gains[t, b] + gains[t + 1, b]) + lowpass[1] * smooth[b]
@@ -182,9 +191,7 @@ def _analysis(signal, c, gain, power, k, lowpass, plan, taps, envelope, motion, 
                 motion[b, EDGE + start + t] = bm[history + t, b]
             for t in range(count):
                 envelope[b, EDGE + start + t] = env[history + t, b]
-            for state in range(8):
-                if abs(z[state, b]) < _TINY:
-                    z[state, b] = 0.0
+        _forget(z)
         decimate_32(env, start, plan[0], taps[0], slow, left[0])
         decimate_8(env, start, plan[1], taps[1], slow, left[1])
         decimate_16(bm, start, plan[2], taps[2], slow, left[2])
@@ -212,8 +219,8 @@ class Hearing:
 
 
 _KNEE_HIGH = 100.0  # dB SPL; above it the gain is linear again
-_LOWPASS = np.array([value[0 if index == 0 else 1] for index, value in enumerate(butter(1, 800 / (0.5 * SAMPLE_RATE)))])
-_LOWPASS[1] *= -1
+_NUMERATOR, _DENOMINATOR = butter(1, 800 / (0.5 * SAMPLE_RATE))
+_LOWPASS = np.array([_NUMERATOR[0], -_DENOMINATOR[1]])
 _DB_PER_OCTAVE_OF_POWER = 10 * np.log10(2)
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.signal import group_delay
 
 from harness.haaqi.fast.envelope_align import EDGE
-from harness.haaqi.fast.filterbank import F32, F64, SAMPLE_RATE, Filters
-from harness.haaqi.fast.numerics import BANDS, TILE, compiled, log2_parts
+from harness.haaqi.fast.filterbank import Filters
+from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE, TILE, compiled, log2_parts
 
 HOP = 96
 """Half a window of the smoothed envelope: 4 ms."""

@@ -18,7 +18,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal import butter, lfilter
 
-_SAMPLE_RATE = 24000.0
+from harness.haaqi.fast.numerics import SAMPLE_RATE
+
 _DISPERSION = 48  # 2 ms
 _SILENCE = 0.001  # of the largest amplitude
 
@@ -72,7 +73,7 @@ def align(bulk: Bulk, processed: Samples) -> Samples:
 
 @lru_cache(maxsize=1)
 def _designs() -> tuple[Any, Any]:
-    return butter(1, 5000 / (0.5 * _SAMPLE_RATE)), butter(2, 350 / (0.5 * _SAMPLE_RATE), "high")
+    return butter(1, 5000 / (0.5 * SAMPLE_RATE)), butter(2, 350 / (0.5 * SAMPLE_RATE), "high")
 
 
 def middle_ear(signal: Samples) -> NDArray[np.float64]:

@@ -18,8 +18,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
+from numpy.typing import NDArray
 
 from harness.haaqi.fast.sources import code_folder
+
+F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
+
+SAMPLE_RATE = 24000.0
+"""Hz, of every signal in the model."""
 
 BANDS = 32
 """Auditory bands, 80 to 8000 Hz."""
@@ -97,8 +104,6 @@ def _log2_ratio(f: Any) -> Any:
 _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _interpolate(_log2_ratio, 8, -0.25, 0.5)
 _E0, _E1, _E2, _E3, _E4, _E5, _E6 = _interpolate(np.exp2, 6, -0.5, 0.5)
 
-_ONE_AND_A_HALF = np.int32(0x3FC00000)
-_MANTISSA = np.int32(0x007FFFFF)
 _ONE = np.float32(1)
 _ROUND = 1.5 * 2.0**52  # adding it to a float64 rounds to an integer
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from clarity.evaluator.haaqi.haaqi import HAAQI_AUDIOGRAM_FREQUENCIES
 from clarity.evaluator.haspi import eb
 from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 from numpy.typing import NDArray
@@ -204,7 +205,7 @@ def _bulk(reference: Any) -> input_align.Bulk:
 
 def _levels(audiogram: ClarityAudiogram) -> NDArray[np.float64]:
     """Hearing levels at the six frequencies of HAAQI."""
-    return np.asarray(audiogram.resample(engine.AUDIOGRAM_FREQUENCIES).levels)
+    return np.asarray(audiogram.resample(HAAQI_AUDIOGRAM_FREQUENCIES).levels)
 
 
 def _capacity(samples: int) -> int:
