@@ -108,12 +108,9 @@ def match_loudness(signal: Signal, reference: Signal) -> Signal:
 @lru_cache(maxsize=256)
 def _nalr_fir(audiogram: Audiogram) -> NDArray[np.float64]:
     from clarity.enhancer.nalr import NALR
-    from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 
     nalr = NALR(nfir=PROTOCOL.nalr_order, sample_rate=PROTOCOL.sample_rate)
-    fir, _ = nalr.build(
-        ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies))
-    )
+    fir, _ = nalr.build(audiogram.for_pyclarity())
     fir.flags.writeable = False  # shared by all callers through the cache
     return np.asarray(fir)
 

@@ -1,6 +1,12 @@
 """Listeners and their audiograms."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 
 
 @dataclass(frozen=True)
@@ -14,6 +20,12 @@ class Audiogram:
 
     frequencies: tuple[float, ...]
     levels: tuple[float, ...]
+
+    def for_pyclarity(self) -> "ClarityAudiogram":
+        """The same in the form that pyclarity's functions take."""
+        from clarity.utils.audiogram import Audiogram as ClarityAudiogram
+
+        return ClarityAudiogram(levels=np.array(self.levels), frequencies=np.array(self.frequencies))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ listener of a scene to the next shows.
 Nothing here is random: noise comes from NumPy's legacy generator, whose streams are frozen.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,15 +27,15 @@ from numpy.typing import NDArray
 from harness.challenge import PROTOCOL
 from harness.demo import AUDIOGRAMS, FREQUENCIES, demo
 from harness.enhancement import Signal, amplify, amplify_ear, remix, to_remix_format
-from harness.errors import EvaluatorError, StorageError
+from harness.errors import EvaluatorError
 from harness.evaluationset import Scene
 from harness.executors import map_unordered
-from harness.files import cache_folder, canonical_sha256, write_whole
+from harness.files import cache_folder, canonical_sha256
 from harness.haaqi import fast
 from harness.haaqi.conformance import official_scores, scenes
 from harness.haaqi.evaluator import reference_mixture
 from harness.haaqi.fast.sources import sources_sha256
-from harness.haaqi.lock import environment
+from harness.haaqi.lock import environment, remember
 from harness.hearing import Audiogram, Listener
 from leaderboard.records import CHECK_TOLERANCE
 
@@ -140,8 +139,6 @@ def _outcome(engine: Callable[..., float], case: Case) -> tuple[Outcome, NDArray
     An odd and an even draw show whether the generator is in the same state, however it represents that: normal numbers
     are made in pairs, and the second of a pair is kept.
     """
-    from clarity.utils.audiogram import Audiogram as ClarityAudiogram
-
     np.random.seed(case.seed)
     outcome: Outcome
     with _quiet():
@@ -153,9 +150,7 @@ def _outcome(engine: Callable[..., float], case: Case) -> tuple[Outcome, NDArray
                     reference_signal=case.reference.copy(),
                     processed_sample_rate=RATE,
                     reference_sample_rate=RATE,
-                    audiogram=ClarityAudiogram(
-                        levels=np.array(case.audiogram.levels), frequencies=np.array(case.audiogram.frequencies)
-                    ),
+                    audiogram=case.audiogram.for_pyclarity(),
                     equalisation=case.equalisation,
                     level1=case.level1,
                 )
@@ -215,10 +210,7 @@ def ensure_agreement() -> None:
                 f"the fast engine is not the locked evaluator, so nothing is scored: {found.name} scores "
                 f"{found.fast!r}, due is {found.locked!r}; score with --evaluator locked"
             )
-    try:
-        write_whole(proof, json.dumps(environment(), indent=1).encode())
-    except StorageError as error:
-        log.info("that cannot be remembered (HARNESS_CACHE names a folder that can be written): %s", error)
+    remember(proof)
 
 
 # The cases

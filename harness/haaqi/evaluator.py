@@ -134,7 +134,6 @@ def checked(ear: str, score: float) -> float:
 
 def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audiogram: Audiogram) -> float:
     from clarity.evaluator.haaqi import compute_haaqi
-    from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 
     signals = ear_signals(ear, reference, processed, audiogram)
     rate = PROTOCOL.haaqi_sample_rate
@@ -144,7 +143,7 @@ def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audi
             reference_signal=signals.reference,
             processed_sample_rate=rate,
             reference_sample_rate=rate,
-            audiogram=ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies)),
+            audiogram=audiogram.for_pyclarity(),
             equalisation=PROTOCOL.haaqi_equalisation,
             level1=signals.level1,
         )

@@ -147,11 +147,16 @@ def verify() -> list[str]:
 
         problems = disagreements()
         if not problems:
-            try:
-                write_whole(_proof(), json.dumps(environment(), indent=1).encode())
-            except StorageError as error:
-                log.info("the proof cannot be remembered (HARNESS_CACHE names a folder that can be written): %s", error)
+            remember(_proof())
     return problems
+
+
+def remember(proof: Path) -> None:
+    """Write the file whose existence says that something was proven in this environment, if it can be written."""
+    try:
+        write_whole(proof, json.dumps(environment(), indent=1).encode())
+    except StorageError as error:
+        log.info("the proof cannot be remembered (HARNESS_CACHE names a folder that can be written): %s", error)
 
 
 def ensure_locked() -> None:

@@ -140,11 +140,10 @@ class _Engine:
         if kept is None or not kept.is_for(scene_id, reference, listener, len(before), offset):
             # Freed first, so that there are never two of them.
             self.kept.pop(ear, None)
-            levels = ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies))
             bulk = _bulk(before)
             with evaluator.failures_named(ear):
                 found = engine.analyse_reference(
-                    before, bulk, _levels(levels), PROTOCOL.haaqi_equalisation, signals.level1,
+                    before, bulk, _levels(audiogram.for_pyclarity()), PROTOCOL.haaqi_equalisation, signals.level1,
                     self._noise(scene_id, len(before)), offset, self.memory[ear],
                 )  # fmt: skip
             kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), offset, found)
