@@ -1,0 +1,131 @@
+"""Train the demonstration checkpoint of Hybrid Demucs: demucs' own network with few channels.
+
+The loss is demucs' own for this network, the mean absolute error of the waveforms (Défossez, arXiv:2111.03600).
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from demucs.hdemucs import HDemucs
+from demucs.pretrained import get_model
+from demucs.states import save_with_checksum, serialize_model
+from omegaconf import OmegaConf
+
+from training import curves, learning
+from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
+
+SIGNATURE = "demo"
+"""The checkpoint's name for `--option model=...`."""
+
+ARCHITECTURE = {"channels": 16, "dconv_mode": 1, "segment": 8, "samplerate": SAMPLE_RATE}
+"""Arguments of `HDemucs`; what is not named here is as published. `segment` is what inference takes at a time (s)."""
+
+BATCH = 4
+SECONDS = 5.0
+
+RATE = 1e-3
+WEIGHT_DECAY = 1e-4
+LARGEST_GRADIENT = 1.0
+
+TOLERANCE = 0.01
+"""Largest difference that half precision may make, relative to the input (RMS)."""
+
+
+class Recipe:
+    """Hybrid Demucs for `training.learning`."""
+
+    name = "demucs"
+
+    def __init__(
+        self, architecture: Mapping[str, Any] = ARCHITECTURE, batch: int = BATCH, seconds: float = SECONDS
+    ) -> None:
+        self.architecture = dict(architecture)
+        self.batch = batch
+        self.seconds = seconds
+        self.rate = RATE
+        self.weight_decay = WEIGHT_DECAY
+        self.largest_gradient = LARGEST_GRADIENT
+        self.settings: Mapping[str, Any] = {
+            **self.architecture,
+            "batch": batch,
+            "seconds": seconds,
+            "rate": RATE,
+            "weight_decay": WEIGHT_DECAY,
+            "largest_gradient": LARGEST_GRADIENT,
+        }
+
+    def build(self) -> Any:
+        return HDemucs(list(STEMS), **self.architecture)
+
+    def prepare(self, network: Any, stems: Iterator[Any]) -> None:
+        """Nothing to do: the network normalises its input itself."""
+
+    def losses(self, network: Any, stems: Any) -> Iterator[Any]:
+        yield self._separate(network, stems)[0]
+
+    def evaluate(self, network: Any, stems: Any) -> tuple[float, Any]:
+        loss, estimates = self._separate(network, stems)
+        return loss.item(), estimates
+
+    @staticmethod
+    def _separate(network: Any, stems: Any) -> tuple[Any, Any]:
+        """Loss and estimates. The mixture is normalised by mean and deviation of its mono mix, as in inference."""
+        mixture = stems.sum(dim=1)
+        mono = mixture.mean(dim=1)
+        mean = mono.mean(dim=-1)[:, None, None]
+        scale = mono.std(dim=-1)[:, None, None].clamp(min=1e-5)
+        normalised = network((mixture - mean) / scale)
+        mean, scale = mean[:, None], scale[:, None]
+        loss = torch.nn.functional.l1_loss(normalised, (stems - mean) / scale)
+        return loss, normalised * scale + mean
+
+
+def train(pieces: Path, work: Path, out: Path, steps: int, seed: int) -> None:
+    """Train the network, or go on with a training, and write its checkpoint.
+
+    Args:
+        pieces: folder with the folders `train` and `held-out`.
+        work: state and log of the training are kept here.
+        out: gets `demo-CHECKSUM.th` and `loss.svg`.
+        steps: number of steps of the whole training.
+        seed: decides everything random.
+    """
+    recipe = Recipe()
+    learning.train(recipe, pieces, work, steps, seed)
+    export(work, out, recipe)
+
+
+def export(work: Path, out: Path, recipe: Recipe | None = None) -> None:
+    """Write the checkpoint of a finished or interrupted training, in half precision, in the place of the last one.
+
+    Raises:
+        TrainingProblem: there is no training in `work`, or half precision changes what the network does.
+    """
+    network, training = learning.trained(recipe or Recipe(), work)
+    out.mkdir(parents=True, exist_ok=True)
+    # In a folder beside, so that nothing unfinished is ever in `out`.
+    with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as name:
+        folder = Path(name)
+        package = serialize_model(network, OmegaConf.create(dict(training)), half=True)
+        save_with_checksum(package, folder / f"{SIGNATURE}.th")
+        _check(network, folder)
+        curves.draw(work / learning.LOG, folder / "loss.svg", "Hybrid Demucs, demonstration checkpoint")
+        written = {path.name for path in folder.iterdir()}
+        for old in out.glob(f"{SIGNATURE}-*.th"):
+            if old.name not in written:
+                old.unlink()
+        for path in folder.iterdir():
+            path.replace(out / path.name)
+
+
+def _check(network: Any, folder: Path) -> None:
+    """Compare the exported checkpoint, as demucs loads it, with the network."""
+    exported = get_model(SIGNATURE, repo=folder)
+    noise = torch.randn(1, 2, 4 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        difference = (exported(noise) - network(noise)).square().mean().sqrt().item()
+    if not difference < TOLERANCE:
+        raise TrainingProblem(f"half precision changes the output of the network ({difference:.3g} of the input's RMS)")
