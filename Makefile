@@ -5,11 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test lint format checkpoints install clean
 
-demo: $(VENV)/installed  ## install, then score every bundled system that needs no network on the embedded set
+# The leaderboard is shown after each. Folders of their own, so that `demucs` and `umx` are free for published models.
+demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
 	$(BIN)/harness run --system passthrough
 	$(BIN)/harness run --system centre
+	$(BIN)/harness run --system umx --option model=demo --output submissions/umx-demo
+	$(BIN)/harness run --system demucs --option model=demo --output submissions/demucs-demo
 	$(BIN)/harness run --system oracle
 
 test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
@@ -23,6 +26,11 @@ lint: $(VENV)/installed-for-development  ## linter, formatter, type checker
 format: $(VENV)/installed-for-development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+checkpoints: $(VENV)/installed-for-training  ## train the demonstration models anew (hours without a GPU; goes on where it stopped)
+	$(BIN)/python -m training render
+	$(BIN)/python -m training demucs
+	$(BIN)/python -m training umx
 
 install: $(VENV)/installed
 
@@ -41,4 +49,8 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 
 $(VENV)/installed-for-development: $(VENV)/installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-for-training: $(VENV)/installed
+	$(PIP) --editable '.[training]'
 	@touch $@

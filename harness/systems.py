@@ -54,6 +54,7 @@ TRAINING_DATA = {
     "official": None,
     "official + augmentation": None,
     "official + supplementation": None,
+    "synthetic": "trained on synthetic music instead of the challenge's data",
     "private": "trained on private data, which the challenge excludes",
     "evaluation data": "trained on the evaluation music itself",
     "unknown": "its training data is not declared",

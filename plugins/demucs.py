@@ -1,4 +1,4 @@
-"""Demucs: separation with the `demucs` package, its published models or checkpoints of your own.
+"""Demucs: separation with the `demucs` package: its published models, checkpoints of your own, or the small `demo`.
 
 Sources:
 - A. Défossez, "Hybrid Spectrogram and Waveform Source Separation", MDX workshop at ISMIR 2021
@@ -15,6 +15,7 @@ cards that tools/export_hf.py makes for his copies on the Hugging Face hub say M
 Training data is known per checkpoint, not per name: a checkpoint is a published one if its signature and
 checksum are those of the list that demucs ships. So a bag of one's own made of published checkpoints has the
 training data of the worst of them, and a folder called `mdx` with other files in it has not that of `mdx`.
+The same holds for the demonstration model, which is a checkpoint of ours in plugins/checkpoints/demucs.
 """
 
 import contextlib
@@ -43,6 +44,11 @@ from harness.systems import (
     hookimpl,
 )
 from plugins.torch_support import (
+    DEMO,
+    DEMO_LICENCE,
+    DEMO_REASON,
+    DEMO_TRAINING_DATA,
+    DEMO_WAY_OUT,
     DEVICE,
     TRAINING,
     TorchSeparator,
@@ -50,6 +56,7 @@ from plugins.torch_support import (
     checkpoint_cache,
     choose_device,
     count_parameters,
+    demo_folder,
     download,
     hushed,
     one_line,
@@ -72,15 +79,18 @@ PUBLISHED = {
 }
 """What each model that demucs publishes was trained on (its README and docs/training.md)."""
 
-PUBLISHED_REASONS = {
+REASONS = {
     "private": "was trained on 800 songs outside the challenge's data",
     "evaluation data": "was trained on MUSDB18's test set, the evaluation music itself",
+    DEMO_TRAINING_DATA: DEMO_REASON,
 }
+"""Why a checkpoint that is known by its checksum is not eligible."""
 
 WORST_FIRST = (
     "evaluation data",
     "private",
     "unknown",
+    "synthetic",
     "official + supplementation",
     "official + augmentation",
     "official",
@@ -206,7 +216,8 @@ class Demucs(TorchSeparator):
             "model",
             str,
             "mdx",
-            "a name or signature that demucs knows, hf://[OWNER/]NAME, or a name in the folder given by repo",
+            "a name or signature that demucs knows, hf://[OWNER/]NAME, a name in the folder given by repo, "
+            "or demo: small, trained on synthetic music, needs no network",
         ),
         Option(
             "repo",
@@ -226,10 +237,14 @@ class Demucs(TorchSeparator):
         super().__init__(**settings)
         self._model_name: str = self.settings["model"]
         self._repo: Path | None = self.settings["repo"]
+        if self._repo is None and self._model_name == DEMO:
+            self._repo = demo_folder(self.name, f"{DEMO}-*.th")
         self._parts = self._find_local_parts(self._repo) if self._repo else self._find_published_parts()
         self.training_data, self._not_eligible = self._judge()
         if any(part.label is None for part in self._parts):
             self.licence = "unknown"
+        elif all(part.label == DEMO_TRAINING_DATA for part in self._parts):
+            self.licence = DEMO_LICENCE
 
     # ---- what was it trained on? ------------------------------------------------------------------------
 
@@ -247,7 +262,7 @@ class Demucs(TorchSeparator):
         names = ", ".join(sorted(known_to_demucs.bags))
         raise SystemFailure(
             f"option model={name}: demucs publishes no such model (names: {names}; single signatures; "
-            "hf://[OWNER/]NAME for others on the Hugging Face hub; --option repo=DIR for your own)"
+            f"hf://[OWNER/]NAME for others on the Hugging Face hub; --option repo=DIR for your own; {DEMO})"
         )
 
     def _find_local_parts(self, repo: Path) -> list[Part]:
@@ -275,6 +290,8 @@ class Demucs(TorchSeparator):
     @staticmethod
     def _part_of(signature: str, file: str) -> Part:
         """A checkpoint with a published file name is that one: demucs verifies the checksum in the name."""
+        if signature == DEMO and file in (path.name for path in demo_folder("demucs").glob(f"{DEMO}-*.th")):
+            return Part(DEMO, DEMO_TRAINING_DATA)
         published = catalogue().checkpoints.get(signature)
         if published is None or published.file != file:
             return Part(f"checkpoint {file}", None)
@@ -287,13 +304,13 @@ class Demucs(TorchSeparator):
         label, part = min(labels, key=lambda item: WORST_FIRST.index(item[0]))
         if declared and declared != label and all(part.label for part in self._parts):
             raise SystemFailure(
-                f"option training={declared}: {self._model_name} is a published model, "
+                f"option training={declared}: {self._model_name} is no model of your own, "
                 f"its training data is known ({label})"
             )
         if TRAINING_DATA[label] is None:
             return label, None
         if part.label:
-            return label, f"{part.what} {PUBLISHED_REASONS[label]}"
+            return label, f"{part.what} {REASONS[label]}"
         if declared:
             return label, f"{part.what} is declared as {TRAINING_DATA[label]}"
         return label, f"the training data of {part.what} is not declared (--option training=...)"
@@ -440,7 +457,8 @@ class Demucs(TorchSeparator):
         repository = self._hub_repository()
         checkpoints = dict.fromkeys(self._published_checkpoints())
         if not checkpoints and repository:
-            return f"{line}: run `hf download {repository[0]}` on a machine with a network, copy its cache here"
+            line += f": run `hf download {repository[0]}` on a machine with a network, copy its cache here"
+            return line + DEMO_WAY_OUT
         cache = checkpoint_cache()
         missing = [point for point in checkpoints if not (cache / point.file).is_file()]
         files = " ".join(point.file for point in missing)
@@ -452,7 +470,7 @@ class Demucs(TorchSeparator):
         line += ", or into a folder DIR"
         if short in catalogue().bags:
             line += f" beside a copy of {catalogue().folder / short}.yaml"
-        return f"{line} and use --option model={short} --option repo=DIR"
+        return f"{line} and use --option model={short} --option repo=DIR{DEMO_WAY_OUT}"
 
     def _require_diffq(self) -> None:
         """Fail before a large download if the model is known to be quantized and cannot be unpacked."""

@@ -1,4 +1,4 @@
-"""What the separators built on PyTorch share: device, size and hash of the weights, rates, bounded downloads.
+"""What the separators built on PyTorch share: device, weights and their hash, bounded downloads, demonstration models.
 
 PyTorch takes seconds to import, so every function imports it for itself: listing the systems stays fast.
 """
@@ -18,12 +18,13 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from harness.systems import STEMS, Option, Separator, Signal, SystemFailure
+from harness.systems import STEMS, Option, Separator, Signal, SystemFailure, WeightsMissing
 
 DECLARABLE = (
     "official",
     "official + augmentation",
     "official + supplementation",
+    "synthetic",
     "private",
     "evaluation data",
 )
@@ -34,9 +35,21 @@ TRAINING = Option(
     "training",
     str,
     None,
-    "what weights of your own were trained on (published models cannot be relabelled)",
+    "what weights of your own were trained on (published models and demo cannot be relabelled)",
     choices=DECLARABLE,
 )
+
+DEMO = "demo"
+"""What `--option model=` calls the model that ships with this package. It is never taken unless it is asked for."""
+
+DEMO_TRAINING_DATA = "synthetic"
+DEMO_REASON = "is a demonstration model trained on synthetic music, not a published one"
+DEMO_LICENCE = "MIT"
+DEMO_WAY_OUT = f"; without a network, --option model={DEMO} works (a small demonstration model that is here already)"
+"""What the error about weights that cannot be fetched ends with."""
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+"""A folder for each system with a demonstration model: weights, model card, loss curve."""
 
 ANSWER_SECONDS = 5.0
 """How long a server has to show that it is there. Bounds the wait of a machine without a network."""
@@ -115,6 +128,22 @@ def state_sha256(state: Mapping[str, Any], description: str = "") -> str:
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def demo_folder(system: str, *files: str) -> Path:
+    """The folder of a system's demonstration model, after a look whether these files (or patterns) are in it.
+
+    Raises:
+        WeightsMissing: one is not: the installation is broken.
+    """
+    folder = CHECKPOINTS / system
+    missing = [file for file in files if not any(folder.glob(file))]
+    if missing:
+        raise WeightsMissing(
+            f"option model={DEMO}: this installation is not complete, "
+            f"{', '.join(missing)} missing in {folder}: install the harness again"
+        )
+    return folder
 
 
 def checkpoint_cache() -> Path:

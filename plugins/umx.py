@@ -1,4 +1,4 @@
-"""Open-Unmix: separation with the `openunmix` package, its published models or a model of your own.
+"""Open-Unmix: separation with the `openunmix` package: its published models, one of your own, or the small `demo`.
 
 Sources:
 - F.-R. Stöter, S. Uhlich, A. Liutkus and Y. Mitsufuji, "Open-Unmix - A Reference Implementation for Music
@@ -8,7 +8,7 @@ Sources:
   `umxl` doi:10.5281/zenodo.5069601.
 
 Licence of the weights: the README puts the whole package under MIT and singles out `umxl`, whose weights are
-"only licensed for non-commercial use (CC BY-NC-SA 4.0)".
+"only licensed for non-commercial use (CC BY-NC-SA 4.0)". The demonstration model is ours: plugins/checkpoints/umx.
 """
 
 import contextlib
@@ -38,6 +38,11 @@ from harness.systems import (
     hookimpl,
 )
 from plugins.torch_support import (
+    DEMO,
+    DEMO_LICENCE,
+    DEMO_REASON,
+    DEMO_TRAINING_DATA,
+    DEMO_WAY_OUT,
     DEVICE,
     TRAINING,
     TorchSeparator,
@@ -45,6 +50,7 @@ from plugins.torch_support import (
     checkpoint_cache,
     choose_device,
     count_parameters,
+    demo_folder,
     download,
     one_line,
     package_version,
@@ -145,7 +151,13 @@ class OpenUnmix(TorchSeparator):
     licence = PUBLISHED["umxhq"].licence
     more_memory = "use --option device=cpu or shorter music (Open-Unmix takes it whole)"
     options = (
-        Option("model", str, "umxhq", "a published model; unused with repo", choices=tuple(PUBLISHED)),
+        Option(
+            "model",
+            str,
+            "umxhq",
+            "a published model, or demo: small, trained on synthetic music, needs no network; unused with repo",
+            choices=(*PUBLISHED, DEMO),
+        ),
         Option(
             "repo",
             Path,
@@ -163,14 +175,18 @@ class OpenUnmix(TorchSeparator):
         declared: str | None = self.settings["training"]
         if self._repo is None:
             model = self.settings["model"]
-            published = PUBLISHED[model]
-            if declared not in (None, published.training_data):
+            if model == DEMO:
+                self.training_data, self.licence = DEMO_TRAINING_DATA, DEMO_LICENCE
+                self._not_eligible: str | None = f"{model} {DEMO_REASON}"
+            else:
+                published = PUBLISHED[model]
+                self.training_data, self.licence = published.training_data, published.licence
+                self._not_eligible = published.not_eligible
+            if declared not in (None, self.training_data):
                 raise SystemFailure(
-                    f"option training={declared}: {model} is a published model, "
-                    f"its training data is known ({published.training_data})"
+                    f"option training={declared}: {model} is no model of your own, "
+                    f"its training data is known ({self.training_data})"
                 )
-            self.training_data, self.licence = published.training_data, published.licence
-            self._not_eligible = published.not_eligible
         else:
             self.training_data, self.licence = declared or "unknown", "unknown"
             self._not_eligible = None
@@ -191,7 +207,13 @@ class OpenUnmix(TorchSeparator):
         if importlib.util.find_spec("openunmix") is None:
             raise SystemFailure("the package openunmix is not installed (pip install 'openunmix>=1.3,<2')")
         self._device = choose_device(self.settings["device"])
-        separator = self._from_repo(self._repo) if self._repo else self._from_zenodo()
+        if self._repo:
+            separator = self._from_repo(self._repo)
+        elif self.settings["model"] == DEMO:
+            files = [f"{stem}.{ending}" for stem in STEMS for ending in ("json", "pth")]
+            separator = self._from_repo(demo_folder(self.name, "separator.json", *files))
+        else:
+            separator = self._from_zenodo()
         # Also puts the networks into evaluation mode, which openunmix leaves to the caller for local models:
         # with batch statistics and dropout alive the output would be random.
         separator.freeze()
@@ -217,7 +239,7 @@ class OpenUnmix(TorchSeparator):
             urls = " ".join(published.url + file for file in missing)
             raise WeightsMissing(
                 f"the weights of {name} are not here and could not be fetched ({problem}): "
-                f"fetch {urls} and put them into {cache}"
+                f"fetch {urls} and put them into {cache}{DEMO_WAY_OUT}"
             )
         openunmix = import_openunmix()
         with _explaining(f"{cache} holds {', '.join(published.files)}; delete them to fetch them again"):
@@ -230,7 +252,7 @@ class OpenUnmix(TorchSeparator):
             )
 
     def _from_repo(self, repo: Path) -> Any:
-        """A model of the user's own, as openunmix's training writes it.
+        """A model in a folder, as openunmix's training writes it.
 
         `openunmix.utils.load_separator` is not used: it takes any file that begins with the target's name,
         lets weights that a file lacks stay random, and builds bidirectional networks only.

@@ -20,11 +20,11 @@ from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 SIGNATURE = "demo"
 """The checkpoint's name for `--option model=...`."""
 
-ARCHITECTURE = {"channels": 16, "dconv_mode": 1, "segment": 8, "samplerate": SAMPLE_RATE}
+ARCHITECTURE = {"channels": 8, "dconv_mode": 1, "segment": 8, "samplerate": SAMPLE_RATE}
 """Arguments of `HDemucs`; what is not named here is as published. `segment` is what inference takes at a time (s)."""
 
-BATCH = 4
-SECONDS = 5.0
+BATCH = 3
+SECONDS = 4.0
 
 RATE = 1e-3
 WEIGHT_DECAY = 1e-4

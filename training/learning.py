@@ -39,7 +39,7 @@ FINAL_RATE = 0.01
 AVERAGE_DECAY = 0.999
 """Of the exponential moving average of the weights; less in the first steps."""
 
-VALIDATIONS = 30
+VALIDATIONS = 20
 """How often in a run."""
 
 HELD_OUT_SECONDS = 8

@@ -19,14 +19,14 @@ from plugins.umx import OpenUnmix, import_openunmix
 from training import curves, learning
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
-HIDDEN_SIZE = 192
+HIDDEN_SIZE = 128
 FFT = 4096
 HOP = 1024
 BANDWIDTH = 16000
 """Highest frequency in Hz that the networks look at; they estimate all."""
 
-BATCH = 16
-SECONDS = 6.0
+BATCH = 8
+SECONDS = 4.0
 
 RATE = 2e-3
 WEIGHT_DECAY = 1e-5

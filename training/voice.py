@@ -204,14 +204,8 @@ def sing(melody: Sequence[Note], utterances: Sequence[Utterance], seconds: float
     Returns:
         (samples,), mono at 44100 Hz, peak about 0.5.
     """
-    import pyworld
-
-    frames = int(seconds / FRAME) + 1
-    pitch = np.zeros(frames)
-    gain = np.zeros(frames)
-    envelope = np.zeros((frames, utterances[0].envelope.shape[1]))
-    breath = np.zeros((frames, utterances[0].breath.shape[1]))
     style = _Style.drawn(rng)
+    song = np.zeros(int(seconds * SAMPLE_RATE) + SAMPLE_RATE)
     for phrase in _phrases(melody):
         utterance = utterances[int(rng.integers(len(utterances)))]
         count = len(utterance.nuclei)
@@ -219,29 +213,43 @@ def sing(melody: Sequence[Note], utterances: Sequence[Utterance], seconds: float
             continue
         first = int(rng.integers(0, max(1, count - len(phrase))))
         source, where = _timing(phrase, utterance, first, rng)
-        where = where[where < frames]
-        source = source[: len(where)]
-        for target, values in ((envelope, utterance.envelope), (breath, utterance.breath)):
-            low = np.floor(source).astype(int)
-            high = np.minimum(low + 1, len(values) - 1)
-            share = (source - low)[:, None]
-            target[where] = values[low] * (1 - share) + values[high] * share
-        voiced = utterance.voiced[np.round(source).astype(int)] > 0
-        contour = style.contour(phrase, where * FRAME, rng)
-        pitch[where] = np.where(voiced, contour, 0)
-        dynamics = np.interp(where * FRAME, [n.start for n in phrase], [(n.velocity / 100) ** 1.5 for n in phrase])
-        edges = np.minimum(1, np.minimum(np.arange(len(where)), np.arange(len(where))[::-1]) / 6)
-        gain[where] = dynamics * edges
-    spectrum = pyworld.decode_spectral_envelope(np.ascontiguousarray(envelope), SAMPLE_RATE, FFT)
-    aperiodicity = pyworld.decode_aperiodicity(np.ascontiguousarray(breath), SAMPLE_RATE, FFT)
-    spectrum = style.shifted(spectrum) * (gain[:, None] ** 2) + 1e-14
+        begin = int(where[0] * FRAME * SAMPLE_RATE)
+        sound = _phrase(phrase, utterance, style, source, where * FRAME, rng)[: max(0, len(song) - begin)]
+        song[begin : begin + len(sound)] += sound
+    song = song[: int(seconds * SAMPLE_RATE)]
+    loudest = np.percentile(np.abs(song), 99.9)
+    return (0.5 * song / max(loudest, 1e-6)).clip(-1, 1).astype(np.float32)
+
+
+def _phrase(
+    phrase: Sequence[Note],
+    utterance: Utterance,
+    style: "_Style",
+    source: NDArray[np.float64],
+    times: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Sing one phrase: (samples,). WORLD works for its pauses as hard as for its notes, so each phrase goes alone."""
+    import pyworld
+
+    low = np.floor(source).astype(int)
+    high = np.minimum(low + 1, len(utterance.voiced) - 1)
+    share = (source - low)[:, None]
+    coded = [values[low] * (1 - share) + values[high] * share for values in (utterance.envelope, utterance.breath)]
+    spectrum = pyworld.decode_spectral_envelope(np.ascontiguousarray(coded[0]), SAMPLE_RATE, FFT)
+    aperiodicity = pyworld.decode_aperiodicity(np.ascontiguousarray(coded[1]), SAMPLE_RATE, FFT)
+    dynamics = np.interp(times, [note.start for note in phrase], [(note.velocity / 100) ** 1.5 for note in phrase])
+    dynamics *= 10 ** (gaussian_filter1d(rng.normal(0, 1, len(times)), 10) * 6 / 20)  # a voice is never quite steady
+    edges = np.minimum(1, np.minimum(np.arange(len(times)), np.arange(len(times))[::-1]) / 6)
+    spectrum = style.shifted(spectrum) * ((dynamics * edges)[:, None] ** 2) + 1e-14
     aperiodicity = np.clip(aperiodicity * style.breathiness + (style.breathiness - 1) * 0.05, 0.001, 0.999)
-    sound = pyworld.synthesize(
-        pitch, np.ascontiguousarray(spectrum), np.ascontiguousarray(aperiodicity), SAMPLE_RATE, 1000 * FRAME
+    voiced = utterance.voiced[np.round(source).astype(int)] > 0
+    pitch = np.where(voiced, style.contour(phrase, times, rng), 0)
+    return np.asarray(
+        pyworld.synthesize(
+            pitch, np.ascontiguousarray(spectrum), np.ascontiguousarray(aperiodicity), SAMPLE_RATE, 1000 * FRAME
+        )
     )
-    sound = sound[: int(seconds * SAMPLE_RATE)]
-    loudest = np.percentile(np.abs(sound), 99.9) if len(sound) else 0
-    return (0.5 * sound / max(loudest, 1e-6)).clip(-1, 1).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -48,14 +48,19 @@ def seeded(build: Callable[[], Any], seed: int = 0) -> Any:
         return build().eval()
 
 
-def save_demucs_model(folder: Path, signature: str, model: Any, *, checksum: bool = True) -> Path:
-    """Write a model as `SIGNATURE-CHECKSUM.th`, as demucs exports it; its checksum is 8 digits of SHA-256."""
+def save_demucs_model(folder: Path, signature: str, model: Any, *, checksum: bool = True, half: bool = False) -> Path:
+    """Write a model as `SIGNATURE-CHECKSUM.th`, as demucs exports it; its checksum is 8 digits of SHA-256.
+
+    With `half` in half precision, as demucs exports models that are to be small.
+    """
+    from demucs.states import get_state
+
     args, kwargs = model._init_args_kwargs
     package = {
         "klass": type(model),
         "args": args,
         "kwargs": kwargs,
-        "state": model.state_dict(),
+        "state": get_state(model, None, half=half),
         "training_args": {},
     }
     buffer = io.BytesIO()

@@ -26,7 +26,8 @@ from checkpoints import (
 
 from harness.errors import UsageError
 from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
-from plugins.demucs import PUBLISHED, Demucs, catalogue
+from plugins.demucs import PUBLISHED, WORST_FIRST, Demucs, catalogue
+from plugins.torch_support import DECLARABLE, DEMO_WAY_OUT
 
 RATE = 44100
 
@@ -62,17 +63,6 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No weights in reach: an empty cache, and a proxy that nobody listens at."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    return tmp_path / "hub" / "checkpoints"
-
-
 # ---- separation -----------------------------------------------------------------------------------------
 
 
@@ -98,6 +88,20 @@ def test_separates_as_demucs_does(repo: Path, name: str) -> None:
     for stem in STEMS:
         assert np.abs(stems[stem]).max() > 1e-4
         np.testing.assert_array_equal(stems[stem], expected[stem])
+
+
+def test_half_precision_is_stored_and_not_computed_with(tmp_path: Path) -> None:
+    model = seeded(hybrid, 8)
+    path = save_demucs_model(tmp_path, "half", model, half=True)
+    model.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    rounded = save_demucs_model(tmp_path, "rounded", model)
+    assert path.stat().st_size < 0.6 * rounded.stat().st_size
+    system, same, mixture = loaded(tmp_path, "half"), loaded(tmp_path, "rounded"), music(1.0)
+    assert system.parameters == same.parameters > 0
+    assert system.weights_sha256() == same.weights_sha256()
+    first, second = separated(system, mixture), separated(same, mixture)
+    for stem in STEMS:
+        np.testing.assert_array_equal(first[stem], second[stem])
 
 
 def test_segment_and_overlap_reach_demucs(repo: Path) -> None:
@@ -234,6 +238,10 @@ def test_every_model_that_demucs_publishes_is_labelled() -> None:
     assert {point.model for point in catalogue().checkpoints.values()} <= set(PUBLISHED)
 
 
+def test_every_label_that_weights_can_have_has_its_place() -> None:
+    assert set(WORST_FIRST) == set(TRAINING_DATA) - {"none"} == {*DECLARABLE, "unknown"}
+
+
 @pytest.mark.parametrize(
     ("model", "training_data", "reason"),
     [
@@ -264,7 +272,7 @@ def test_published_models_are_judged_before_loading(model: str, training_data: s
 
 
 def test_published_models_cannot_be_relabelled() -> None:
-    with pytest.raises(SystemFailure, match=r"htdemucs is a published model.*\(private\)"):
+    with pytest.raises(SystemFailure, match=r"htdemucs is no model of your own.*\(private\)"):
         Demucs(model="htdemucs", training="official")
     assert Demucs(model="htdemucs", training="private").not_eligible
 
@@ -326,6 +334,8 @@ def test_missing_weights_say_what_to_fetch(no_weights: Path, capfd: pytest.Captu
     assert str(no_weights) in message
     assert str(catalogue().folder / "mdx.yaml") in message
     assert "repo=DIR" in message
+    assert message.endswith(DEMO_WAY_OUT)
+    assert "--option model=demo" in DEMO_WAY_OUT
     assert capfd.readouterr().err == ""
 
 
@@ -349,7 +359,7 @@ def test_missing_single_checkpoint(no_weights: Path) -> None:
 
 
 def test_missing_model_of_a_stranger(no_weights: Path) -> None:
-    with pytest.raises(WeightsMissing, match="hf download somebody/Demucs-thing"):
+    with pytest.raises(WeightsMissing, match=r"hf download somebody/Demucs-thing.*--option model=demo"):
         Demucs(model="hf://somebody/thing").load()
 
 

@@ -1,6 +1,7 @@
 """The system `umx`, with small real model folders in Open-Unmix's own format."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from checkpoints import write_umx_repo
 
 from harness.errors import UsageError
 from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
+from plugins.torch_support import DEMO_WAY_OUT
 from plugins.umx import PUBLISHED, OpenUnmix, import_openunmix
 
 RATE = 44100
@@ -52,17 +54,6 @@ def own_repo(tmp_path: Path) -> Path:
     """A folder that a test may damage."""
     write_umx_repo(tmp_path / "umx")
     return tmp_path / "umx"
-
-
-@pytest.fixture
-def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No weights in reach: an empty cache, and a proxy that nobody listens at."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    return tmp_path / "hub" / "checkpoints"
 
 
 # ---- separation -----------------------------------------------------------------------------------------
@@ -117,6 +108,23 @@ def test_unidirectional_model(tmp_path: Path) -> None:
     separated(loaded(tmp_path), music(0.5))
 
 
+def test_half_precision_is_stored_and_not_computed_with(repo: Path, tmp_path: Path) -> None:
+    for name in ("half", "rounded"):
+        shutil.copytree(repo, tmp_path / name)
+    for stem in STEMS:
+        state = torch.load(repo / f"{stem}.pth")
+        half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        torch.save(half, tmp_path / "half" / f"{stem}.pth")
+        rounded = {name: value.to(state[name].dtype) for name, value in half.items()}
+        torch.save(rounded, tmp_path / "rounded" / f"{stem}.pth")
+    system, same, mixture = loaded(tmp_path / "half"), loaded(tmp_path / "rounded"), music(1.0)
+    assert system.parameters == same.parameters > 0
+    assert system.weights_sha256() == same.weights_sha256()
+    first, second = separated(system, mixture), separated(same, mixture)
+    for stem in STEMS:
+        np.testing.assert_array_equal(first[stem], second[stem])
+
+
 # ---- size and identity ----------------------------------------------------------------------------------
 
 
@@ -163,7 +171,7 @@ def test_published_models_are_judged_before_loading() -> None:
 
 
 def test_published_models_cannot_be_relabelled() -> None:
-    with pytest.raises(SystemFailure, match="umxl is a published model"):
+    with pytest.raises(SystemFailure, match=r"umxl is no model of your own.*\(private\)"):
         OpenUnmix(model="umxl", training="official")
 
 
@@ -196,6 +204,7 @@ def test_missing_weights_say_what_to_fetch(no_weights: Path, capfd: pytest.Captu
     for file in PUBLISHED["umxhq"].files:
         assert f"https://zenodo.org/records/3370489/files/{file}" in message
     assert str(no_weights) in message
+    assert message.endswith(DEMO_WAY_OUT)
     assert capfd.readouterr().err == ""
 
 
