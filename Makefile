@@ -52,5 +52,6 @@ $(VENV)/installed-for-development: $(VENV)/installed
 	@touch $@
 
 $(VENV)/installed-for-training: $(VENV)/installed
+	sh training/system-packages
 	$(PIP) --editable '.[training]'
 	@touch $@

@@ -22,15 +22,45 @@ SCALES = {
 }
 
 PROGRESSIONS = {
-    "major": ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 4, 3), (0, 3, 0, 4), (0, 2, 3, 4), (3, 4, 2, 5), (0, 0, 3, 4)),
+    "major": (
+        (0, 4, 5, 3),
+        (0, 5, 3, 4),
+        (5, 3, 0, 4),
+        (0, 3, 4, 3),
+        (0, 3, 0, 4),
+        (0, 2, 3, 4),
+        (3, 4, 2, 5),
+        (0, 0, 3, 4),
+    ),
     "minor": ((0, 5, 2, 6), (0, 6, 5, 6), (0, 3, 4, 0), (0, 2, 6, 3), (0, 5, 6, 0), (0, 0, 5, 6), (5, 6, 0, 0)),
     "dorian": ((0, 3, 0, 3), (0, 6, 3, 0), (0, 2, 3, 6), (0, 0, 3, 3)),
     "mixolydian": ((0, 6, 3, 0), (0, 3, 6, 3), (0, 6, 0, 6), (0, 4, 6, 3)),
 }
 """Scale degrees, from 0, of the four chords of a section."""
 
-KICK, SIDE_STICK, SNARE, CLAP, LOW_TOM, CLOSED_HAT, PEDAL_HAT, MID_TOM, OPEN_HAT, HIGH_TOM = 36, 37, 38, 39, 43, 42, 44, 47, 46, 50
-CRASH, RIDE, RIDE_BELL, TAMBOURINE, COWBELL, SHAKER, CONGA_HIGH, CONGA_LOW, SECOND_CRASH = 49, 51, 53, 54, 56, 70, 63, 64, 57
+KICK, SIDE_STICK, SNARE, CLAP, LOW_TOM, CLOSED_HAT, PEDAL_HAT, MID_TOM, OPEN_HAT, HIGH_TOM = (
+    36,
+    37,
+    38,
+    39,
+    43,
+    42,
+    44,
+    47,
+    46,
+    50,
+)
+CRASH, RIDE, RIDE_BELL, TAMBOURINE, COWBELL, SHAKER, CONGA_HIGH, CONGA_LOW, SECOND_CRASH = (
+    49,
+    51,
+    53,
+    54,
+    56,
+    70,
+    63,
+    64,
+    57,
+)
 """Keys of General MIDI's percussion map."""
 
 GROOVES = {
@@ -221,7 +251,9 @@ class Composer:
 
     def comp(self, octave: int) -> list[Note]:
         """Chords struck in a rhythm of the piece's own."""
-        rhythm = sorted({0, *(int(step) for step in self.rng.choice(self.steps, int(self.rng.integers(2, 6)), replace=False))})
+        rhythm = sorted(
+            {0, *(int(step) for step in self.rng.choice(self.steps, int(self.rng.integers(2, 6)), replace=False))}
+        )
         length = float(self.rng.uniform(1, 4))
         notes = []
         for bar in self.playing(0.75):

@@ -68,7 +68,9 @@ def treat(sound: Stereo, role: Role, rng: np.random.Generator) -> Stereo:
         if rng.random() < 0.4:
             effects.append(_compressor(rng, -20))
         if rng.random() < 0.2:
-            effects.append(pb.Chorus(float(rng.uniform(0.3, 2)), float(rng.uniform(0.1, 0.4)), mix=float(rng.uniform(0.2, 0.5))))
+            effects.append(
+                pb.Chorus(float(rng.uniform(0.3, 2)), float(rng.uniform(0.1, 0.4)), mix=float(rng.uniform(0.2, 0.5)))
+            )
         if rng.random() < 0.15:
             effects.append(pb.Phaser(float(rng.uniform(0.2, 1))))
         if rng.random() < 0.25:
@@ -86,7 +88,9 @@ def _equaliser(rng: np.random.Generator, strength: float) -> list[Any]:
 
     return [
         pb.LowShelfFilter(float(rng.uniform(80, 300)), float(rng.uniform(-strength, strength))),
-        pb.PeakFilter(float(np.exp(rng.uniform(np.log(250), np.log(6000)))), float(rng.uniform(-strength, strength)), 0.8),
+        pb.PeakFilter(
+            float(np.exp(rng.uniform(np.log(250), np.log(6000)))), float(rng.uniform(-strength, strength)), 0.8
+        ),
         pb.HighShelfFilter(float(rng.uniform(3000, 9000)), float(rng.uniform(-strength, strength))),
     ]
 

@@ -75,7 +75,7 @@ def _prepare_voices(path: Path, seed: int, pool: ProcessPoolExecutor, progress: 
         progress.advance(bar)
     temporary = path.with_suffix(".part.npz")
     np.savez(temporary, **arrays)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _utter(speaker: voice.Speaker, rng: np.random.Generator) -> voice.Utterance:
@@ -85,9 +85,7 @@ def _utter(speaker: voice.Speaker, rng: np.random.Generator) -> voice.Utterance:
 def _utterances(path: Path, speaker: int) -> list[voice.Utterance]:
     names = [field.name for field in fields(voice.Utterance)]
     with np.load(path) as file:
-        return [
-            voice.Utterance(**{name: file[f"{speaker}.{u}.{name}"] for name in names}) for u in range(UTTERANCES)
-        ]
+        return [voice.Utterance(**{name: file[f"{speaker}.{u}.{name}"] for name in names}) for u in range(UTTERANCES)]
 
 
 # ---- pieces -------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ What is used, and where it comes from (all are packages of Debian; only their so
 FluidSynth 2 (LGPL 2.1) is reached through pyfluidsynth (LGPL 2.1).
 """
 
+import contextlib
 import functools
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,11 @@ SOUND_FONTS = {
 DRUM_KITS = Path("/usr/share/hydrogen/data/drumkits")
 
 DRUM_BANK = 128
-DRUM_PROGRAMS = {"fluid": (0, 8, 16, 24, 25, 32, 40), "musescore": (0, 8, 16, 24, 25, 32, 40), "tim": (0, 8, 16, 24, 25)}
+DRUM_PROGRAMS = {
+    "fluid": (0, 8, 16, 24, 25, 32, 40),
+    "musescore": (0, 8, 16, 24, 25, 32, 40),
+    "tim": (0, 8, 16, 24, 25),
+}
 """Standard, room, power, electronic, TR-808, jazz and brush kits (General MIDI 2's numbers)."""
 
 BASS_PROGRAMS = (32, 33, 33, 33, 34, 34, 35, 36, 37, 38, 38, 39, 39)
@@ -92,20 +97,25 @@ KIT_NAMES = (
 """What the instruments of a kit are called (the first line that fits wins, in this order), by percussion key."""
 
 
-@functools.lru_cache(maxsize=1)
-def _synthesiser() -> tuple[Any, dict[str, int]]:
-    """One FluidSynth per process with all sound fonts; samples are read when an instrument is first chosen."""
+@contextlib.contextmanager
+def _synthesiser(font: str) -> Iterator[tuple[Any, int]]:
+    """A FluidSynth with a sound font, whose samples are read when an instrument is chosen.
+
+    A new one each time: what it played before stays in its buffers and in the state of its dither.
+    """
     import fluidsynth
 
     synth = fluidsynth.Synth(gain=0.35, samplerate=SAMPLE_RATE)
-    synth.setting("synth.dynamic-sample-loading", 1)
-    synth.setting("synth.reverb.active", 0)
-    synth.setting("synth.chorus.active", 0)
-    fonts = {name: synth.sfload(str(path)) for name, path in SOUND_FONTS.items()}
-    missing = [str(SOUND_FONTS[name]) for name, handle in fonts.items() if handle < 0]
-    if missing:
-        raise FileNotFoundError(f"FluidSynth cannot load {', '.join(missing)}: run training/system-packages")
-    return synth, fonts
+    try:
+        synth.setting("synth.dynamic-sample-loading", 1)
+        synth.setting("synth.reverb.active", 0)
+        synth.setting("synth.chorus.active", 0)
+        handle = synth.sfload(str(SOUND_FONTS[font]))
+        if handle < 0:
+            raise FileNotFoundError(f"FluidSynth cannot load {SOUND_FONTS[font]}: run training/system-packages")
+        yield synth, handle
+    finally:
+        synth.delete()
 
 
 def play(notes: Iterable[Note], font: str, bank: int, program: int, seconds: float) -> Stereo:
@@ -118,29 +128,27 @@ def play(notes: Iterable[Note], font: str, bank: int, program: int, seconds: flo
         program: General MIDI program, from 0.
         seconds: duration of the result; `TAIL` is added.
     """
-    synth, fonts = _synthesiser()
-    synth.system_reset()
     channel = 9 if bank == DRUM_BANK else 0
-    synth.program_select(channel, fonts[font], bank, program)
     events = []
     for note in notes:
         start = int(note.start * SAMPLE_RATE)
         end = int((note.start + max(note.duration, 0.03)) * SAMPLE_RATE)
         events += [(start, 1, note.pitch, note.velocity), (end, 0, note.pitch, 0)]
     total = int((seconds + TAIL) * SAMPLE_RATE)
-    pieces, now = [], 0
-    for at, on, pitch, velocity in sorted(events):
-        at = min(at, total)
-        if at > now:
-            pieces.append(synth.get_samples(at - now))
-            now = at
-        if on:
-            synth.noteon(channel, pitch, velocity)
-        else:
-            synth.noteoff(channel, pitch)
-    pieces.append(synth.get_samples(max(total - now, 1)))
-    synth.all_sounds_off(channel)
-    samples = np.concatenate(pieces)[: 2 * total].reshape(-1, 2)
+    blocks, now = [], 0
+    with _synthesiser(font) as (synth, handle):
+        synth.program_select(channel, handle, bank, program)
+        for at, on, pitch, velocity in sorted(events):
+            at = min(at, total)
+            if at > now:
+                blocks.append(synth.get_samples(at - now))
+                now = at
+            if on:
+                synth.noteon(channel, pitch, velocity)
+            else:
+                synth.noteoff(channel, pitch)
+        blocks.append(synth.get_samples(max(total - now, 1)))
+    samples = np.concatenate(blocks)[: 2 * total].reshape(-1, 2)
     return (samples / np.float32(32768)).astype(np.float32)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,16 @@ HELD_OUT_SPEAKERS = (
 )
 """Heard in the held-out pieces alone, so that they tell how well a model does with voices that it has not met."""
 
-WORDS = (
-    "love night heart time away home light fire rain river dream stay go down alone never ever always maybe baby tonight "
-    "morning sun moon sky blue road city ocean wind hold hand eyes see feel know believe remember forget running falling "
-    "dancing waiting calling shine over under higher lower tomorrow yesterday summer winter golden silver shadow window "
-    "you me we are all in the of and my your I will be there when if only say no more come back to let it be slow sweet "
-    "wild free young old world mind soul body move take make leave why how long strong wrong right left turn around ground"
-).split()
-
-ONSETS = "l m n r s t d k v p b f g h st tr l m n s r".split()
-VOWELS = "a a a e i o o u ai ou ei".split()
+WORDS = """
+    love night heart time away home light fire rain river dream stay go down alone never ever always maybe
+    baby tonight morning sun moon sky blue road city ocean wind hold hand eyes see feel know believe remember
+    forget running falling dancing waiting calling shine over under higher lower tomorrow yesterday summer
+    winter golden silver shadow window you me we are all in the of and my your I will be there when if only
+    say no more come back to let it be slow sweet wild free young old world mind soul body move take make
+    leave why how long strong wrong right left turn around ground
+""".split()  # noqa: SIM905
+ONSETS = tuple("l m n r s t d k v p b f g h st tr l m n s r".split())  # noqa: SIM905
+VOWELS = tuple("a a a e i o o u ai ou ei".split())  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def words(rng: np.random.Generator, language: str) -> str:
     if language == "en":
         return " ".join(str(word) for word in rng.choice(WORDS, 14))
     return " ".join(
-        "".join(str(rng.choice(ONSETS)) + str(rng.choice(VOWELS)) for _ in range(int(rng.integers(1, 4)))) for _ in range(8)
+        "".join(str(rng.choice(ONSETS)) + str(rng.choice(VOWELS)) for _ in range(int(rng.integers(1, 4))))
+        for _ in range(8)
     )
 
 
@@ -135,10 +137,7 @@ def speak(speaker: Speaker, text: str) -> NDArray[np.float64]:
         elif speaker.engine == "espeak":
             command = ["espeak-ng", "-v", speaker.voice, "-s", "140", "-w", str(path), text]
         else:
-            script = (
-                f"(voice_{speaker.voice})\n"
-                f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff)\n'
-            )
+            script = f'(voice_{speaker.voice})\n(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff)\n'
             (Path(folder) / "say.scm").write_text(script, encoding="ascii")
             command = ["festival", "-b", str(Path(folder) / "say.scm")]
         subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603
@@ -186,13 +185,15 @@ def _syllables(loudness: NDArray[Any], voiced: NDArray[Any]) -> tuple[NDArray[np
     smooth = gaussian_filter1d(loudness + 12 * voiced, 5)
     nuclei, _ = find_peaks(smooth, distance=int(0.11 / FRAME), prominence=1.5, height=smooth.max() - 30)
     nuclei = nuclei[voiced[nuclei] > 0]
-    inner = [int(a + np.argmin(smooth[a:b])) for a, b in zip(nuclei[:-1], nuclei[1:], strict=True)]
+    inner = [int(a + np.argmin(smooth[a:b])) for a, b in pairwise(nuclei)]
     first = max(int(nuclei[0]) - 30, 0) if len(nuclei) else 0
     last = min(int(nuclei[-1]) + 30, len(loudness) - 1) if len(nuclei) else 0
     return nuclei.astype(np.int64), np.array([first, *inner, last], np.int64)
 
 
-def sing(melody: Sequence[Note], utterances: Sequence[Utterance], seconds: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def sing(
+    melody: Sequence[Note], utterances: Sequence[Utterance], seconds: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Sing a melody.
 
     Args:
@@ -218,7 +219,7 @@ def sing(melody: Sequence[Note], utterances: Sequence[Utterance], seconds: float
         song[begin : begin + len(sound)] += sound
     song = song[: int(seconds * SAMPLE_RATE)]
     loudest = np.percentile(np.abs(song), 99.9)
-    return (0.5 * song / max(loudest, 1e-6)).clip(-1, 1).astype(np.float32)
+    return np.asarray((0.5 * song / max(loudest, 1e-6)).clip(-1, 1), np.float32)
 
 
 def _phrase(
@@ -226,7 +227,7 @@ def _phrase(
     utterance: Utterance,
     style: "_Style",
     source: NDArray[np.float64],
-    times: NDArray[np.float64],
+    times: NDArray[Any],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Sing one phrase: (samples,). WORLD works for its pauses as hard as for its notes, so each phrase goes alone."""

@@ -1,0 +1,196 @@
+"""The training of the demonstration models, on little music and with tiny networks: does it learn, resume, export?"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from plugins.demucs import Demucs
+from plugins.umx import OpenUnmix
+from training import composition, curves, demucs_demo, excerpts, learning, sounds, umx_demo
+from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
+
+TINY_DEMUCS = {"channels": 4, "depth": 5, "dconv_mode": 0, "segment": 1, "samplerate": SAMPLE_RATE}
+RECIPES: dict[str, Callable[[], Any]] = {
+    "demucs": lambda: demucs_demo.Recipe(TINY_DEMUCS, batch=1, seconds=0.5),
+    "umx": lambda: umx_demo.Recipe(hidden_size=8, batch=1, seconds=0.5),
+}
+each_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pieces to learn from and one held out: a tone, a hum, noise, and a silent stem in one of them."""
+    folder = tmp_path_factory.mktemp("pieces")
+    rng = np.random.default_rng(0)
+    times = np.arange(9 * SAMPLE_RATE)[:, None] / SAMPLE_RATE
+    for number, part in enumerate(["train/0000", "train/0001", "held-out/0000"]):
+        (folder / part).mkdir(parents=True)
+        for pitch, stem in zip((0, 60, 440, 0 if number == 0 else 700), STEMS, strict=True):
+            sound = 0.3 * np.sin(2 * np.pi * pitch * times) * [1, 0.5]
+            if stem == "drums":
+                sound = rng.normal(0, 0.1, (len(times), 2))
+            soundfile.write(folder / part / f"{stem}.flac", sound, SAMPLE_RATE, subtype="PCM_16")
+    return folder
+
+
+# ---- excerpts -------------------------------------------------------------------------------------------
+
+
+def test_excerpts_depend_on_seed_and_step_alone(pieces: Path) -> None:
+    music = excerpts.load(pieces / "train")
+    whole = list(excerpts.batches(music, 3, 0, 4, 2, 8000))
+    resumed = list(excerpts.batches(music, 3, 2, 4, 2, 8000))
+    assert [batch.shape for batch in whole] == [(2, 4, 2, 8000)] * 4
+    assert all(np.array_equal(a, b) for a, b in zip(whole[2:], resumed, strict=True))
+    assert not np.array_equal(whole[0], whole[1])
+    assert not np.array_equal(whole[0], next(iter(excerpts.batches(music, 4, 0, 1, 2, 8000))))
+
+
+def test_pieces_that_are_not_as_expected(pieces: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingProblem, match="no pieces"):
+        excerpts.load(tmp_path)
+    (tmp_path / "0000").mkdir()
+    with pytest.raises(TrainingProblem, match="0000"):
+        excerpts.load(tmp_path)
+    for stem in STEMS:
+        soundfile.write(tmp_path / "0000" / f"{stem}.flac", np.zeros((100 + len(stem), 2)), SAMPLE_RATE)
+    with pytest.raises(TrainingProblem, match="differ in length"):
+        excerpts.load(tmp_path)
+
+
+# ---- learning -------------------------------------------------------------------------------------------
+
+
+def state(work: Path) -> Any:
+    import torch
+
+    return torch.load(work / learning.STATE, weights_only=True)
+
+
+@each_recipe
+def test_resuming_gives_what_an_uninterrupted_run_gives(
+    name: str, pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    learning.train(RECIPES[name](), pieces, tmp_path / "whole", 4, 0)
+
+    learn = learning._Run._learn_from
+
+    def interrupted(run: Any, stems: Any) -> None:
+        learn(run, stems)
+        if run.step == 2:
+            run.save(tmp_path / "parts")
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learning._Run, "_learn_from", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learning.train(RECIPES[name](), pieces, tmp_path / "parts", 4, 0)
+    learning.train(RECIPES[name](), pieces, tmp_path / "parts", 4, 0)
+
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert whole["step"] == parts["step"] == 4
+    for key, value in whole["average"].items():
+        assert torch.equal(value, parts["average"][key]), key
+    with pytest.raises(TrainingProblem, match="seed: 0 there, 1 now"):
+        learning.train(RECIPES[name](), pieces, tmp_path / "parts", 4, 1)
+
+
+def test_it_learns(pieces: Path, tmp_path: Path) -> None:
+    """Tones and noise are easy to tell apart: a few dozen steps must show in what was held out."""
+    recipe = umx_demo.Recipe(hidden_size=32, batch=4, seconds=1.0)
+    recipe.rate = 5e-3
+    learning.train(recipe, pieces, tmp_path, 40, 0)
+    rows = state(tmp_path)["rows"]
+    assert rows[-1][2] < 0.6 * rows[0][2], rows
+
+
+# ---- checkpoints ----------------------------------------------------------------------------------------
+
+
+@each_recipe
+def test_the_systems_load_what_is_exported(name: str, pieces: Path, tmp_path: Path) -> None:
+    work, out = tmp_path / "work", tmp_path / "out"
+    learning.train(RECIPES[name](), pieces, work, 2, 0)
+    module, system = {"demucs": (demucs_demo, Demucs), "umx": (umx_demo, OpenUnmix)}[name]
+    for _ in range(2):  # the second takes the first one's place
+        module.export(work, out, RECIPES[name]())
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert "</svg>" in (out / "loss.svg").read_text(encoding="utf-8")
+    assert len(list(out.glob("demo-*.th"))) == (name == "demucs")
+    settings = {"model": "demo"} if name == "demucs" else {}
+    separator = system(repo=out, device="cpu", **settings)
+    separator.load()
+    mixture = np.random.default_rng(0).normal(0, 0.1, (SAMPLE_RATE, 2))
+    stems = separator.separate(mixture, SAMPLE_RATE)
+    assert all(np.isfinite(stems[stem]).all() and stems[stem].shape == mixture.shape for stem in STEMS)
+
+
+def test_export_without_a_training(tmp_path: Path) -> None:
+    with pytest.raises(TrainingProblem, match="train first"):
+        umx_demo.export(tmp_path, tmp_path / "out")
+
+
+def test_curves_are_the_same_each_time(tmp_path: Path) -> None:
+    log = tmp_path / learning.LOG
+    log.write_text(",".join(learning.COLUMNS) + "\n1,2,3,4,5,6,nan,8\n2,1,2,5,6,7,nan,9\n", encoding="utf-8")
+    for name in ("a.svg", "b.svg"):
+        curves.draw(log, tmp_path / name, "title")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+# ---- music ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pieces_are_composed_within_bounds(seed: int) -> None:
+    piece = composition.compose(np.random.default_rng(seed), 30, (50, 70))
+    again = composition.compose(np.random.default_rng(seed), 30, (50, 70))
+    assert piece == again
+    assert 15 < piece.seconds < 45
+    for part in piece.parts:
+        assert part.stem in STEMS
+        for note in part.notes:
+            assert 0 <= note.start < piece.seconds + 0.1
+            assert note.duration > 0
+            assert 0 <= note.pitch <= 127
+            assert 1 <= note.velocity <= 127
+    sung = [note for part in piece.parts if part.role == "vocals" for note in part.notes]
+    assert all(50 <= note.pitch <= 70 for note in sung)
+    assert all(a.start + a.duration <= b.start + 1e-9 for a, b in pairwise(sung))
+
+
+def test_a_piece_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real synthesisers, where they are installed (training/system-packages and the extra `training`)."""
+    pytest.importorskip("fluidsynth")
+    pytest.importorskip("pyworld")
+    if not all(path.is_file() for path in sounds.SOUND_FONTS.values()) or not sounds.DRUM_KITS.is_dir():
+        pytest.skip("the sound fonts and drum kits are not installed")
+    from training import pieces, voice
+
+    monkeypatch.setattr(voice, "SPEAKERS", voice.SPEAKERS[:1])
+    monkeypatch.setattr(voice, "HELD_OUT_SPEAKERS", voice.HELD_OUT_SPEAKERS[:1])
+    monkeypatch.setattr(pieces, "SECONDS", 8.0)
+    arrays = {}
+    for speaker, singer in enumerate([*voice.SPEAKERS, *voice.HELD_OUT_SPEAKERS]):
+        utterance = pieces._utter(singer, np.random.default_rng(speaker))
+        assert len(utterance.nuclei) > 4
+        for number in range(pieces.UTTERANCES):
+            arrays |= {f"{speaker}.{number}.{key}": value for key, value in vars(utterance).items()}
+    np.savez(tmp_path / "voices.npz", **arrays)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "voices.npz").symlink_to(tmp_path / "voices.npz")
+        pieces.render_piece(tmp_path / folder, "train", 0, 0)
+    stems = {stem: soundfile.read(tmp_path / "a" / "train" / "0000" / f"{stem}.flac")[0] for stem in STEMS}
+    again = {stem: soundfile.read(tmp_path / "b" / "train" / "0000" / f"{stem}.flac")[0] for stem in STEMS}
+    assert all(np.array_equal(stems[stem], again[stem]) for stem in STEMS)
+    assert sum(np.abs(sound).max() > 0.01 for sound in stems.values()) >= 3
+    assert np.abs(sum(stems.values())).max() < 1
+    assert excerpts.load(tmp_path / "a" / "train")[0].shape[0] == len(STEMS)
