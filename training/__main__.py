@@ -12,8 +12,8 @@ CHECKPOINTS = HERE.parent / "plugins" / "checkpoints"
 TRAIN_PIECES = 150
 HELD_OUT_PIECES = 12
 SEED = 0
-DEMUCS_STEPS = 2400
-UMX_STEPS = 1400
+DEMUCS_STEPS = 1700
+UMX_STEPS = 800
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 

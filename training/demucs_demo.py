@@ -1,6 +1,8 @@
 """Train the demonstration checkpoint of Hybrid Demucs: demucs' own network with few channels.
 
-The loss is demucs' own for this network, the mean absolute error of the waveforms (Défossez, arXiv:2111.03600).
+The loss is the root mean square error of each stem of each excerpt, averaged. Demucs' own training takes the mean
+absolute error (Défossez, arXiv:2111.03600), but that is the median's: for drums, which are silent most of the time, a
+short training then settles on silence. After 600 steps the held-out drums had 0.3 dB that way.
 """
 
 import tempfile
@@ -29,6 +31,9 @@ SECONDS = 4.0
 RATE = 1e-3
 WEIGHT_DECAY = 1e-4
 LARGEST_GRADIENT = 1.0
+
+SMALLEST_ERROR = 1e-8
+"""Added to each mean square error, because a root has no slope at 0."""
 
 TOLERANCE = 0.01
 """Largest difference that half precision may make, relative to the input (RMS)."""
@@ -79,7 +84,8 @@ class Recipe:
         scale = mono.std(dim=-1)[:, None, None].clamp(min=1e-5)
         normalised = network((mixture - mean) / scale)
         mean, scale = mean[:, None], scale[:, None]
-        loss = torch.nn.functional.l1_loss(normalised, (stems - mean) / scale)
+        error = (normalised - (stems - mean) / scale).square().mean(dim=(2, 3))
+        loss = (error + SMALLEST_ERROR).sqrt().mean()
         return loss, normalised * scale + mean
 
 
