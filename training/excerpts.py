@@ -87,7 +87,7 @@ def load(folder: Path) -> list[Piece]:
     """
     paths = sorted(path for path in folder.glob("*") if path.is_dir())
     if not paths:
-        raise TrainingProblem(f"{folder}: no pieces in it; generate them first")
+        raise TrainingProblem(f"{folder}: no pieces in it; render them first (python -m training render)")
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         pieces = threads.map(_read, paths)
         return list(rich.progress.track(pieces, f"Reading {folder}", total=len(paths)))

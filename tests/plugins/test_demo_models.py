@@ -81,6 +81,16 @@ def test_separates_the_embedded_music(name: str) -> None:
     assert np.mean(list(found.values())) > QUARTER_DB + np.mean(list(quarter.values())), found
 
 
+@pytest.mark.parametrize("samples", [1000, 50_000])
+def test_the_stems_of_demucs_add_up_to_the_mixture(samples: int) -> None:
+    """Unless it is told not to, or for any other model; the network itself leaves much of the music to nobody."""
+    mixture = demo().scenes[0].read("mixture")[:samples]
+    as_trained = loaded("demucs", model="demo", consistent=False).separate(mixture.copy(), 44100)
+    stems = loaded("demucs", model="demo").separate(mixture.copy(), 44100)
+    assert np.abs(sum(stems.values()) - mixture).max() < 1e-12
+    assert decibels(mixture, mixture - sum(as_trained.values())) < 20
+
+
 # ---- what they are --------------------------------------------------------------------------------------
 
 
