@@ -108,7 +108,7 @@ def test_it_learns(pieces: Path, tmp_path: Path) -> None:
     recipe.rate = 5e-3
     learning.train(recipe, pieces, tmp_path, 40, 0)
     rows = state(tmp_path)["rows"]
-    assert rows[-1][2] < 0.6 * rows[0][2], rows
+    assert rows[-1][2] < 0.8 * rows[0][2], rows
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------
