@@ -32,12 +32,6 @@ RATE = 1e-3
 WEIGHT_DECAY = 1e-4
 LARGEST_GRADIENT = 1.0
 
-SMALLEST_ERROR = 1e-8
-"""Added to each mean square error, because a root has no slope at 0."""
-
-TOLERANCE = 0.01
-"""Largest difference that half precision may make, relative to the input (RMS)."""
-
 
 class Recipe:
     """Hybrid Demucs for `training.learning`."""
@@ -84,8 +78,7 @@ class Recipe:
         scale = mono.std(dim=-1)[:, None, None].clamp(min=1e-5)
         normalised = network((mixture - mean) / scale)
         mean, scale = mean[:, None], scale[:, None]
-        error = (normalised - (stems - mean) / scale).square().mean(dim=(2, 3))
-        loss = (error + SMALLEST_ERROR).sqrt().mean()
+        loss = learning.root_mean_square(normalised - (stems - mean) / scale, (2, 3))
         return loss, normalised * scale + mean
 
 
@@ -133,5 +126,5 @@ def _check(network: Any, folder: Path) -> None:
     noise = torch.randn(1, 2, 4 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         difference = (exported(noise) - network(noise)).square().mean().sqrt().item()
-    if not difference < TOLERANCE:
+    if not difference < learning.TOLERANCE:
         raise TrainingProblem(f"half precision changes the output of the network ({difference:.3g} of the input's RMS)")

@@ -51,6 +51,12 @@ SAVE_EVERY = 180.0
 SILENCE = 1e-3
 """RMS of a held-out stem below which it has no SDR."""
 
+SMALLEST_ERROR = 1e-8
+"""Added to each mean square error, because a root has no slope at 0."""
+
+TOLERANCE = 0.01
+"""Largest difference that half precision may make in an exported network, relative to its input (RMS)."""
+
 COLUMNS = ("step", "train_loss", "held_out_loss", *(f"sdr_{stem}" for stem in STEMS), "seconds")
 
 
@@ -320,6 +326,11 @@ def relative_rate(step: int, steps: int) -> float:
 
 
 # ---- figures --------------------------------------------------------------------------------------------
+
+
+def root_mean_square(error: Any, dims: tuple[int, ...]) -> Any:
+    """The loss of both networks: the root of the mean square over `dims`, averaged over the others."""
+    return (error.square().mean(dim=dims) + SMALLEST_ERROR).sqrt().mean()
 
 
 def signal_to_distortion(stems: Any, estimates: Any) -> Any:

@@ -12,7 +12,8 @@ import pyloudnorm
 from numpy.typing import NDArray
 
 from training.composition import Role, Stem
-from training.sounds import SAMPLE_RATE, Stereo
+from training.excerpts import SAMPLE_RATE
+from training.sounds import Stereo
 
 LEVELS: dict[Stem, tuple[float, float]] = {"vocals": (-2, 4), "drums": (-5, 4), "bass": (-7, 2), "other": (-6, 3)}
 """Range of a stem's loudness around -20 LUFS."""

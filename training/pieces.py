@@ -22,9 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from training import mixing, sounds, voice
 from training.composition import Note, Part, Piece, compose
-from training.sounds import SAMPLE_RATE, TAIL, Stereo
-
-STEMS = ("drums", "bass", "other", "vocals")
+from training.excerpts import SAMPLE_RATE, STEMS
+from training.sounds import TAIL, Stereo
 
 TRAINING_KITS = (
     "Audiophob", "BJA_Pacific", "ColomboAcousticDrumkit", "ElectricEmpireKit", "ForzeeStereo", "HardElectro1",

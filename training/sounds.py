@@ -41,8 +41,8 @@ from training.composition import (
     TAMBOURINE,
     Note,
 )
+from training.excerpts import SAMPLE_RATE
 
-SAMPLE_RATE = 44100
 Stereo = NDArray[np.float32]
 """(samples, 2), full scale +-1, at 44100 Hz."""
 

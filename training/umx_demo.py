@@ -36,12 +36,6 @@ RATE = 2e-3
 WEIGHT_DECAY = 1e-5
 LARGEST_GRADIENT = 100.0
 
-SMALLEST_ERROR = 1e-8
-"""Added to each mean square error, because a root has no slope at 0."""
-
-TOLERANCE = 0.01
-"""Largest difference that half precision may make, relative to the input (RMS)."""
-
 
 class Recipe:
     """Open-Unmix for `training.learning`. The network is openunmix's `Separator` without a Wiener filter."""
@@ -120,8 +114,7 @@ class Recipe:
 
 
 def _loss(estimate: Any, wanted: Any) -> Any:
-    error = (estimate - wanted).square().mean(dim=(1, 2, 3))
-    return (error + SMALLEST_ERROR).sqrt().mean()
+    return learning.root_mean_square(estimate - wanted, (1, 2, 3))
 
 
 def _magnitudes(network: Any, audio: Any) -> Any:
@@ -195,5 +188,5 @@ def _check(separator: Any, folder: Path) -> None:
     stems = exported.separate(noise, SAMPLE_RATE)
     for stem, estimate in zip(separator.target_models, expected, strict=True):
         difference = np.sqrt(np.mean((stems[stem] - estimate.T) ** 2)) / 0.1
-        if not difference < TOLERANCE:
+        if not difference < learning.TOLERANCE:
             raise TrainingProblem(f"half precision changes {stem} ({difference:.3g} of the input's RMS)")

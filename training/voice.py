@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from training.composition import Note
-from training.sounds import SAMPLE_RATE
+from training.excerpts import SAMPLE_RATE
 
 FRAME = 0.005
 """Seconds between frames of WORLD's analysis."""
