@@ -41,20 +41,12 @@ class Recipe:
     def __init__(
         self, architecture: Mapping[str, Any] = ARCHITECTURE, batch: int = BATCH, seconds: float = SECONDS
     ) -> None:
-        self.architecture = dict(architecture)
+        self.architecture: Mapping[str, Any] = dict(architecture)
         self.batch = batch
         self.seconds = seconds
         self.rate = RATE
         self.weight_decay = WEIGHT_DECAY
         self.largest_gradient = LARGEST_GRADIENT
-        self.settings: Mapping[str, Any] = {
-            **self.architecture,
-            "batch": batch,
-            "seconds": seconds,
-            "rate": RATE,
-            "weight_decay": WEIGHT_DECAY,
-            "largest_gradient": LARGEST_GRADIENT,
-        }
 
     def build(self) -> Any:
         return HDemucs(list(STEMS), **self.architecture)

@@ -65,7 +65,7 @@ class Recipe(Protocol):
 
     Attributes:
         name: for the progress bar.
-        settings: everything that decides the result, as plain JSON values.
+        architecture: what decides the network, as plain JSON values.
         batch: excerpts in a batch.
         seconds: length of an excerpt.
         rate: highest learning rate.
@@ -74,7 +74,7 @@ class Recipe(Protocol):
     """
 
     name: str
-    settings: Mapping[str, Any]
+    architecture: Mapping[str, Any]
     batch: int
     seconds: float
     rate: float
@@ -104,6 +104,12 @@ class Recipe(Protocol):
         """The loss, and the estimates of the stems in the shape of `stems`."""
 
 
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """Everything of a recipe that decides the result, as plain JSON values."""
+    shared = ("batch", "seconds", "rate", "weight_decay", "largest_gradient")
+    return {**json.loads(json.dumps(recipe.architecture)), **{name: getattr(recipe, name) for name in shared}}
+
+
 def train(recipe: Recipe, pieces: Path, work: Path, steps: int, seed: int) -> None:
     """Train a network, or go on with the training whose state lies in `work`.
 
@@ -131,7 +137,7 @@ def train(recipe: Recipe, pieces: Path, work: Path, steps: int, seed: int) -> No
     _require_length(training, excerpts.shortest(samples), pieces / "train")
     _require_length(unseen, HELD_OUT_SECONDS * SAMPLE_RATE, pieces / "held-out")
     identity = {
-        "recipe": json.loads(json.dumps(recipe.settings)),
+        "recipe": settings(recipe),
         "steps": steps,
         "seed": seed,
         "pieces": [len(training), excerpts.checksum(training), len(unseen), excerpts.checksum(unseen)],
@@ -163,7 +169,7 @@ def trained(recipe: Recipe, work: Path) -> tuple[Any, Mapping[str, Any]]:
     if state is None:
         raise TrainingProblem(f"{work}: no {STATE} in it; train first")
     identity = state["identity"]
-    _require_same(identity, {**identity, "recipe": json.loads(json.dumps(recipe.settings))}, work)
+    _require_same(identity, {**identity, "recipe": settings(recipe)}, work)
     network = recipe.build()
     average = AveragedModel(network, use_buffers=True)
     average.load_state_dict(state["average"])

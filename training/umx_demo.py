@@ -49,16 +49,11 @@ class Recipe:
         self.rate = RATE
         self.weight_decay = WEIGHT_DECAY
         self.largest_gradient = LARGEST_GRADIENT
-        self.settings: Mapping[str, Any] = {
+        self.architecture: Mapping[str, Any] = {
             "hidden_size": hidden_size,
             "nfft": FFT,
             "nhop": HOP,
             "bandwidth": BANDWIDTH,
-            "batch": batch,
-            "seconds": seconds,
-            "rate": RATE,
-            "weight_decay": WEIGHT_DECAY,
-            "largest_gradient": LARGEST_GRADIENT,
         }
 
     def build(self) -> Any:
