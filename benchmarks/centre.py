@@ -54,7 +54,7 @@ from harness.challenge import PROTOCOL, STEMS
 from harness.enhancement import amplify, remix, to_remix_format
 from harness.hearing import Audiogram, Listener
 from harness.systems import Signal
-from plugins.centre import Centre
+from harness_plugins.centre import Centre
 
 GAINS = [
     {"vocals": 6, "drums": 0, "bass": -6, "other": 0},

@@ -25,9 +25,9 @@ import numpy as np
 from sqlalchemy import insert, select, update
 
 from harness.haaqi import lock
-from leaderboard.models import Environment, Pair, Score
-from leaderboard.records import EvaluationSetRecord, RunRecord
-from leaderboard.store import Store
+from harness_leaderboard.models import Environment, Pair, Score
+from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.store import Store
 
 AIMS = {"harness --help": 0.3, "harness leaderboard": 1.0}
 """Seconds."""

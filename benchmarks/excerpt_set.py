@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from harness import demo
 from harness.challenge import PROTOCOL, STEMS
-from harness.evaluationset import EvaluationSet, load
+from harness.music import demo
+from harness.music.evaluationset import EvaluationSet
+from harness.music.layout import load
 
 SPLIT = "benchmark"
 LISTENERS = ["L0002", "L0003", "L0004", "L0005"]

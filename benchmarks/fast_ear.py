@@ -44,13 +44,14 @@ from excerpt_set import build_slice
 
 import harness.haaqi.evaluator
 from harness.challenge import PROTOCOL
+from harness.compute.local import _THREAD_VARIABLES
 from harness.enhancement import Signal, amplify, amplify_ear, to_remix_format
-from harness.evaluationset import Scene, load
-from harness.executors import _THREAD_VARIABLES
 from harness.haaqi import fast
 from harness.haaqi.evaluator import reference_mixture
 from harness.hearing import Listener
-from harness.submission import read_remix
+from harness.music.evaluationset import Scene
+from harness.music.layout import load
+from harness.submission.flac import read_remix
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 REST = "Python, copies, the rest"

@@ -37,8 +37,8 @@ def signals(seconds: float, path: Path) -> None:
     import numpy as np
     import soxr
 
-    from harness import demo
     from harness.challenge import PROTOCOL
+    from harness.music import demo
 
     music = demo._decode(demo._excerpt())
     count = round(seconds * PROTOCOL.sample_rate)
@@ -54,11 +54,11 @@ def work(engine: str, path: Path, started: float) -> None:
     from excerpt_set import slice_listeners
     from workers import _peak
 
-    from harness import pipeline  # noqa: F401 (a worker has it)
     from harness.challenge import PROTOCOL
-    from harness.demo import FREQUENCIES
     from harness.haaqi import evaluator
     from harness.hearing import Audiogram, Listener
+    from harness.making import make  # noqa: F401 (a worker has it)
+    from harness.music.demo import FREQUENCIES
 
     score_pair = evaluator.score_pair
     if engine != "locked":
@@ -84,7 +84,7 @@ def work(engine: str, path: Path, started: float) -> None:
 
 def measure(engine: str, path: Path) -> list[float]:
     """The figures of one process."""
-    from harness.executors import _THREAD_VARIABLES
+    from harness.compute.local import _THREAD_VARIABLES
 
     with tempfile.TemporaryDirectory() as empty:
         environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, "1")

@@ -38,10 +38,10 @@ from typing import Any
 
 from excerpt_set import SPLIT, build_slice
 
+from harness.compute.local import available_cpus
 from harness.enhancement import amplify, to_remix_format
-from harness.evaluationset import EvaluationSet
-from harness.executors import available_cpus
-from harness.submission import encode
+from harness.music.evaluationset import EvaluationSet
+from harness.submission.flac import encode
 
 SCENES, SECONDS = 5, 10.0
 OFFICIAL_PAIRS = 19_200

@@ -30,30 +30,32 @@ import soxr
 from excerpt_set import build
 
 import harness.haaqi.evaluator
-import harness.validation
-from harness import pipeline, scoring
-from harness.evaluationset import EvaluationSet, Scene
+import harness.submission.validation
 from harness.haaqi import lock
-from harness.plugins import Plugins
+from harness.making import make
+from harness.music.evaluationset import EvaluationSet, Scene
+from harness.scoring import run as scoring
+from harness.scoring import tasks
 from harness.systems import Separator
-from leaderboard.store import Store
+from harness.systems.discovery import Plugins
+from harness_leaderboard.store import Store
 
 SEPARATION, HAAQI = "separation", "HAAQI"
 ENHANCED, REFERENCE = "remix and loudness, enhancement", "remix and loudness, references"
 NALR, RESAMPLING, FLAC = "NAL-R", "resampling", "FLAC and its hash"
 PARTS: list[tuple[Any, str, str]] = [
     (clarity.evaluator.haaqi, "compute_haaqi", HAAQI),
-    (pipeline, "remix", ENHANCED),
-    (pipeline, "reference_mixture", REFERENCE),
-    (pipeline, "amplify", NALR),
+    (make, "remix", ENHANCED),
+    (tasks, "reference_mixture", REFERENCE),
+    (make, "amplify", NALR),
     (harness.haaqi.evaluator, "amplify_ear", NALR),
     (soxr, "resample", RESAMPLING),
-    (pipeline, "to_remix_format", "clipping, 16 bit"),
-    (pipeline, "encode", FLAC),
-    (pipeline, "read_remix", FLAC),
-    (harness.validation, "read_remix", FLAC),
-    (pipeline, "write_whole", "writing files"),
-    (pipeline, "write_manifest", "writing files"),
+    (make, "to_remix_format", "clipping, 16 bit"),
+    (make, "encode", FLAC),
+    (tasks, "read_remix", FLAC),
+    (harness.submission.validation, "read_remix", FLAC),
+    (make, "write_whole", "writing files"),
+    (make, "write_manifest", "writing files"),
     (Scene, "read", "reading music"),
     (EvaluationSet, "hashes", "hashing the evaluation set"),
     (lock, "ensure_locked", "checking the evaluator"),
@@ -100,11 +102,11 @@ class Clock:
 def run(system: Separator, found: EvaluationSet, folder: Path) -> tuple[Clock, float]:
     """Everything between the start of `harness run` and its report; the clock, and the wall time of it all."""
     clock = Clock()
-    pipeline._reference.cache_clear()
+    tasks._reference.cache_clear()
     with Store.open(f"sqlite:///{folder}/leaderboard.db", create=True) as store, clock.watching(system):
         start = time.perf_counter()
-        made = pipeline.enhance(system, found, folder / "submission", workers=1)
-        verdict = harness.validation.judge(folder / "submission", found, found.pairs, workers=1)
+        made = make.enhance(system, found, folder / "submission", workers=1)
+        verdict = harness.submission.validation.judge(folder / "submission", found, found.pairs, workers=1)
         (scored,) = scoring.store_and_score(
             store,
             [scoring.Entry(verdict, made.failures, replace=True)],

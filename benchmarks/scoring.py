@@ -20,14 +20,14 @@ import soxr
 from clarity.evaluator.haaqi import compute_haaqi
 from clarity.utils.audiogram import Audiogram
 
-from harness import pipeline
 from harness.challenge import PROTOCOL
-from harness.demo import demo
 from harness.enhancement import amplify, amplify_ear, to_remix_format
 from harness.files import sha256_of
 from harness.haaqi.evaluator import reference_mixture
-from harness.scoring import MUSIC
-from harness.submission import encode, read_remix
+from harness.music.demo import demo
+from harness.scoring import tasks
+from harness.scoring.run import MUSIC
+from harness.submission.flac import encode, read_remix
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -49,7 +49,7 @@ def main() -> None:
         path.write_bytes(encode(samples))
         submitted = read_remix(path, scene.frames)
         music = tuple((file, sha256_of(file)) for file in (scene.folder / f"{name}.wav" for name in MUSIC))
-        task = pipeline.ScoreTask(pair, path, submitted.sha256, music)
+        task = tasks.ScoreTask(pair, path, submitted.sha256, music)
 
         reference = reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)
         ears = []
@@ -72,11 +72,11 @@ def main() -> None:
                 compute_haaqi(**ear)
 
         def first_listener() -> None:
-            pipeline._reference.cache_clear()
-            pipeline._score_one(task)
+            tasks._reference.cache_clear()
+            tasks._score_one(task)
 
         def next_listener() -> None:
-            pipeline._score_one(task)
+            tasks._score_one(task)
 
         haaqi()  # compiles
         rows = [(timed(haaqi), timed(first_listener), timed(next_listener)) for _ in range(rounds)]

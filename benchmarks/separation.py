@@ -40,11 +40,11 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.challenge import PROTOCOL, STEMS
-from harness.demo import demo
 from harness.errors import HarnessError
-from harness.evaluationset import Scene
-from harness.plugins import Plugins
+from harness.music.demo import demo
+from harness.music.evaluationset import Scene
 from harness.systems import Separator, Signal, parse_options
+from harness.systems.discovery import Plugins
 
 MIXTURE = "the mixture itself"
 UNSEPARATED = {MIXTURE: 1.0, "a quarter of it": 0.25}

@@ -30,15 +30,15 @@ from pathlib import Path
 
 from excerpt_set import build
 
-from harness import pipeline
+from harness.compute.local import map_unordered
 from harness.enhancement import amplify, to_remix_format
-from harness.evaluationset import EvaluationSet
-from harness.executors import map_unordered
 from harness.files import sha256_of
 from harness.haaqi.conformance import disagreements
 from harness.haaqi.evaluator import Score
-from harness.scoring import MUSIC
-from harness.submission import encode
+from harness.music.evaluationset import EvaluationSet
+from harness.scoring import tasks
+from harness.scoring.run import MUSIC
+from harness.submission.flac import encode
 
 WORKERS = 2
 
@@ -58,10 +58,10 @@ class Work:
         return self.end - self.start
 
 
-def score(task: pipeline.ScoreTask) -> Work:
+def score(task: tasks.ScoreTask) -> Work:
     """Score a pair, in whatever process."""
     start, cpu = time.time(), time.process_time()
-    outcome = pipeline._score_one(task)
+    outcome = tasks._score_one(task)
     if not isinstance(outcome, Score):
         raise RuntimeError(outcome)
     return Work(os.getpid(), start, time.time(), time.process_time() - cpu, _peak())
@@ -78,7 +78,7 @@ def _peak() -> float:
         return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def tasks(found: EvaluationSet, folder: Path) -> list[pipeline.ScoreTask]:
+def tasks(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
     """Write for each pair a submission, the amplified mixture, and make the task to score it."""
     folder.mkdir()
     made = []
@@ -87,19 +87,19 @@ def tasks(found: EvaluationSet, folder: Path) -> list[pipeline.ScoreTask]:
         samples, _ = to_remix_format(amplify(pair.scene.read("mixture"), pair.listener))
         path.write_bytes(encode(samples))
         music = tuple((file, sha256_of(file)) for file in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
-        made.append(pipeline.ScoreTask(pair, path, sha256_of(path), music))
+        made.append(tasks.ScoreTask(pair, path, sha256_of(path), music))
     return made
 
 
-def run(todo: Sequence[pipeline.ScoreTask], workers: int) -> tuple[list[Work], float]:
+def run(todo: Sequence[tasks.ScoreTask], workers: int) -> tuple[list[Work], float]:
     """Score them all; what the workers say, and the wall time."""
-    pipeline._reference.cache_clear()
+    tasks._reference.cache_clear()
     start = time.perf_counter()
     done = [work for _, work in map_unordered(score, todo, workers)]
     return done, time.perf_counter() - start
 
 
-def compare(todo: Sequence[pipeline.ScoreTask]) -> dict[str, float]:
+def compare(todo: Sequence[tasks.ScoreTask]) -> dict[str, float]:
     """One round: the figures of the table."""
     alone, wall = run(todo, 1)
     begin = time.time()

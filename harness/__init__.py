@@ -1,3 +1,3 @@
 """Evaluation and leaderboard harness for music enhancement for people with hearing loss."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,3 +163,34 @@ def is_inner_path(text: str) -> bool:
     """Whether a path from metadata stays inside the folder that it is relative to."""
     path = PurePosixPath(text)
     return bool(text) and not path.is_absolute() and ".." not in path.parts and "\0" not in text
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a stranger's file: a regular file, no link, not larger than `limit` bytes.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SubmissionError: a link, not a regular file, too large, or it cannot be read.
+    """
+    try:
+        # O_NONBLOCK: a named pipe in place of a file must not make us wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise SubmissionError(f"{path.name} is not a regular file")
+            if status.st_size > limit:
+                raise SubmissionError(f"{path.name} has {status.st_size} bytes, at most {limit} are expected")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if path.is_symlink():
+            raise SubmissionError(f"{path.name} is a link: submit the file itself") from None
+        raise SubmissionError(f"{path.name} cannot be read: {error.strerror}") from None
+    if len(content) > limit:  # it has grown since
+        raise SubmissionError(f"{path.name} has more than {limit} bytes")
+    return content

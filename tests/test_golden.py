@@ -16,10 +16,10 @@ import soxr
 
 from harness.challenge import PROTOCOL
 from harness.enhancement import amplify_ear
-from harness.evaluationset import load
 from harness.haaqi import fast
 from harness.haaqi.evaluator import reference_mixture
-from harness.submission import read_remix
+from harness.music.layout import load
+from harness.submission.flac import read_remix
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 SUBMISSIONS = ("passthrough", "oracle", "leaky")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from plugins.umx import OpenUnmix, import_openunmix
+from harness_plugins.umx import OpenUnmix, import_openunmix
 from training import curves, learning
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 

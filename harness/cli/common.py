@@ -16,8 +16,8 @@ from harness import console
 from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
-    from harness.evaluationset import EvaluationSet
-    from harness.plugins import Plugins
+    from harness.music.evaluationset import EvaluationSet
+    from harness.systems.discovery import Plugins
 
 DEMO = "demo"
 INTERRUPTED = 130
@@ -66,7 +66,7 @@ PluginSources = Annotated[
 
 def workers_or_default(workers: int | None) -> int:
     """The number of workers asked for, or one for each core that this process may use."""
-    from harness.executors import available_cpus
+    from harness.compute.local import available_cpus
 
     return workers or available_cpus()
 
@@ -76,13 +76,13 @@ def evaluation_set(
 ) -> "EvaluationSet":
     """Load the evaluation set that --data and --split name, with --scenes and --limit applied."""
     if (data or DEMO) == DEMO:
-        from harness import demo
+        from harness.music import demo
 
         if split not in (None, demo.SPLIT):
             raise UsageError(f"the embedded evaluation set has no split {split!r}: name your own with --data ROOT")
         loaded = demo.demo()
     else:
-        from harness.evaluationset import load
+        from harness.music.layout import load
 
         loaded = load(Path(str(data)).expanduser(), split)
     names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
@@ -91,7 +91,7 @@ def evaluation_set(
 
 def load_plugins(sources: list[str] | None) -> "Plugins":
     """Discover all plugins; those that are broken are named in a warning."""
-    from harness.plugins import Plugins
+    from harness.systems.discovery import Plugins
 
     found = Plugins(sources or ())
     for plugin in found.plugins:
@@ -151,8 +151,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
         raise typer.Exit(0)
     if isinstance(error, OSError) and error.filename:
         return 1, f"{error.filename}: {error.strerror}"
-    if "leaderboard.errors" in sys.modules:
-        from leaderboard.errors import LeaderboardError
+    if "harness_leaderboard.errors" in sys.modules:
+        from harness_leaderboard.errors import LeaderboardError
 
         if isinstance(error, LeaderboardError):
             return 1, str(error)

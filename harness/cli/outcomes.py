@@ -9,10 +9,10 @@ from harness import console
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.evaluationset import EvaluationSet, PairId
-    from harness.pipeline import Enhancement
-    from harness.scoring import Scored
-    from harness.validation import Verdict
+    from harness.making.make import Enhancement
+    from harness.music.evaluationset import EvaluationSet, PairId
+    from harness.scoring.run import Scored
+    from harness.submission.validation import Verdict
 
 SHOWN = 10
 """Problems that are printed one by one; --json has them all."""

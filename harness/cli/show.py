@@ -20,7 +20,7 @@ from harness.cli.common import (
 
 if TYPE_CHECKING:
     from harness.systems import System
-    from leaderboard.store import Store
+    from harness_leaderboard.store import Store
 
 
 class By(StrEnum):
@@ -48,9 +48,9 @@ def leaderboard(
     Incomplete runs, reference systems and systems that are not eligible are shown, but have no rank.
     """
     from harness.errors import UsageError
-    from leaderboard import report
-    from leaderboard.ranking import boards as rank
-    from leaderboard.store import Store
+    from harness_leaderboard import report
+    from harness_leaderboard.ranking import boards as rank
+    from harness_leaderboard.store import Store
 
     if csv + markdown + as_json > 1:
         raise UsageError("choose one of --csv, --markdown and --json")
@@ -80,8 +80,8 @@ def leaderboard(
 
 def print_boards(store: "Store", only: str | None = None, by: By | None = None) -> None:
     """Print the boards of a leaderboard as tables, or those of the evaluation set with the hash `only`."""
-    from leaderboard import report
-    from leaderboard.ranking import boards as rank
+    from harness_leaderboard import report
+    from harness_leaderboard.ranking import boards as rank
 
     boards = [board for board in rank(store.runs()) if only in (None, board.evaluation_set.sha256)]
     if not boards:
@@ -122,7 +122,7 @@ def systems(
 
 def plugins(plugin: PluginSources = None, as_json: Json = False) -> None:
     """List the plugins, where they come from, and what is wrong with those that are broken."""
-    from harness.plugins import Plugins
+    from harness.systems.discovery import Plugins
 
     found = Plugins(plugin or ()).plugins
     if as_json:

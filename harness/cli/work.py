@@ -29,12 +29,12 @@ from harness.cli.common import (
 from harness.cli.show import print_boards
 
 if TYPE_CHECKING:
-    from harness.evaluationset import EvaluationSet, Pair
-    from harness.pipeline import Enhancement
-    from harness.scoring import Entry, Scored
+    from harness.making.make import Enhancement
+    from harness.music.evaluationset import EvaluationSet, Pair
+    from harness.scoring.run import Entry, Scored
+    from harness.submission.validation import Verdict
     from harness.systems import System
-    from harness.validation import Verdict
-    from leaderboard.store import Store
+    from harness_leaderboard.store import Store
 
 SystemName = Annotated[str, typer.Option("--system", metavar="NAME", help="The system to run (see: harness systems).")]
 Options = Annotated[
@@ -72,8 +72,8 @@ def run(
     2 it could not start.
     """
     from harness.haaqi import lock
-    from harness.scoring import Entry
-    from leaderboard.store import Store
+    from harness.scoring.run import Entry
+    from harness_leaderboard.store import Store
 
     chosen = load_plugins(plugin).system(system)
     ready = _set_up(chosen, option)
@@ -154,7 +154,7 @@ def validate(
     Exit code: 0 all are valid, 1 some are not, 2 some could not be judged.
     """
     from harness.errors import HarnessError
-    from harness.validation import Verdict, submissions_in
+    from harness.submission.validation import Verdict, submissions_in
 
     @cache
     def wanted() -> "EvaluationSet":
@@ -206,8 +206,8 @@ def score(
     """
     from harness.errors import SubmissionError, UsageError
     from harness.haaqi import lock
-    from harness.scoring import Entry, write_csv
-    from leaderboard.store import Store
+    from harness.scoring.run import Entry, write_csv
+    from harness_leaderboard.store import Store
 
     for folder in folders:
         if not folder.is_dir():
@@ -291,7 +291,7 @@ def _folder(system: "System", output: Path | None) -> Path:
 def _check_purpose(folder: Path, found: "EvaluationSet", data: str | None) -> None:
     """Unless the user named the evaluation set: refuse to judge a submission that is for another than the default."""
     from harness.errors import SubmissionError, UsageError
-    from harness.submission import read_manifest
+    from harness.submission.manifest import read_manifest
 
     if data is not None:
         return
@@ -314,7 +314,7 @@ def _check_purpose(folder: Path, found: "EvaluationSet", data: str | None) -> No
 def _enhance(
     system: "System", found: "EvaluationSet", folder: Path, overwrite: Overwrite, soft_clip: bool, workers: int
 ) -> "Enhancement":
-    from harness.pipeline import enhance as enhance_all
+    from harness.making.make import enhance as enhance_all
 
     with console.progress(f"Enhancing with {system.name}", len(found.pairs), "remixes") as advance:
         return enhance_all(
@@ -329,7 +329,7 @@ def _enhance(
 
 
 def _judge(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int) -> "Verdict":
-    from harness.validation import judge
+    from harness.submission.validation import judge
 
     with console.progress(f"Validating {folder}", len(pairs), "remixes") as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name))
@@ -340,7 +340,7 @@ def _score(
 ) -> "list[Scored]":
     from contextlib import ExitStack
 
-    from harness.scoring import store_and_score
+    from harness.scoring.run import store_and_score
 
     with ExitStack() as stack:
         bar: list[console.Advance] = []

@@ -25,11 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.challenge import PROTOCOL
-from harness.demo import AUDIOGRAMS, FREQUENCIES, demo
+from harness.compute.local import map_unordered
 from harness.enhancement import Signal, amplify, amplify_ear, remix, to_remix_format
 from harness.errors import EvaluatorError
-from harness.evaluationset import Scene
-from harness.executors import map_unordered
 from harness.files import cache_folder, canonical_sha256
 from harness.haaqi import fast
 from harness.haaqi.conformance import official_scores, scenes
@@ -37,7 +35,9 @@ from harness.haaqi.evaluator import reference_mixture
 from harness.haaqi.fast.sources import sources_sha256
 from harness.haaqi.lock import environment, remember
 from harness.hearing import Audiogram, Listener
-from leaderboard.records import CHECK_TOLERANCE
+from harness.music.demo import AUDIOGRAMS, FREQUENCIES, demo
+from harness.music.evaluationset import Scene
+from harness_leaderboard.records import CHECK_TOLERANCE
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from harness.challenge import PROTOCOL, Gains
 from harness.enhancement import Signal, amplify, remix, to_remix_format
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
 from harness.hearing import Audiogram, Listener
-from harness.submission import encode, read_remix
+from harness.submission.flac import encode, read_remix
 
 TOLERANCE = 1e-8
 """Largest difference of a score between library versions, with room: 1.8e-9 was the largest ever seen."""
@@ -31,7 +31,7 @@ FREQUENCIES = (250.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 6000.0, 8000.0)
 
 @dataclass(frozen=True)
 class ConformanceScene:
-    """A scene of the conformance set: music, gains and listeners, as `harness.evaluationset.Scene` without files."""
+    """A scene of the conformance set: music, gains and listeners, as `evaluationset.Scene` without files."""
 
     id: str
     music: str

@@ -54,14 +54,14 @@ SOURCES = (
 _OWN_SOURCES = (
     "challenge.py",
     "enhancement.py",
-    "evaluationset.py",
+    "music/evaluationset.py",
     "hearing.py",
     "haaqi/conformance.csv",
     "haaqi/conformance.py",
     "haaqi/evaluator.py",
     "haaqi/lock.json",
     "haaqi/lock.py",
-    "submission.py",
+    "submission/flac.py",
 )
 
 _REPAIR = "reinstall it: pip install --force-reinstall --no-deps {}"
@@ -190,7 +190,7 @@ def environment() -> dict[str, str]:
     import soundfile
 
     return {
-        "harness": _version("harness") or "not installed",
+        "harness": _version("cadenza-harness") or "not installed",
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
         "platform": platform.platform(),

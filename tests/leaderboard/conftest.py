@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, ScoredRun
-from leaderboard.store import Store
+from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, ScoredRun
+from harness_leaderboard.store import Store
 
 FINGERPRINT = "f" * 64
 PAIRS = [("S1", "L1", "track one"), ("S1", "L2", "track one"), ("S2", "L1", "track two"), ("S2", "L2", "track two")]

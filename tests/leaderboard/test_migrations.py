@@ -13,13 +13,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError
 
-import leaderboard
-from leaderboard.database import sqlite_engine
-from leaderboard.errors import LeaderboardError
-from leaderboard.migrations import REVISIONS
-from leaderboard.models import Base
-from leaderboard.records import ScoreRecord
-from leaderboard.store import Store, alembic_config
+import harness_leaderboard
+from harness_leaderboard.database import sqlite_engine
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.migrations import REVISIONS
+from harness_leaderboard.models import Base
+from harness_leaderboard.records import ScoreRecord
+from harness_leaderboard.store import Store, alembic_config
 
 NEXT_STEP = '''"""Another step."""
 
@@ -37,8 +37,8 @@ def upgrade() -> None:
 
 OPEN = """
 import sys
-from leaderboard.errors import LeaderboardError
-from leaderboard.store import Store
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.store import Store
 try:
     with Store.open(sys.argv[1], create=sys.argv[2] == "write") as store:
         print(len(store.runs()), "runs")
@@ -87,8 +87,8 @@ def test_revisions_are_those_of_the_files(store: Store) -> None:
 
 def with_another_step(folder: Path, then: str) -> Path:
     """A copy of the package that has one more migration."""
-    package = folder / "newer" / "leaderboard"
-    shutil.copytree(Path(leaderboard.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    package = folder / "newer" / "harness_leaderboard"
+    shutil.copytree(Path(harness_leaderboard.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     step = NEXT_STEP.format(newest=REVISIONS[-1], then=then)
     (package / "migrations" / "versions" / "9999_another.py").write_text(step)
     listed = (package / "migrations" / "__init__.py").read_text()
@@ -209,7 +209,7 @@ def test_a_new_step_can_be_generated(store: Store, tmp_path: Path) -> None:
     code = """
 import sys
 from alembic import command
-from leaderboard.store import Store, alembic_config
+from harness_leaderboard.store import Store, alembic_config
 with Store.open(sys.argv[1], create=True) as store, store.engine.begin() as connection:
     config = alembic_config(connection)
     command.revision(config, "what changes", autogenerate=True, rev_id="99999")

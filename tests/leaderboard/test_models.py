@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from leaderboard.models import Environment, EvaluationSet, Evaluator, Pair, Run, Score
-from leaderboard.store import Store
+from harness_leaderboard.models import Environment, EvaluationSet, Evaluator, Pair, Run, Score
+from harness_leaderboard.store import Store
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.ranking import boards, breakdown, compare, estimate
-from leaderboard.records import EvaluationSetRecord, PairScores, ScoredRun
+from harness_leaderboard.ranking import boards, breakdown, compare, estimate
+from harness_leaderboard.records import EvaluationSetRecord, PairScores, ScoredRun
 
 MakeRun = Callable[..., ScoredRun]
 Rows = list[tuple[str, str, str, float, float]]

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from leaderboard.ranking import Board, boards
-from leaderboard.records import EvaluationSetRecord, ScoredRun
-from leaderboard.report import (
+from harness_leaderboard.ranking import Board, boards
+from harness_leaderboard.records import EvaluationSetRecord, ScoredRun
+from harness_leaderboard.report import (
     BREAKDOWN_COLUMNS,
     COLUMNS,
     board_table,

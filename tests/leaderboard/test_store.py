@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.records import EnhancedFile, EvaluationSetRecord, PairRecord, RunRecord, StoredRun, checks_due
-from leaderboard.store import Store
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.records import EnhancedFile, EvaluationSetRecord, PairRecord, RunRecord, StoredRun, checks_due
+from harness_leaderboard.store import Store
 
 FINGERPRINT = "f" * 64
 FILE, OTHER_FILE = "1" * 64, "2" * 64
@@ -339,8 +339,8 @@ def test_runs_carry_what_the_ranking_needs(store: Store, start: Start, run_recor
 
 WRITER = """
 import sys
-from leaderboard.records import EvaluationSetRecord, RunRecord
-from leaderboard.store import Store
+from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.store import Store
 url, me, writers, pairs = sys.argv[1], *map(int, sys.argv[2:])
 with Store.open(url, create=True) as store:
     due = [(f"S{scene}", "L1", "track") for scene in range(pairs)]

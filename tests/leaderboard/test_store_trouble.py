@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.records import EvaluationSetRecord, RunRecord
-from leaderboard.store import Store
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.store import Store
 
 Start = Callable[..., int]
 Drop = Callable[[], Any]

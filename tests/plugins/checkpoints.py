@@ -101,7 +101,7 @@ def write_umx_repo(
     unidirectional: bool = False,
 ) -> None:
     """Write a model folder as Open-Unmix's training does: separator.json, and .json and .pth for each target."""
-    from plugins.umx import import_openunmix
+    from harness_plugins.umx import import_openunmix
 
     model = import_openunmix().model
     folder.mkdir(parents=True, exist_ok=True)

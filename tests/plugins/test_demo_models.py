@@ -15,11 +15,11 @@ import pytest
 from checkpoints import hybrid, save_demucs_model, seeded
 from support import RunCli, TinySet
 
-from harness.demo import demo
+from harness.music.demo import demo
 from harness.systems import STEMS, Separator, Signal, SystemFailure
-from plugins.demucs import Demucs
-from plugins.torch_support import CHECKPOINTS
-from plugins.umx import OpenUnmix
+from harness_plugins.demucs import Demucs
+from harness_plugins.torch_support import CHECKPOINTS
+from harness_plugins.umx import OpenUnmix
 
 ROOT = Path(__file__).parents[2]
 SYSTEMS: dict[str, Callable[..., Separator]] = {"demucs": Demucs, "umx": OpenUnmix}

@@ -26,8 +26,8 @@ from checkpoints import (
 
 from harness.errors import UsageError
 from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
-from plugins.demucs import PUBLISHED, WORST_FIRST, Demucs, catalogue
-from plugins.torch_support import DECLARABLE, DEMO_WAY_OUT
+from harness_plugins.demucs import PUBLISHED, WORST_FIRST, Demucs, catalogue
+from harness_plugins.torch_support import DECLARABLE, DEMO_WAY_OUT
 
 RATE = 44100
 
@@ -404,7 +404,7 @@ import os
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
 
 import numpy as np
-from plugins.demucs import Demucs
+from harness_plugins.demucs import Demucs
 system = Demucs(model="hf://somebody/tiny", training="official")
 system.load()
 asked = len(requests)
@@ -587,6 +587,7 @@ def test_bad_options(pair: str) -> None:
 
 def test_importing_the_plugin_imports_no_torch() -> None:
     script = (
-        "import sys, plugins.demucs as d; d.Demucs(model='htdemucs').not_eligible; assert 'torch' not in sys.modules"
+        "import sys, harness_plugins.demucs as d; d.Demucs(model='htdemucs').not_eligible; "
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

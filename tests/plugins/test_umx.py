@@ -15,8 +15,8 @@ from checkpoints import write_umx_repo
 
 from harness.errors import UsageError
 from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
-from plugins.torch_support import DEMO_WAY_OUT
-from plugins.umx import PUBLISHED, OpenUnmix, import_openunmix
+from harness_plugins.torch_support import DEMO_WAY_OUT
+from harness_plugins.umx import PUBLISHED, OpenUnmix, import_openunmix
 
 RATE = 44100
 
@@ -237,7 +237,7 @@ SEPARATE = """
 import sys
 import numpy as np
 from pathlib import Path
-from plugins.umx import OpenUnmix, import_openunmix
+from harness_plugins.umx import OpenUnmix, import_openunmix
 assert "torch" not in sys.modules
 system = OpenUnmix(repo=Path(sys.argv[1]))
 system.load()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from plugins.demucs import Demucs
-from plugins.umx import OpenUnmix
+from harness_plugins.demucs import Demucs
+from harness_plugins.umx import OpenUnmix
 from training import composition, curves, demucs_demo, excerpts, learning, sounds, umx_demo
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 

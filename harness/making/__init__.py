@@ -1,0 +1,1 @@
+"""A system and an evaluation set become a submission."""

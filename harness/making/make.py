@@ -1,0 +1,229 @@
+"""A system and an evaluation set become a submission: what is to be done, what is done already, and doing the rest.
+
+Separation is done once for each piece of music, the remix once for each scene, amplification for each listener.
+Every file that exists was written whole; the manifest says which files belong to the system at hand, and is
+saved again and again, so that a run that was interrupted in any way goes on where it stopped.
+"""
+
+import contextlib
+import hashlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from harness.challenge import STEMS
+from harness.enhancement import Signal, amplify, remix, to_remix_format
+from harness.errors import HarnessError, SubmissionError, SystemFailure, first_problem
+from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
+from harness.making.driving import ANYTHING, enhanced_by, reason_for, stems_of
+from harness.music.evaluationset import EvaluationSet, Pair, PairId, Scene
+from harness.submission.flac import encode
+from harness.submission.manifest import MANIFEST, FileRecord, Manifest, manifest_for, read_manifest, write_manifest
+from harness.systems import Reference, System
+
+Overwrite = Literal["never", "missing", "always"]
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 5.0
+"""The manifest is saved at most this often while files are written; a killed run repeats no more than that."""
+
+
+@dataclass
+class Enhancement:
+    """What came of enhancing an evaluation set.
+
+    Attributes:
+        manifest: the submission's manifest, with all its files.
+        made: pairs whose file was written now.
+        kept: pairs whose file was there already.
+        failures: the reason of every pair that has no file.
+    """
+
+    manifest: Manifest
+    made: list[PairId] = field(default_factory=list)
+    kept: list[PairId] = field(default_factory=list)
+    failures: dict[PairId, str] = field(default_factory=dict)
+
+
+def enhance(
+    system: System,
+    evaluation_set: EvaluationSet,
+    folder: Path,
+    *,
+    overwrite: Overwrite = "missing",
+    soft_clip: bool = False,
+    workers: int = 1,
+    advance: Callable[[int, str], None] = lambda _count, _what: None,
+) -> Enhancement:
+    """Run a loaded system over the selected scenes and write their remixes to a submission folder.
+
+    Args:
+        system: after `load()`.
+        evaluation_set: its selected scenes are enhanced.
+        folder: the submission; made if need be, and held by one writer at a time.
+        overwrite: what to do with a submission that is there: "missing" adds what it lacks, "always" makes
+            everything anew, "never" refuses to touch it.
+        soft_clip: tanh before clipping, as the recipe's option of that name.
+        workers: threads that amplify, encode and write; the system itself runs in one.
+        advance: called with a number of finished pairs and what was just done.
+
+    Raises:
+        SubmissionError: the folder holds something else, or is being written by another process.
+        StorageError: a file cannot be written.
+    """
+    result = Enhancement(_manifest(system, evaluation_set, soft_clip))
+    with locked_folder(folder):
+        remove_leftovers(folder)
+        todo = _prepare(result, evaluation_set, folder, overwrite)
+        # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
+        write_manifest(folder, result.manifest)
+        advance(len(result.kept), "already there")
+        hashes = evaluation_set.hashes(["mixture", *STEMS] if isinstance(system, Reference) else ["mixture"])
+        by_music: dict[Path, list[Pair]] = defaultdict(list)
+        for pair in todo:
+            by_music[pair.scene.folder].append(pair)
+        saved = time.monotonic()
+        try:
+            with ThreadPoolExecutor(max_workers=workers) as pool:
+                for pairs in by_music.values():
+                    for pair, outcome in _enhance_music(system, pairs, hashes, folder, soft_clip, pool):
+                        if isinstance(outcome, FileRecord):
+                            result.manifest.files[pair.remix_name] = outcome
+                            result.made.append(pair.id)
+                        else:
+                            result.failures[pair.id] = outcome
+                        advance(1, pair.scene.id)
+                    if time.monotonic() - saved > SAVE_SECONDS:
+                        write_manifest(folder, result.manifest)
+                        saved = time.monotonic()
+        finally:
+            write_manifest(folder, result.manifest)
+    return result
+
+
+def _manifest(system: System, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+    """The manifest of a loaded system, which declares itself in a stranger's words."""
+    try:
+        return manifest_for(system, evaluation_set, soft_clip)
+    except HarnessError:
+        raise
+    except ValidationError as error:
+        raise SystemFailure(f"system {system.name} declares itself wrongly: {first_problem(error)}") from None
+    except ANYTHING as error:
+        raise SystemFailure(reason_for(system, error)) from error
+
+
+def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> list[Pair]:
+    """Find out what is there already; returns the pairs that are still to be made."""
+    known = {pair.remix_name for pair in evaluation_set.all_pairs}
+    there = {path.name for path in folder.iterdir()} & known
+    before = None
+    if overwrite != "always":
+        before = read_manifest(folder)
+        if overwrite == "never" and (there or (before is not None and before.files)):
+            raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
+        if before is None and there:
+            raise SubmissionError(
+                f"{folder} holds remixes of unknown origin (no {MANIFEST}): choose another --output, "
+                "or replace them with --overwrite always"
+            )
+        if before is not None and before.key != result.manifest.key and (there or before.files):
+            now, then = result.manifest.identity, before.identity
+            differs = ", ".join(part for part in now if now[part] != then[part])
+            raise SubmissionError(
+                f"{folder} was made by another system (its {differs} differ): choose another --output, "
+                "or replace it with --overwrite always"
+            )
+    else:
+        with contextlib.suppress(SubmissionError):  # a broken manifest is replaced as well
+            before = read_manifest(folder)
+        # What the same system made of other scenes may stay; another system's files may not be mixed with ours.
+        same = before is not None and before.key == result.manifest.key
+        replaced = {pair.remix_name for pair in evaluation_set.pairs} & there if same else there
+        there = there - replaced
+        if before is not None and same:
+            result.manifest.files.update((name, before.files[name]) for name in there & set(before.files))
+        # First the manifest, then the files: whatever interrupts this, no old file is taken for a new one.
+        write_manifest(folder, result.manifest)
+        for name in replaced:
+            (folder / name).unlink()
+        result.manifest.files.clear()
+    if before is not None:
+        # Only regular files: a link would be refused later, and a named pipe would have us wait for its writer.
+        candidates = [folder / name for name in sorted(there & set(before.files))]
+        hashes = sha256_of_all([path for path in candidates if path.is_file() and not path.is_symlink()])
+        result.manifest.files.update(
+            (path.name, before.files[path.name])
+            for path, sha256 in hashes.items()
+            if before.files[path.name].sha256 == sha256
+        )
+    todo = []
+    for pair in evaluation_set.pairs:
+        if pair.remix_name in result.manifest.files:
+            result.kept.append(pair.id)
+        else:
+            todo.append(pair)
+    return todo
+
+
+def _enhance_music(
+    system: System,
+    pairs: Sequence[Pair],
+    hashes: Mapping[Path, str],
+    folder: Path,
+    soft_clip: bool,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[Pair, FileRecord | str]]:
+    """Enhance all pairs of one piece of music; yields each pair with its file's record, or why it failed."""
+    by_scene: dict[Scene, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_scene[pair.scene].append(pair)
+    first = pairs[0].scene
+    try:
+        mixture = first.read("mixture", hashes)
+        stems = stems_of(system, first, mixture, hashes)
+    except ANYTHING as error:
+        reason = reason_for(system, error)
+        yield from ((pair, reason) for pair in pairs)
+        return
+    for scene, scene_pairs in by_scene.items():
+        remixed = None if stems is None else remix(stems, scene.gains, mixture)
+        jobs = []
+        for pair in scene_pairs:
+            if remixed is not None:
+                make = partial(amplify, remixed, pair.listener)
+            else:
+                # An Enhancer runs here, in one thread; only what the harness does goes to the pool.
+                try:
+                    make = partial(np.asarray, enhanced_by(system, mixture, pair))
+                except ANYTHING as error:
+                    yield pair, reason_for(system, error)
+                    continue
+            jobs.append((pair, pool.submit(_write, make, folder / pair.remix_name, soft_clip)))
+        for pair, job in jobs:
+            try:
+                outcome: FileRecord | str = job.result()
+            except SystemFailure as error:
+                outcome = reason_for(system, error)
+            yield pair, outcome
+
+
+def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecord:
+    signal = make()
+    if not np.isfinite(signal).all():
+        raise SystemFailure("its remix is not finite: what it returned is far too large")
+    samples, clipped = to_remix_format(signal, soft_clip)
+    if not samples.any():
+        raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
+    content = encode(samples)
+    write_whole(path, content)
+    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)

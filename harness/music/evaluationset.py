@@ -1,0 +1,239 @@
+"""Reading an evaluation set in the official on-disk layout.
+
+```
+<root>/metadata/gains.json, listeners.<split>.json, scenes.<split>.json, scene_listeners.<split>.json
+<root>/metadata/at_mic_music.<split>.json   for scenes with head_loudspeaker_positions
+<root>/metadata/musdb18.<split>.json        for scenes without (headphone form)
+<root>/audio/at_mic_music/<Path>/{mixture,vocals,drums,bass,other}.wav
+<root>/audio/musdb18hq/<Path>/{mixture,vocals,drums,bass,other}.wav
+```
+Both forms of scenes may stand in one split. Music is 44.1 kHz stereo WAV. Metadata may come from strangers: every
+file is checked against what is expected, and paths may not lead out of the audio folders.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from harness.challenge import PROTOCOL, STEMS, Gains
+from harness.enhancement import MIN_SECONDS, Signal, check_signal
+from harness.errors import DataError, UsageError
+from harness.files import canonical_sha256, sha256_of_all
+from harness.hearing import Listener
+
+MAX_MUSIC_SECONDS = 1800.0
+"""Far above any song: half an hour. Bounds the memory that one piece of music can take."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene: a piece of music with target gains, for some listeners.
+
+    Attributes:
+        id: e.g. "scene_10001".
+        song: name of the music as the official results call it ("<track>-<position>" at the microphone).
+        track: name of the track.
+        gains: target gain of each stem in dB.
+        listeners: the listeners for whom it is to be remixed, in the official order.
+        folder: where mixture.wav and the four stems lie.
+    """
+
+    id: str
+    song: str
+    track: str
+    gains: Gains = field(hash=False)
+    listeners: tuple[Listener, ...]
+    folder: Path
+
+    def read(self, name: str, hashes: Mapping[Path, str] | None = None) -> Signal:
+        """Read "mixture" or one stem: (samples, 2), float64, full scale +-1, 44.1 kHz.
+
+        Args:
+            name: "mixture" or a stem.
+            hashes: what the file must contain (`EvaluationSet.hashes`), so that what is read is what the evaluation
+                set's identity stands for, also hours after that was computed. None: whatever is there.
+
+        Raises:
+            DataError: missing, changed, not 44.1 kHz stereo WAV, too short or long, or not finite.
+        """
+        path = self.folder / f"{name}.wav"
+        frames(path)
+        try:
+            content = path.read_bytes()
+            if hashes is not None and hashlib.sha256(content).hexdigest() != hashes[path]:
+                raise DataError(f"{path} was changed while we worked: restore it, and run the same command again")
+            signal, _ = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
+            check_signal(signal, str(path))
+        except (soundfile.LibsndfileError, OSError, ValueError) as error:
+            raise DataError(f"{self.id}: {error}") from None
+        return np.asarray(signal)
+
+    def read_stems(self, hashes: Mapping[Path, str] | None = None) -> dict[str, Signal]:
+        """Read the four true stems, as `read` does; all must be as long as the mixture."""
+        stems = {name: self.read(name, hashes) for name in STEMS}
+        expected = self.frames
+        for name, stem in stems.items():
+            if len(stem) != expected:
+                raise DataError(
+                    f"{self.folder / name}.wav has {len(stem)} samples, its mixture has {expected}: "
+                    "fetch or make this music again"
+                )
+        return stems
+
+    @property
+    def frames(self) -> int:
+        """Length of the mixture in samples at 44.1 kHz, from the file's header."""
+        return frames(self.folder / "mixture.wav")
+
+
+PairId = tuple[str, str]
+"""A scene-listener pair by the identifiers of its scene and its listener."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scene for one of its listeners: what one remix is made for."""
+
+    scene: Scene
+    listener: Listener
+
+    @property
+    def id(self) -> PairId:
+        """Identifiers of scene and listener."""
+        return self.scene.id, self.listener.id
+
+    @property
+    def remix_name(self) -> str:
+        """File name of its remix in a submission."""
+        return PROTOCOL.remix_name(*self.id)
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """An evaluation set: its scenes, in the official order.
+
+    Attributes:
+        name: how it is shown, e.g. "demo".
+        split: e.g. "valid".
+        scenes: the selected scenes; all of them at first.
+        whole: all scenes of the set, whatever is selected.
+    """
+
+    name: str
+    split: str
+    scenes: tuple[Scene, ...]
+    whole: tuple[Scene, ...]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The selected scene-listener pairs, in the official order."""
+        return [Pair(scene, listener) for scene in self.scenes for listener in scene.listeners]
+
+    @property
+    def all_pairs(self) -> list[Pair]:
+        """All pairs of the set, whatever is selected."""
+        return [Pair(scene, listener) for scene in self.whole for listener in scene.listeners]
+
+    def select(self, ids: Sequence[str] | None = None, limit: int | None = None) -> "EvaluationSet":
+        """The same set with only some scenes selected: those named, then the first `limit` of them.
+
+        Raises:
+            UsageError: a scene that is not in the set, or nothing is left.
+        """
+        scenes = self.scenes
+        if ids is not None:
+            unknown = sorted(set(ids) - {scene.id for scene in scenes})
+            if unknown:
+                some = ", ".join(scene.id for scene in scenes[:3])
+                raise UsageError(f"no scene {', '.join(unknown)} in {self.name} (it has {some}, ...)")
+            scenes = tuple(scene for scene in scenes if scene.id in ids)
+        if limit is not None:
+            scenes = scenes[:limit]
+        if not scenes:
+            raise UsageError("no scene is selected: see --scenes and --limit")
+        return EvaluationSet(self.name, self.split, scenes, self.whole)
+
+    @cached_property
+    def mixtures_sha256(self) -> str:
+        """Identity of what systems are given: metadata and mixtures, independent of where they lie."""
+        return self._sha256(["mixture"])
+
+    def hashes(self, names: Sequence[str]) -> dict[Path, str]:
+        """SHA-256 of these files ("mixture", stems) of all scenes, by path."""
+        paths = sorted({scene.folder / f"{name}.wav" for scene in self.whole for name in names})
+        for path in paths:
+            if not path.is_file():
+                raise DataError(_missing_music(path))
+        return sha256_of_all(paths)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of what scores depend on: metadata, mixtures and true stems."""
+        return self._sha256(["mixture", *STEMS])
+
+    def _sha256(self, names: Sequence[str]) -> str:
+        hashes = self.hashes(names)
+        return canonical_sha256(
+            {
+                "split": self.split,
+                "scenes": [
+                    {
+                        "scene": scene.id,
+                        "song": scene.song,
+                        "gains": dict(scene.gains),
+                        "listeners": [
+                            [who.id, who.left.frequencies, who.left.levels, who.right.levels] for who in scene.listeners
+                        ],
+                        "audio": {name: hashes[scene.folder / f"{name}.wav"] for name in names},
+                    }
+                    for scene in self.whole
+                ],
+            }
+        )
+
+    def check_music(self, names: Sequence[str]) -> None:
+        """Check the header of the selected scenes' files before work starts that may take hours.
+
+        Raises:
+            DataError: a file is missing or not 44.1 kHz stereo WAV, or a stem is not as long as its mixture.
+        """
+        for folder in dict.fromkeys(scene.folder for scene in self.scenes):
+            lengths = {name: frames(folder / f"{name}.wav") for name in dict.fromkeys(["mixture", *names])}
+            if len(set(lengths.values())) > 1:
+                listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+                raise DataError(f"{folder}: the files differ in length ({listed} samples): make this music again")
+
+
+def _missing_music(path: Path) -> str:
+    return f"no music file {path}: fetch or generate the audio of this split, or check --data"
+
+
+def frames(path: Path) -> int:
+    """Number of samples of a 44.1 kHz stereo WAV file, from its header.
+
+    Raises:
+        DataError: missing, another rate, format or number of channels, too short or too long.
+    """
+    if not path.is_file():
+        raise DataError(_missing_music(path))
+    try:
+        header = soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{path} cannot be read as audio ({error}): fetch it again") from None
+    seconds = header.frames / header.samplerate
+    for what, found, expected in (
+        ("format", header.format, ("WAV", "WAVEX")),
+        ("sample rate", header.samplerate, (PROTOCOL.sample_rate,)),
+        ("channels", header.channels, (2,)),
+    ):
+        if found not in expected:
+            raise DataError(f"{path}: {what} is {found}, expected {expected[0]}: convert the file")
+    if not MIN_SECONDS <= seconds <= MAX_MUSIC_SECONDS:
+        raise DataError(f"{path}: lasts {seconds:.3f} s, expected {MIN_SECONDS} s to {MAX_MUSIC_SECONDS:.0f} s")
+    return int(header.frames)

@@ -1,0 +1,1 @@
+"""Submissions become stored scores."""

@@ -1,0 +1,63 @@
+"""Which pairs the locked evaluator scores too where the fast engine scores, and what their disagreement is called."""
+
+import random
+from collections.abc import Set
+
+from harness.music.evaluationset import PairId
+from harness.scoring.tasks import Checked
+from harness_leaderboard.records import CHECK_TOLERANCE, PairRecord, StoredRun, checks_due
+
+DISAGREEMENT = "the engines disagree: "
+"""Begins the reason of a pair on which one engine fails and the other does not."""
+
+
+def disagreement(outcome: Checked) -> str | None:
+    """How the engines disagree on a pair; None if they agree."""
+    fast, locked = outcome.fast, outcome.locked
+    if isinstance(fast, str) or isinstance(locked, str):
+        said = (
+            f"no score ({each})" if isinstance(each, str) else f"{each.left!r} and {each.right!r}"
+            for each in (fast, locked)
+        )
+        return "the fast engine gives {}, the locked evaluator {}".format(*said)
+    ears = {ear: (getattr(fast, ear), getattr(locked, ear)) for ear in ("left", "right")}
+    ear, (ours, theirs) = max(ears.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+    if abs(ours - theirs) <= CHECK_TOLERANCE:
+        return None
+    return f"the fast engine gives the {ear} ear {ours!r}, the locked evaluator {theirs!r}"
+
+
+def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> set[PairId]:
+    """Which pairs the locked evaluator is to score as well: a random sample of those that are scored by the fast one.
+
+    All pairs of the run stand in an order that is drawn once; the first of them that are or will be scored by the
+    fast engine are checked, so many as are due (`checks_due`). Its seed holds when the run was entered: the order stays
+    the same whenever the run goes on, and nobody who makes a submission can know or choose it.
+
+    Args:
+        run: as it is stored.
+        todo: pairs that will be scored by the fast engine now.
+        without_file: pairs whose file is not there, so that they cannot be checked.
+
+    Returns:
+        Those of the sample that are not checked yet, or are about to be scored anew.
+    """
+    fast = todo | {pair_id for pair_id, pair in run.pairs.items() if is_fast(pair)}
+    checked = {pair_id for pair_id in fast - todo if is_checked(run.pairs[pair_id])}
+    order = sorted(run.pairs)
+    random.Random(f"{run.run.key} {run.evaluation_set.sha256} {run.created_at}").shuffle(order)  # noqa: S311
+    sample = [pair_id for pair_id in order if pair_id in fast and (pair_id in checked or pair_id not in without_file)]
+    return set(sample[: checks_due(len(fast))]) - checked
+
+
+def is_fast(pair: PairRecord) -> bool:
+    return pair.score is not None and pair.score.engine == "fast"
+
+
+def is_checked(pair: PairRecord) -> bool:
+    return pair.score is not None and pair.score.difference is not None and not pair.score.disputed
+
+
+def is_suspect(pair: PairRecord) -> bool:
+    """Whether the engines disagreed on a pair when it was last scored."""
+    return pair.score.disputed if pair.score else (pair.reason or "").startswith(DISAGREEMENT)

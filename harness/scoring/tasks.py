@@ -1,0 +1,128 @@
+"""What a worker does: score pairs. Nothing here writes anything."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+
+from harness.compute.local import map_unordered
+from harness.enhancement import Signal
+from harness.errors import EvaluatorError, HarnessError
+from harness.haaqi import fast
+from harness.haaqi.evaluator import Score, reference_mixture, score_pair
+from harness.music.evaluationset import Pair, Scene
+from harness.submission.flac import read_remix
+from harness_leaderboard.records import Engine
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """One pair to be scored: everything that a worker needs.
+
+    Attributes:
+        path, sha256: the submitted file and what it must contain.
+        music: what the scene's files must contain, as pairs of path and SHA-256.
+        engine: what computes the score.
+        check: whether the locked evaluator scores the pair as well, where the engine is the fast one.
+    """
+
+    pair: Pair
+    path: Path
+    sha256: str
+    music: tuple[tuple[Path, str], ...]
+    engine: Engine = "locked"
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What both engines say of one pair: each a score, or why it gives none. At least one of them gives a score."""
+
+    fast: Score | str
+    locked: Score | str
+
+
+Outcome = Score | Checked | str
+"""What came of a pair: its score, what both engines say of it, or why it has no score."""
+
+
+def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Outcome]]:
+    """Score submitted remixes; yields each task with what came of it, as results come.
+
+    Args:
+        tasks: those of a scene stand together, and among them those of a listener: what they share is then made once.
+        workers: number of processes.
+    """
+    for chunk, outcomes in map_unordered(_score_chunk, in_chunks(tasks, workers), workers):
+        yield from zip(chunk, outcomes, strict=True)
+
+
+CHUNKS_PER_WORKER = 4
+"""So many at least, where tasks are handed out in chunks, so that the workers end at about the same time."""
+
+
+def in_chunks(tasks: Sequence[ScoreTask], workers: int) -> list[tuple[ScoreTask, ...]]:
+    """Tasks as they are handed to workers.
+
+    A pair takes the locked evaluator seconds, so each is handed out alone; those that both engines score come first,
+    since a wrong engine should not be found out after hours. The noise of a scene is slow to draw, and the fast engine
+    keeps it: its tasks go in chunks of one scene, which do not split those of a listener unless they must.
+    """
+    alone = [(task,) for task in tasks if task.check or task.engine == "locked"]
+    size = math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers))
+    together: list[tuple[ScoreTask, ...]] = []
+    others = [task for task in tasks if not task.check and task.engine == "fast"]
+    for _, of_scene in groupby(others, key=lambda task: task.pair.scene.id):
+        chunk: list[ScoreTask] = []
+        for _, of_listener in groupby(of_scene, key=lambda task: task.pair.listener.id):
+            waiting = list(of_listener)
+            if len(chunk) + len(waiting) > size and chunk:
+                together.append(tuple(chunk))
+                chunk = []
+            while len(waiting) > size:
+                together.append(tuple(waiting[:size]))
+                waiting = waiting[size:]
+            chunk += waiting
+        together.append(tuple(chunk))
+    return alone + together
+
+
+def _score_chunk(tasks: Sequence[ScoreTask]) -> list[Outcome]:
+    return [_score_one(task) for task in tasks]
+
+
+def _score_one(task: ScoreTask) -> Outcome:
+    try:
+        scene = task.pair.scene
+        submitted = read_remix(task.path, scene.frames)
+        if submitted.sha256 != task.sha256:
+            return f"{task.path.name} has changed since it was checked: run the command again"
+        reference = _reference(scene, task.music)
+    except FileNotFoundError:
+        return f"{task.path.name} is gone: run the command again"
+    except HarnessError as error:
+        return str(error)
+
+    def scored_by(engine: Callable[..., Score]) -> Score | str:
+        try:
+            return engine(scene.id, reference, submitted.signal, task.pair.listener)
+        except EvaluatorError as error:
+            return str(error)
+
+    if task.engine == "locked":
+        return scored_by(score_pair)
+    found = scored_by(fast.score_pair)
+    # That a pair cannot be scored is for the locked evaluator to say, sample or not.
+    if isinstance(found, Score) and not task.check:
+        return found
+    locked = scored_by(score_pair)
+    return locked if isinstance(found, str) and isinstance(locked, str) else Checked(found, locked)
+
+
+@lru_cache(maxsize=1)
+def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Signal:
+    """The reference mixture of a scene; kept for the scene's next pair."""
+    hashes = dict(music)
+    return reference_mixture(scene.read_stems(hashes), scene.read("mixture", hashes), scene.gains)

@@ -1,0 +1,1 @@
+"""Submissions: their manifest, their files, and judging them."""

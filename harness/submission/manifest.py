@@ -1,0 +1,184 @@
+"""Submissions: a folder with one stereo remix for each scene and listener, and a manifest.
+
+```
+<submission>/submission.json                  what made it, for which evaluation set, SHA-256 of every file
+<submission>/<scene>_<listener>_remix.flac    stereo, 32 kHz, 16 bit
+```
+A submission may come from a stranger: sizes are bounded before anything is read, links are not followed, and each
+file is read once, so that what was checked and hashed is what is scored.
+"""
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from harness import __version__, enhancement
+from harness.errors import SubmissionError, first_problem
+from harness.files import canonical_sha256, read_bounded, sha256_of, sha256_of_tree, write_whole
+from harness.music.evaluationset import EvaluationSet
+from harness.systems import TRAINING_DATA, Reference, System
+
+MANIFEST = "submission.json"
+MAX_MANIFEST_BYTES = 32 * 2**20
+"""A manifest of 19,200 files has 3 MB."""
+
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Text = Annotated[str, Field(max_length=500)]
+_Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class FileRecord(BaseModel, extra="forbid"):
+    """One file: its hash, and how many of its samples (both channels) were clipped, where that is known."""
+
+    sha256: _Sha256
+    clipped: Annotated[int, Field(ge=0)] | None = None
+
+
+class EvaluationSetRecord(BaseModel, extra="forbid"):
+    """Which evaluation set a submission is for; the hash is `EvaluationSet.mixtures_sha256`."""
+
+    name: _Name
+    split: _Name
+    mixtures_sha256: _Sha256 | None = None
+
+
+class Manifest(BaseModel, extra="forbid"):
+    """What `submission.json` holds. Only the first six fields are required of a stranger's submission."""
+
+    format: Literal[1]
+    system: _Name
+    version: _Name
+    class_: Literal["causal", "non-causal"] = Field(alias="class")
+    training_data: str
+    evaluation_set: EvaluationSetRecord
+    files: dict[_Name, FileRecord] = Field(default_factory=dict)
+    licence: _Text = "unknown"
+    parameters: Annotated[int, Field(ge=0)] | None = None
+    settings: dict[_Name, bool | int | _Number | _Text | None] = Field(default_factory=dict)
+    soft_clip: bool = False
+    inputs_sha256: dict[_Name, _Sha256] = Field(default_factory=dict)
+    pipeline_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    code_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    not_eligible: _Text | None = None
+    reference: bool = False
+    harness: _Name | None = None
+
+    @field_validator("training_data")
+    @classmethod
+    def _known_training_data(cls, value: str) -> str:
+        if value not in TRAINING_DATA:
+            raise ValueError(f"expected one of: {', '.join(TRAINING_DATA)}")
+        return value
+
+    @property
+    def key(self) -> str:
+        """Identity of what made the files, and of what it declares of itself.
+
+        Files made under one key are never taken for files of another.
+        """
+        return canonical_sha256(self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The parts of `key`, by the names that messages use."""
+        return {
+            "system": self.system,
+            "version": self.version,
+            "options": self.settings,
+            "soft clip": self.soft_clip,
+            "files named by options": self.inputs_sha256,
+            "weights": self.weights_sha256,
+            "code": self.code_sha256,
+            "harness's own processing": self.pipeline_sha256,
+            "declaration": {
+                "class": self.class_,
+                "training_data": self.training_data,
+                "licence": self.licence,
+                "parameters": self.parameters,
+                "not_eligible": self.not_eligible,
+                "reference": self.reference,
+            },
+            "evaluation set": self.evaluation_set.mixtures_sha256,
+        }
+
+    def is_for(self, evaluation_set: EvaluationSet) -> bool:
+        """Whether the submission is for that evaluation set (as far as it says)."""
+        declared = self.evaluation_set
+        return declared.split == evaluation_set.split and declared.mixtures_sha256 in (
+            None,
+            evaluation_set.mixtures_sha256,
+        )
+
+    @property
+    def why_not_eligible(self) -> str | None:
+        """Why the rules exclude it, as declared or as follows from its training data."""
+        return self.not_eligible or TRAINING_DATA[self.training_data]
+
+    def to_bytes(self) -> bytes:
+        """The manifest as the content of `submission.json`."""
+        return json.dumps(self.model_dump(by_alias=True), indent=1).encode() + b"\n"
+
+
+def manifest_for(system: System, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+    """The manifest of what a loaded system makes of an evaluation set; no files yet."""
+    return Manifest.model_validate(
+        {
+            "format": 1,
+            "system": system.name,
+            "version": system.version,
+            "class": "causal" if system.causal else "non-causal",
+            "training_data": system.training_data,
+            "evaluation_set": {
+                "name": evaluation_set.name,
+                "split": evaluation_set.split,
+                "mixtures_sha256": evaluation_set.mixtures_sha256,
+            },
+            "licence": system.licence,
+            "parameters": system.parameters,
+            # A path says where something lies on this machine; what lies there is hashed.
+            "settings": {
+                name: value.name if isinstance(value, Path) else value for name, value in system.settings.items()
+            },
+            "soft_clip": soft_clip,
+            "inputs_sha256": {
+                name: sha256_of_tree(value) for name, value in system.settings.items() if isinstance(value, Path)
+            },
+            "pipeline_sha256": _pipeline_sha256(),
+            "weights_sha256": system.weights_sha256(),
+            "code_sha256": system.code,
+            "not_eligible": system.not_eligible,
+            "reference": isinstance(system, Reference),
+            "harness": __version__,
+        }
+    )
+
+
+def _pipeline_sha256() -> str:
+    """Identity of what turns stems into files: our own code, and the libraries that it calls."""
+    versions = {name: metadata.version(name) for name in ("pyclarity", "pyloudnorm", "soxr")}
+    return canonical_sha256({"enhancement": sha256_of(Path(enhancement.__file__)), **versions})
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a submission, or None if it has none.
+
+    Raises:
+        SubmissionError: it is there but cannot be read, or is not a manifest; names the key.
+    """
+    try:
+        content = read_bounded(folder / MANIFEST, MAX_MANIFEST_BYTES)
+        return Manifest.model_validate_json(content)
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise SubmissionError(f"{folder / MANIFEST}: {first_problem(error)}") from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `submission.json`, whole or not at all."""
+    write_whole(folder / MANIFEST, manifest.to_bytes())

@@ -1,0 +1,43 @@
+"""What the author of an enhancement system imports: everything that a plugin needs, and nothing else."""
+
+from harness.systems.base import (
+    STEMS,
+    TRAINING_DATA,
+    Audiogram,
+    Enhancer,
+    Gains,
+    Listener,
+    Option,
+    Reference,
+    Separator,
+    Signal,
+    System,
+    SystemFailure,
+    UsageError,
+    WeightsMissing,
+    amplify,
+    hookimpl,
+    parse_options,
+    remix,
+)
+
+__all__ = [
+    "STEMS",
+    "TRAINING_DATA",
+    "Audiogram",
+    "Enhancer",
+    "Gains",
+    "Listener",
+    "Option",
+    "Reference",
+    "Separator",
+    "Signal",
+    "System",
+    "SystemFailure",
+    "UsageError",
+    "WeightsMissing",
+    "amplify",
+    "hookimpl",
+    "parse_options",
+    "remix",
+]

@@ -1,0 +1,199 @@
+"""What the author of an enhancement system imports: everything that a plugin needs, and nothing else.
+
+Two kinds of systems compete:
+
+- a `Separator` maps a mixture to its four stems; the harness does the rest of the baseline pipeline
+  (gains, remix, loudness, NAL-R);
+- an `Enhancer` owns the whole Enhancement block, from the mixture to the amplified remix.
+
+A third kind, `Reference`, is handed the true stems. It marks the ceiling and is never ranked.
+
+Signals are float64 arrays of shape (samples, 2), full scale +-1, at 44100 Hz.
+"""
+
+import hashlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pluggy
+
+from harness.challenge import STEMS, Gains
+from harness.enhancement import Signal, amplify, remix
+from harness.errors import SystemFailure, UsageError, WeightsMissing
+from harness.hearing import Audiogram, Listener
+from harness.systems.options import Option
+
+__all__ = [
+    "STEMS",
+    "TRAINING_DATA",
+    "Audiogram",
+    "Enhancer",
+    "Gains",
+    "Listener",
+    "Option",
+    "Reference",
+    "Separator",
+    "Signal",
+    "System",
+    "SystemFailure",
+    "UsageError",
+    "WeightsMissing",
+    "amplify",
+    "hookimpl",
+    "remix",
+]
+
+hookimpl = pluggy.HookimplMarker("harness")
+
+TRAINING_DATA = {
+    "none": None,
+    "official": None,
+    "official + augmentation": None,
+    "official + supplementation": None,
+    "synthetic": "trained on synthetic music instead of the challenge's data",
+    "private": "trained on private data, which the challenge excludes",
+    "evaluation data": "trained on the evaluation music itself",
+    "unknown": "its training data is not declared",
+}
+"""Labels for what a system was trained on, and why a label makes a system not eligible (None: it does not).
+
+The first four are the challenge's own classes of entries, with "none" for systems without learned weights.
+"""
+
+
+class System(ABC):
+    """Common part of all systems: what a system declares about itself.
+
+    Class attributes to set:
+        name: as used in `--system NAME`: letters, digits, dot, dash.
+        version: change it whenever the output changes; results of different versions are never mixed.
+        summary: one line for `harness systems`.
+        causal: True if the output at time t uses no input later than t + 5 ms.
+        training_data: one of `TRAINING_DATA`.
+        licence: licence of the weights, "none" without weights.
+        options: the settings that `--option` may change.
+
+    Settings, checked and complete, are in `self.settings`. What depends on them (training data of the chosen
+    model, for instance) may be set on the instance in `__init__` or `load`.
+    """
+
+    name: ClassVar[str]
+    version: str
+    summary: str = ""
+    causal: bool = False
+    training_data: str = "unknown"
+    licence: str = "unknown"
+    options: ClassVar[Sequence[Option]] = ()
+    reference: ClassVar[bool] = False
+    code: str = ""
+    """SHA-256 of the system's source when it was imported, set by `harness.systems.discovery`."""
+
+    def __init__(self, **settings: Any) -> None:
+        known = {option.name: option for option in self.options}
+        for name in settings:
+            if name not in known:
+                choices = ", ".join(known) or "none"
+                raise UsageError(f"system {self.name} has no option {name!r} (its options: {choices})")
+        self.settings: dict[str, Any] = {
+            name: option.check(settings.get(name, option.default)) for name, option in known.items()
+        }
+
+    def load(self) -> None:  # noqa: B027 (most systems have nothing to load)
+        """Get ready to process music: load weights and the like. Called once, before anything else.
+
+        Raises:
+            WeightsMissing: weights are not here; the message says what to fetch, from where, where to put it.
+        """
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned parameters, counted from the loaded model."""
+        return 0
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the loaded weights, or "" for a system without."""
+        return ""
+
+    @property
+    def not_eligible(self) -> str | None:
+        """Why the challenge's rules exclude this system, or None if they do not."""
+        return TRAINING_DATA[self.training_data]
+
+    @classmethod
+    def code_sha256(cls) -> str:
+        """SHA-256 of the source files of the system's class and of those that it is derived from, ours left out.
+
+        An edited system is another system. Modules that it merely imports are not covered: change `version` with them.
+        """
+        classes = (base for base in cls.__mro__ if base.__module__.split(".")[0] not in ("harness", "abc", "builtins"))
+        files = dict.fromkeys(inspect.getfile(base) for base in classes)
+        return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+
+
+class Separator(System):
+    """A system that separates a mixture into its stems."""
+
+    @abstractmethod
+    def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
+        """Separate a mixture.
+
+        Args:
+            mixture: (samples, 2), float64, full scale +-1. A copy: it may be changed.
+            sample_rate: 44100.
+
+        Returns:
+            For each of "vocals", "drums", "bass", "other" an array of the mixture's shape.
+        """
+
+
+class Enhancer(System):
+    """A system that owns the whole Enhancement block, level and amplification included."""
+
+    @abstractmethod
+    def enhance(self, mixture: Signal, sample_rate: int, listener: Listener, gains: Gains) -> Signal:
+        """Enhance a mixture for a listener.
+
+        Args:
+            mixture: (samples, 2), float64, full scale +-1. A copy: it may be changed.
+            sample_rate: 44100.
+            listener: the audiograms of both ears.
+            gains: target gain of each stem in dB.
+
+        Returns:
+            The amplified remix at the same rate, (samples, 2) or up to 220 samples (NAL-R's tail) longer.
+            0 dB FS is 100 dB SPL; the harness resamples, clips to +-1 and writes the file.
+        """
+
+
+class Reference(System):
+    """A system that is handed the true stems: a yardstick, always marked as such and never ranked."""
+
+    reference = True
+
+    @abstractmethod
+    def stems(self, true_stems: Mapping[str, Signal], sample_rate: int) -> Mapping[str, Signal]:
+        """Return the stems to remix, given the true ones: each (samples, 2), float64."""
+
+
+def parse_options(system: type[System], pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs from the command line against what the system declares.
+
+    Raises:
+        UsageError: a pair without "=", an option given twice or unknown, a value of the wrong type or range.
+    """
+    known = {option.name: option for option in system.options}
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--option {pair}: expected key=value (harness systems {system.name} lists them)")
+        if name in settings:
+            raise UsageError(f"--option {name} is given twice")
+        if name not in known:
+            choices = ", ".join(known) or "none"
+            raise UsageError(f"system {system.name} has no option {name!r} (its options: {choices})")
+        settings[name] = known[name].parse(text)
+    return settings

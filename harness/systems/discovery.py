@@ -1,0 +1,152 @@
+"""Discovery of systems: entry points (group "harness"), files or modules given by --plugin, HARNESS_PLUGINS.
+
+Bundled systems come in through the same entry points as anybody's. A plugin that fails to import is
+remembered with its error and does not stop the others.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+import pluggy
+
+from harness.errors import PluginError, UsageError
+from harness.systems import TRAINING_DATA, Enhancer, Option, Reference, Separator, System, hookspecs
+
+GROUP = "harness"
+ENVIRONMENT_VARIABLE = "HARNESS_PLUGINS"
+"""Names files or modules, separated like the entries of PATH."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin as found: its name, where it came from, its systems, and its error if it is broken."""
+
+    name: str
+    origin: str
+    systems: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Plugins:
+    """All plugins and the systems that they register.
+
+    Args:
+        extra: files (`*.py`) or module names, as given by `--plugin`.
+    """
+
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        self.plugins: list[Plugin] = []
+        self.systems: dict[str, type[System]] = {}
+        for entry_point in sorted(entry_points(group=GROUP), key=lambda found: found.name):
+            distribution = entry_point.dist
+            origin = f"{distribution.name} {distribution.version}" if distribution else entry_point.value
+            self._add(entry_point.name, origin, entry_point.load)
+        from_environment = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
+        for source in filter(None, from_environment):
+            self._add(source, ENVIRONMENT_VARIABLE, lambda source=source: _import(source))
+        for source in extra:
+            self._add(source, "--plugin", lambda source=source: _import(source))
+            # What somebody names on the command line they need: say at once that it is broken.
+            if self.plugins[-1].error:
+                raise PluginError(f"plugin {source}: {self.plugins[-1].error}")
+
+    def _add(self, name: str, origin: str, load: object) -> None:
+        # A plugin is a stranger's code: whatever it raises is its own error, reported by name.
+        try:
+            module = load()  # type: ignore[operator]
+            found = _systems_of(module)
+            for system in found:
+                if system.name in self.systems and self.systems[system.name] is not system:
+                    raise PluginError(f"a system named {system.name!r} is registered already")
+            self.systems.update((system.name, system) for system in found)
+            self.plugins.append(Plugin(name, origin, tuple(system.name for system in found)))
+        except (Exception, SystemExit) as error:
+            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            reason = " ".join(reason.split())  # some errors have many lines
+            self.plugins.append(Plugin(name, origin, error=reason))
+
+    def system(self, name: str) -> type[System]:
+        """The system of that name.
+
+        Raises:
+            UsageError: there is none; the message lists those that exist and the plugins that are broken.
+        """
+        if name in self.systems:
+            return self.systems[name]
+        message = f"no system named {name!r} (known: {', '.join(sorted(self.systems))})"
+        broken = [plugin.name for plugin in self.plugins if plugin.error]
+        if broken:
+            message += f"; broken plugins: {', '.join(broken)} (see: harness plugins)"
+        raise UsageError(message)
+
+
+def _import(source: str) -> ModuleType:
+    if not source.endswith(".py"):
+        return importlib.import_module(source)
+    path = Path(source).expanduser().resolve()
+    if not path.is_file():
+        raise PluginError(f"no such file: {source}")
+    # A name of its own, so that two files called system.py do not meet in sys.modules; a file that is named twice
+    # is one plugin.
+    identity = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:8]
+    name = f"harness_plugin_{path.stem}_{identity}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"cannot be imported: {source}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _systems_of(module: ModuleType) -> list[type[System]]:
+    """Call one plugin's `register_systems` hook and check what it registers."""
+    manager = pluggy.PluginManager("harness")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    manager.check_pending()
+    systems: list[type[System]] = []
+    manager.hook.register_systems(register=systems.append)
+    if not systems:
+        raise PluginError("registers no system (is register_systems marked with @hookimpl?)")
+    for system in systems:
+        _check(system)
+        # Now, not when a manifest is written: the file may be edited while the system loads or works.
+        system.code = system.code_sha256()
+    return systems
+
+
+def _check(system: type[System]) -> None:
+    """Check that a registered class is a complete system."""
+    if not (isinstance(system, type) and issubclass(system, (Separator, Enhancer, Reference))):
+        raise PluginError(f"{system!r} is not a class derived from Separator or Enhancer")
+    for attribute in ("name", "version"):
+        if not isinstance(getattr(system, attribute, None), str):
+            raise PluginError(f"{system.__name__} declares no {attribute}")
+    if not _NAME.fullmatch(system.name):
+        raise PluginError(f"system name {system.name!r}: only letters, digits, dots and dashes")
+    if isinstance(system.training_data, str) and system.training_data not in TRAINING_DATA:
+        labels = ", ".join(TRAINING_DATA)
+        raise PluginError(f"{system.name}: training_data {system.training_data!r} is not one of: {labels}")
+    if not isinstance(system.options, (list, tuple)) or not all(isinstance(each, Option) for each in system.options):
+        raise PluginError(f"system {system.name}: options must be a list of Option")
+    missing = ", ".join(sorted(system.__abstractmethods__))
+    if missing:
+        raise PluginError(f"system {system.name} does not implement {missing}")

@@ -1,0 +1,19 @@
+"""How a database comes to have the tables of `harness_leaderboard.models`, step by step (Alembic).
+
+Databases only move forward: a step has `upgrade` and no `downgrade`. To add one, change the models, then with
+a database at the newest revision
+
+    from harness_leaderboard.store import Store, alembic_config
+    with Store.open("sqlite:///scratch.db", create=True) as store, store.engine.begin() as connection:
+        alembic.command.revision(alembic_config(connection), "what changes", autogenerate=True, rev_id="0003")
+
+check the file that appears in `versions`, write the CHECK constraints into it by hand (Alembic does not see
+those), and add the revision to `REVISIONS`.
+"""
+
+REVISIONS = ("0001", "0002")
+"""Every revision from the oldest to the newest.
+
+A test holds this against the files in `versions`; it is written down here because a database that is up to
+date can then be opened without importing Alembic.
+"""

@@ -1,0 +1,35 @@
+"""The README's words work when pasted."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SECTION = README.split("## Write your own system", 1)[1].split("\n## ", 1)[0]
+PLUGIN, COMMAND = (block.split("\n", 1)[1] for block in re.findall(r"```(.*?)```", SECTION, re.DOTALL)[:2])
+
+
+def test_the_example_system_runs_as_written(run_cli, tmp_path):
+    (tmp_path / "halves.py").write_text(PLUGIN, encoding="utf-8")
+    program, *arguments = shlex.split(COMMAND)
+    assert program == "harness"
+    result = run_cli(*arguments, "--scenes", "scene_00003")
+    assert result.code == 0, result.stderr
+    assert len(list((tmp_path / "submissions/halves").glob("*_remix.flac"))) == 2
+    assert "halves" in result.stdout
+
+
+def test_the_example_is_about_twenty_lines_long():
+    assert len([line for line in PLUGIN.splitlines() if line.strip()]) <= 25
+
+
+@pytest.mark.parametrize("line", re.findall(r"^harness .*$", README, re.MULTILINE))
+def test_every_command_of_the_readme_exists(line, run_cli):
+    command = line.split()[1]
+    sub = ["verify"] if command == "evaluator" else []
+    result = run_cli(command, *sub, "--help")
+    assert result.code == 0
+    for option in re.findall(r"--[a-z-]+", line):
+        assert option in result.stdout

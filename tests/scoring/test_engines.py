@@ -1,0 +1,440 @@
+"""The fast engine: its scores are the locked evaluator's, a sample of them is checked, and no disagreement is lost."""
+
+import json
+import math
+import shutil
+import sqlite3
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import soundfile
+
+import harness.haaqi.fast as fast_engine
+from harness.challenge import STEMS
+from harness.errors import EvaluatorError
+from harness.haaqi.conformance import LISTENERS
+from harness.haaqi.evaluator import Score
+from harness.hearing import Listener
+from harness.music.evaluationset import Pair, Scene
+from harness.scoring import tasks
+from harness.scoring.checks import disagreement, to_check
+from harness.scoring.tasks import Checked, ScoreTask, in_chunks
+from harness_leaderboard.records import (
+    CHECK_TOLERANCE,
+    EvaluationSetRecord,
+    PairRecord,
+    ScoreRecord,
+    StoredRun,
+    checks_due,
+)
+
+SCORES = ("left_score", "right_score", "score")
+
+
+def board(run_cli, system="passthrough"):
+    (row,) = [row for row in run_cli("leaderboard", "--json").json if row["system"] == system]
+    return row
+
+
+def pairs_with(folder, condition):
+    """Scene and listener of the stored scores for which an SQL condition holds."""
+    with sqlite3.connect(folder / "leaderboard.db") as database:
+        return sorted(
+            database.execute(
+                f"SELECT scene, listener FROM pairs JOIN scores ON scores.pair_id = pairs.id WHERE {condition}"
+            )
+        )
+
+
+def differences(some, others):
+    """Largest difference of any score between two lists of rows for the same pairs."""
+    assert [(row["scene"], row["listener"]) for row in some] == [(row["scene"], row["listener"]) for row in others]
+    return max(abs(one[key] - other[key]) for one, other in zip(some, others, strict=True) for key in SCORES)
+
+
+@pytest.fixture
+def score(run_cli, tiny_set, submission):
+    """`score(*args)`: score passthrough's submission with the fast engine, in this process."""
+    return lambda *args: run_cli("score", submission, *tiny_set.args, "--evaluator", "fast", "--workers", "1", *args)
+
+
+@pytest.fixture
+def wrong(monkeypatch):
+    """`wrong(error)`: make the fast engine wrong by so much in the right ear, or have it raise an exception."""
+    right = fast_engine.score_pair
+
+    def make(error):
+        def score_pair(*args):
+            if isinstance(error, Exception):
+                raise error
+            found = right(*args)
+            return Score(found.left, found.right + (error if found.right < 0.5 else -error))
+
+        monkeypatch.setattr(fast_engine, "score_pair", score_pair)
+
+    return make
+
+
+# Through the command line
+
+
+def test_the_fast_engine_gives_the_locked_scores_on_real_music(run_cli):
+    command = ("run", "--system", "passthrough", "--scenes", "scene_00003", "--workers", "2", "--json")
+    fast = run_cli(*command, "--evaluator", "fast")
+    assert fast.code == 0, fast.stderr
+    assert fast.json["engine"].items() >= {"name": "fast", "fast": 2, "checked": 2}.items()
+    assert fast.json["engine"]["largest_difference"] <= CHECK_TOLERANCE
+    locked = run_cli(*command)
+    assert locked.code == 0, locked.stderr
+    assert "2 pairs scored by the fast engine are scored again by the locked evaluator" in locked.stderr
+    assert locked.json["engine"] == {"name": "locked", "fast": 0, "checked": 0, "largest_difference": None}
+    assert locked.json["evaluator"] == fast.json["evaluator"]
+    found = differences(fast.json["scores"], locked.json["scores"])
+    # What was checked is what is stored, and it is not the locked engine under another name.
+    assert found == fast.json["engine"]["largest_difference"]
+    assert found > 0
+
+
+def test_going_on_with_the_other_engine(score, run_cli, tmp_path):
+    first = score("--limit", "1", "--json")
+    assert first.code == 0, first.stderr
+    assert first.json["engine"].items() >= {"fast": 2, "checked": 2}.items()
+    # Locked scores for the other scene; then the fast engine has nothing to do, and replaces nothing.
+    other = score("--scenes", "scene_V002", "--evaluator", "locked", "--json")
+    assert other.code == 0, other.stderr
+    assert other.json["engine"].items() >= {"name": "locked", "fast": 2, "checked": 2}.items()
+    both = score("--json")
+    assert "4 pairs are scored already" in both.stderr
+    assert both.json["scores"] == first.json["scores"] + other.json["scores"]
+    assert pairs_with(tmp_path, "engine = 'fast'") == [("scene_V001", "V1"), ("scene_V001", "V2")]
+    assert board(run_cli)["scored"] == 4
+
+    locked = score("--evaluator", "locked", "--json")
+    assert "2 pairs are scored already" in locked.stderr
+    assert "2 pairs scored by the fast engine are scored again by the locked evaluator" in locked.stderr
+    assert pairs_with(tmp_path, "engine = 'fast'") == []
+    assert locked.json["scores"][2:] == both.json["scores"][2:]
+
+
+def test_a_run_in_parts_is_checked_as_much_as_a_whole_one(score, run_cli, tmp_path):
+    for scene in ("scene_V002", "scene_V001"):
+        outcome = score("--scenes", scene)
+        assert outcome.code == 0, outcome.stderr
+    checked = pairs_with(tmp_path, "locked_left IS NOT NULL")
+    assert len(checked) >= checks_due(4)
+    assert f"fast engine: 4 pairs, {len(checked)} checked against the locked evaluator (1 %, at least 2), " in (
+        outcome.stderr
+    )
+    assert board(run_cli)["scored"] == 4
+    # Nothing is scored or checked again.
+    times = "SELECT pair_id, locked_left FROM scores"
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        database.execute("UPDATE scores SET scored_at = '2000-01-01T00:00:00Z'")
+        before = sorted(database.execute(times), key=str)
+    assert "4 pairs are scored already" in score().stderr
+    assert len(pairs_with(tmp_path, "scored_at < '2001'")) == 4
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        assert sorted(database.execute(times), key=str) == before
+
+
+def test_scores_that_nobody_checked_are_checked_by_the_next_call(score, tmp_path):
+    assert score().code == 0
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        database.execute("UPDATE scores SET locked_left = NULL, locked_right = NULL")
+    # Also where other scenes are asked for: they are checks of the run.
+    outcome = score("--scenes", "scene_V001", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["engine"]["checked"] == len(pairs_with(tmp_path, "locked_left IS NOT NULL")) == 2
+
+
+def test_a_wrong_engine_stops_the_scoring_and_its_run_is_not_ranked(score, run_cli, wrong, submission, tmp_path):
+    wrong(1e-5)
+    outcome = score("--limit", "1")
+    assert outcome.code == 1
+    assert outcome.error.startswith(f"{submission} scene_V001 V")
+    assert "the fast engine gives the right ear 0." in outcome.error
+    assert ", the locked evaluator 0." in outcome.error
+    assert "--evaluator locked" in outcome.error
+    assert "harness evaluator verify --evaluator fast" in outcome.error
+    # The first check tells; the disagreement is kept.
+    assert len(pairs_with(tmp_path, "1")) == 1
+    assert len(pairs_with(tmp_path, f"abs(right_score - locked_right) > {CHECK_TOLERANCE}")) == 1
+    assert board(run_cli)["rank"] is None
+
+
+def test_a_disputed_pair_is_scored_and_checked_again(score, run_cli, tmp_path):
+    assert score().code == 0
+    # Not one of the sample: what was disputed before, say when only a part was scored, is not forgotten.
+    unchecked = pairs_with(tmp_path, "locked_left IS NULL")[0]
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        database.execute(
+            "UPDATE scores SET locked_left = left_score + 2e-6, locked_right = right_score "
+            "WHERE pair_id = (SELECT id FROM pairs WHERE scene = ? AND listener = ?)",
+            unchecked,
+        )
+    assert board(run_cli)["rank"] is None
+    outcome = score("--json")
+    assert outcome.code == 0, outcome.stderr
+    assert "3 pairs are scored already" in outcome.stderr
+    assert unchecked in pairs_with(tmp_path, f"abs(left_score - locked_left) <= {CHECK_TOLERANCE}")
+    assert outcome.json["engine"]["checked"] == 3
+    assert board(run_cli)["rank"] == 1
+
+
+def test_the_locked_evaluator_settles_a_dispute(score, run_cli, wrong):
+    wrong(1e-5)
+    assert score().code == 1
+    outcome = score("--evaluator", "locked", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["engine"] == {"name": "locked", "fast": 0, "checked": 0, "largest_difference": None}
+    assert board(run_cli)["rank"] == 1
+
+
+def test_an_engine_that_fails_where_the_locked_one_does_not_disagrees(score, run_cli, wrong):
+    wrong(EvaluatorError("no luck today"))
+    outcome = score()
+    assert outcome.code == 1
+    assert "the fast engine gives no score (no luck today), the locked evaluator 0." in outcome.error
+    assert board(run_cli)["scored"] == 0
+
+
+def test_an_engine_that_scores_where_the_locked_one_fails_disagrees(score, run_cli, tmp_path, monkeypatch):
+    def fails(*_):
+        raise EvaluatorError("HAAQI fails on the left ear")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "score_pair", fails)
+        outcome = score("--limit", "1")
+    assert outcome.code == 1
+    assert "the locked evaluator no score (HAAQI fails on the left ear)" in outcome.error
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        (failed,) = database.execute("SELECT scene, listener FROM pairs WHERE state = 'failed'")
+    # It is checked again, also where the sample is another one.
+    again = score()
+    assert again.code == 0, again.stderr
+    assert failed in pairs_with(tmp_path, "locked_left IS NOT NULL")
+
+
+def test_where_a_pair_cannot_be_scored_another_one_is_checked(score, tiny_set, submission):
+    # Music that consists of a click, on which HAAQI itself fails, in either engine.
+    for name in ("mixture", *STEMS):
+        path = tiny_set.music(name, "scene_V002")
+        click, rate = soundfile.read(path)
+        click[:] = 0
+        click[20000] = 0.5
+        soundfile.write(path, click, rate, subtype="PCM_16")
+    manifest = json.loads((submission / "submission.json").read_text())
+    manifest["evaluation_set"]["mixtures_sha256"] = None
+    (submission / "submission.json").write_text(json.dumps(manifest))
+    outcome = score("--json")
+    assert outcome.code == 1
+    assert [failure["scene"] for failure in outcome.json["failures"]] == ["scene_V002"] * 2
+    assert "HAAQI" in outcome.json["failures"][0]["reason"]
+    assert outcome.json["engine"].items() >= {"fast": 2, "checked": 2}.items()
+
+
+# Several submissions
+
+
+@pytest.fixture
+def other(run_cli, tiny_set, tmp_path):
+    """Another submission: the reference system's."""
+    made = run_cli("enhance", "--system", "oracle", *tiny_set.args, "--output", tmp_path / "oracle")
+    assert made.code == 0, made.stderr
+    return tmp_path / "oracle"
+
+
+@pytest.mark.parametrize("evaluator", ["fast", "locked"])
+def test_several_submissions_score_as_one_by_one(evaluator, run_cli, tiny_set, submission, other, tmp_path):
+    folders = [submission, other]
+    command = ("--evaluator", evaluator, *tiny_set.args, "--workers", "2", "--json")
+    if evaluator == "locked":
+        command += ("--limit", "1")
+    together = run_cli("score", *folders, *command)
+    assert together.code == 0, together.stderr
+    assert [each["submission"] for each in together.json] == [str(folder) for folder in folders]
+    assert together.json[0]["run"] != together.json[1]["run"]
+    for folder, each in zip(folders, together.json, strict=True):
+        alone = run_cli("score", folder, *command, "--db", f"sqlite:///{tmp_path}/{folder.name}-{evaluator}.db")
+        assert alone.code == 0, alone.stderr
+        assert each["run"] == alone.json["run"]
+        # The process that compiles the fast engine and those that find it compiled differ by some 1e-11.
+        assert differences(each["scores"], alone.json["scores"]) <= (1e-9 if evaluator == "fast" else 0)
+        assert each["engine"]["checked"] == alone.json["engine"]["checked"] == (2 if evaluator == "fast" else 0)
+
+
+def test_an_invalid_submission_does_not_keep_the_others_from_being_scored(run_cli, tiny_set, submission, other):
+    (other / tiny_set.names[0]).unlink()
+    command = ("score", other, submission, *tiny_set.args, "--evaluator", "fast", "--workers", "1", "--limit", "1")
+    outcome = run_cli(*command)
+    assert outcome.code == 1
+    assert f"not valid, so not scored: {other}; mend it" in outcome.error
+    assert f"{tiny_set.names[0]} " in outcome.stdout
+    assert board(run_cli)["scored"] == 2
+    assert [row["system"] for row in run_cli("leaderboard", "--json").json] == ["passthrough"]
+    listed = run_cli(*command, "--json")
+    assert listed.code == 1
+    assert [each.get("verdict", each.get("scored")) for each in listed.json] == ["not valid", 2]
+
+
+def test_scores_of_several_do_not_go_to_one_file(run_cli, tiny_set, submission, other, tmp_path):
+    outcome = run_cli("score", submission, other, *tiny_set.args, "--csv", "scores.csv")
+    assert (outcome.code, "--csv scores.csv takes the scores of one submission" in outcome.error) == (2, True)
+    assert not (tmp_path / "leaderboard.db").exists()
+
+
+def test_a_submission_given_twice_is_refused(run_cli, tiny_set, submission, tmp_path):
+    twin = shutil.copytree(submission, tmp_path / "twin")
+    outcome = run_cli("score", submission, twin, *tiny_set.args, "--limit", "1")
+    assert outcome.code == 2
+    assert f"{submission} and {twin} declare the same and have the same files" in outcome.error
+    assert run_cli("leaderboard", "--json").json == []
+
+
+def test_what_declares_the_same_but_has_other_files_is_another_submission(run_cli, tiny_set, submission, tmp_path):
+    """As two teams do whose folders have the same name and no manifest."""
+    folders = []
+    for team in ("a", "b"):
+        folders.append(shutil.copytree(submission, tmp_path / team / "remixes"))
+        (folders[-1] / "submission.json").unlink()
+    path = folders[1] / tiny_set.names[0]
+    samples, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(path, samples // 2, rate, subtype="PCM_16")
+    command = (*tiny_set.args, "--evaluator", "fast", "--workers", "1", "--limit", "1", "--json")
+    first = run_cli("score", *folders, *command).json
+    assert first[0]["run"] != first[1]["run"]
+    assert first[0]["scores"][0] != first[1]["scores"][0]
+    assert first[0]["scores"][1] == first[1]["scores"][1]
+    # In whatever order they come, and alone, they are known again.
+    again = run_cli("score", *reversed(folders), *command)
+    assert "4 pairs are scored already" in again.stderr
+    assert again.json == first[::-1]
+    assert run_cli("score", folders[1], *command).json["run"] == first[1]["run"]
+
+
+# The sample
+
+
+def stored_run(count, engine="fast", created_at="2024-01-31T12:00:00Z"):
+    score = ScoreRecord(0.5, 0.5, 0.5, created_at, engine, None, None)
+    ids = [(f"scene_{index // 4:05}", f"L{index % 4:04}") for index in range(count)]
+    return StoredRun(
+        id=1,
+        run=SimpleNamespace(key="0" * 64),
+        evaluation_set=EvaluationSetRecord("set", "valid", "1" * 64, count // 4, count),
+        fingerprint="2" * 64,
+        created_at=created_at,
+        updated_at=created_at,
+        pairs={each: PairRecord(*each, "track", "scored", None, "3" * 64, 0, score) for each in ids},
+    )
+
+
+def with_scores(run, ids, **changes):
+    changed = {each: replace(run.pairs[each], score=replace(run.pairs[each].score, **changes)) for each in ids}
+    return replace(run, pairs={**run.pairs, **changed})
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 200, 201, 1000])
+def test_one_percent_is_checked_and_two_at_least(count):
+    run = stored_run(1000, engine="locked")
+    todo = set(sorted(run.pairs)[:count])
+    sample = to_check(run, todo, set())
+    assert sample <= todo
+    assert len(sample) == min(count, max(2, math.ceil(count / 100)))
+    assert sample == to_check(run, todo, set())
+
+
+def test_the_sample_of_a_run_stays_the_same_when_it_goes_on():
+    whole = stored_run(1000, engine="locked")
+    sample = to_check(whole, set(whole.pairs), set())
+    # Some are scored, and of these some are checked; then the run goes on.
+    done = set(sorted(whole.pairs)[:600]) | set(sorted(sample)[:4])
+    partly = with_scores(whole, done, engine="fast")
+    assert to_check(partly, set(whole.pairs) - done, set()) == sample
+    checked = done & sample
+    partly = with_scores(partly, checked, locked_left=0.5, locked_right=0.5)
+    assert to_check(partly, set(whole.pairs) - done, set()) == sample - checked
+    # A check that failed is no check.
+    disputed = min(checked)
+    partly = with_scores(partly, [disputed], locked_left=0.6)
+    assert to_check(partly, set(whole.pairs) - done, set()) == (sample - checked) | {disputed}
+
+
+def test_a_part_is_checked_by_itself_and_pairs_without_file_are_passed_over():
+    run = stored_run(1000)
+    sample = to_check(run, set(), set())
+    assert len(sample) == 10
+    gone = set(sorted(sample)[:3])
+    instead = to_check(run, set(), gone)
+    assert len(instead) == 10
+    assert instead > sample - gone
+    assert not instead & gone
+    locked = with_scores(run, sorted(run.pairs)[:900], engine="locked")
+    part = to_check(locked, set(), set())
+    assert len(part) == 2
+    assert part <= set(sorted(run.pairs)[900:])
+
+
+def test_the_sample_depends_on_when_a_run_was_entered():
+    one, other = stored_run(1000), stored_run(1000, created_at="2024-01-31T12:00:01Z")
+    assert to_check(one, set(), set()) != to_check(other, set(), set())
+
+
+def test_scores_disagree_by_more_than_the_tolerance():
+    score = Score(0.5, 0.25)
+    assert disagreement(Checked(score, Score(0.5 + 0.9 * CHECK_TOLERANCE, 0.25))) is None
+    assert "right ear 0.25, the locked evaluator 0.2500011" in (
+        disagreement(Checked(score, Score(0.5 + 1e-9, 0.2500011))) or ""
+    )
+
+
+# Chunks
+
+
+def tasks_of(scenes, listeners, submissions, engine="fast", check=()):
+    people = [Listener(f"L{index:04}", LISTENERS["V1"].left, LISTENERS["V1"].right) for index in range(listeners)]
+    return [
+        ScoreTask(pair, folder / pair.remix_name, "0" * 64, (), engine, (pair.id in check))
+        for index in range(scenes)
+        for scene in [
+            Scene(f"scene_{index:05}", "song", "track", dict.fromkeys(STEMS, 0), tuple(people), Path("music"))
+        ]
+        for pair in (Pair(scene, who) for who in people)
+        for folder in map(Path, map(str, range(submissions)))
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 20, 1), (7, 5, 3), (2, 3, 50), (40, 2, 2)])
+def test_chunks_are_neighbours_of_one_scene(shape, workers):
+    tasks = tasks_of(*shape)
+    chunks = in_chunks(tasks, workers)
+    assert [task for chunk in chunks for task in chunk] == tasks
+    assert all(len({task.pair.scene.id for task in chunk}) == 1 for chunk in chunks)
+    largest = math.ceil(len(tasks) / (4 * workers))
+    assert all(1 <= len(chunk) <= largest for chunk in chunks)
+    submissions = shape[2]
+    for chunk, following in pairwise(chunks):
+        if chunk[-1].pair.id == following[0].pair.id:
+            assert submissions > largest, "a listener's tasks were split"
+        elif chunk[-1].pair.scene.id == following[0].pair.scene.id:
+            assert len(chunk) + submissions > largest, "the next listener's tasks had room"
+
+
+def test_what_is_to_be_checked_comes_first_and_alone():
+    check = {("scene_00001", "L0002"), ("scene_00002", "L0000")}
+    tasks = tasks_of(3, 4, 2, check=check)
+    chunks = in_chunks(tasks, 1)
+    first = [(task,) for task in tasks if task.check]
+    assert len(first) == 4
+    assert chunks[:4] == first
+    assert [task for chunk in chunks[4:] for task in chunk] == [task for task in tasks if not task.check]
+
+
+def test_the_locked_evaluator_takes_pair_by_pair():
+    tasks = tasks_of(2, 3, 2, engine="locked")
+    assert in_chunks(tasks, 2) == [(task,) for task in tasks]
+    assert in_chunks([], 2) == []
