@@ -174,6 +174,8 @@ class ScoredRun:
     """What the ranking needs to know of a run.
 
     Attributes:
+        id: its number in the database, which people may use to name it.
+        name: what its owner chose to call it, or None.
         failed: how many of its pairs failed.
         last_scored: when its last score was stored, or None without scores.
         fast: how many of its scores are the fast engine's.
@@ -181,6 +183,8 @@ class ScoredRun:
         largest_difference: the largest `ScoreRecord.difference` among them, or None if none was checked.
     """
 
+    id: int
+    name: str | None
     run: RunRecord
     evaluation_set: EvaluationSetRecord
     fingerprint: str

@@ -410,6 +410,8 @@ class Store:
                 sums = connection.execute(_SUMS.where(Pair.run_id == run.id)).one()
                 result.append(
                     ScoredRun(
+                        id=run.id,
+                        name=None,
                         run=_run_record(run),
                         evaluation_set=_set_record(run),
                         fingerprint=run.fingerprint,

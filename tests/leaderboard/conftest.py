@@ -85,7 +85,9 @@ def scored_run() -> Callable[..., ScoredRun]:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
         run = replace(RUN, **{"key": declared.get("system", "demucs"), **declared})
         last = "2024-01-31T12:00:00Z" if rows else None
-        return ScoredRun(run, about, fingerprint, PairScores(*columns), failed, last, fast, checked, largest_difference)
+        return ScoredRun(
+            1, None, run, about, fingerprint, PairScores(*columns), failed, last, fast, checked, largest_difference
+        )
 
     return make
 

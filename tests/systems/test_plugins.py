@@ -136,7 +136,7 @@ def test_the_bundled_systems_come_through_entry_points() -> None:
     assert {"passthrough", "oracle", "centre", "demucs", "umx"} <= set(found)
     for name in ("passthrough", "oracle", "demucs", "umx"):
         assert (found[name].systems, found[name].error) == ((name,), None)
-        assert found[name].origin.startswith("harness ")
+        assert found[name].origin.startswith("cadenza-harness ")
 
 
 def test_listing_systems(plugin: Write, run_cli: RunCli) -> None:
