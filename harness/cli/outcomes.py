@@ -126,7 +126,8 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
 
     return {
         "submission": str(verdict.folder),
-        "run": scored.key,
+        "run": scored.run_id,
+        "key": scored.key,
         "evaluation_set": {**set_as_json(found), "sha256": found.sha256},
         "evaluator": lock.fingerprint(),
         "engine": {

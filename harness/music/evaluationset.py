@@ -197,6 +197,25 @@ class EvaluationSet:
             }
         )
 
+    def references(self) -> dict[PairId, str]:
+        """For each pair of the whole set the hash of all that its score depends on beside the remix.
+
+        That is: the scene's name (it seeds the metric's noise), its music's hashes, its gains, and the listener's
+        audiograms. Not the listener's name, nor anything of the other scenes: sets that share a scene share its scores.
+        """
+        hashes = self.hashes(["mixture", *STEMS])
+        found = {}
+        for scene in self.whole:
+            about = {
+                "scene": scene.id,
+                "gains": dict(scene.gains),
+                "audio": {name: hashes[scene.folder / f"{name}.wav"] for name in ("mixture", *STEMS)},
+            }
+            for who in scene.listeners:
+                ears = [who.left.frequencies, who.left.levels, who.right.frequencies, who.right.levels]
+                found[scene.id, who.id] = canonical_sha256({**about, "audiograms": ears})
+        return found
+
     def check_music(self, names: Sequence[str]) -> None:
         """Check the header of the selected scenes' files before work starts that may take hours.
 

@@ -31,8 +31,9 @@ def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> se
     """Which pairs the locked evaluator is to score as well: a random sample of those that are scored by the fast one.
 
     All pairs of the run stand in an order that is drawn once; the first of them that are or will be scored by the
-    fast engine are checked, so many as are due (`checks_due`). Its seed holds when the run was entered: the order stays
-    the same whenever the run goes on, and nobody who makes a submission can know or choose it.
+    fast engine are checked, as many as are due (`checks_due`) and not checked yet. Its seed holds when the run was
+    entered: the order stays the same whenever the run resumes, and nobody who makes a submission can know or choose it.
+    Nor does it change when the run is declared anew: a corrected manifest costs no checks.
 
     Args:
         run: as it is stored.
@@ -42,22 +43,19 @@ def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> se
     Returns:
         Those of the sample that are not checked yet, or are about to be scored anew.
     """
-    fast = todo | {pair_id for pair_id, pair in run.pairs.items() if is_fast(pair)}
+    fast = todo | {pair_id for pair_id, pair in run.pairs.items() if pair.fast is not None}
     checked = {pair_id for pair_id in fast - todo if is_checked(run.pairs[pair_id])}
     order = sorted(run.pairs)
-    random.Random(f"{run.run.key} {run.evaluation_set.sha256} {run.created_at}").shuffle(order)  # noqa: S311
-    sample = [pair_id for pair_id in order if pair_id in fast and (pair_id in checked or pair_id not in without_file)]
-    return set(sample[: checks_due(len(fast))]) - checked
-
-
-def is_fast(pair: PairRecord) -> bool:
-    return pair.score is not None and pair.score.engine == "fast"
+    random.Random(f"{run.id} {run.evaluation_set.sha256} {run.status.created_at}").shuffle(order)  # noqa: S311
+    eligible = [pair_id for pair_id in order if pair_id in fast - checked and pair_id not in without_file]
+    return set(eligible[: max(0, checks_due(len(fast)) - len(checked))])
 
 
 def is_checked(pair: PairRecord) -> bool:
-    return pair.score is not None and pair.score.difference is not None and not pair.score.disputed
+    """Whether both engines scored a pair, and agree."""
+    return pair.difference is not None and not pair.disputed
 
 
 def is_suspect(pair: PairRecord) -> bool:
     """Whether the engines disagreed on a pair when it was last scored."""
-    return pair.score.disputed if pair.score else (pair.reason or "").startswith(DISAGREEMENT)
+    return pair.disputed if pair.score else (pair.reason or "").startswith(DISAGREEMENT)

@@ -1,32 +1,36 @@
-"""From a judged submission to stored scores: the evaluator, the executors and the leaderboard brought together."""
+"""From judged submissions to stored scores: the evaluator, the workers and the leaderboard brought together."""
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 
-from harness.challenge import PROTOCOL, STEMS
-from harness.errors import EvaluatorError, UsageError
-from harness.files import canonical_sha256, sha256_of_all, write_whole
+from harness.challenge import STEMS
+from harness.errors import EvaluatorError
+from harness.files import write_whole
 from harness.haaqi import lock
 from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.fast import sources_sha256
 from harness.music.evaluationset import EvaluationSet, Pair, PairId
-from harness.scoring.checks import DISAGREEMENT, disagreement, is_fast, is_suspect, to_check
+from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_check
+from harness.scoring.entries import Entry, match, run_record
 from harness.scoring.tasks import Checked, Outcome, ScoreTask, score
-from harness.submission.manifest import Manifest
-from harness.submission.validation import Verdict
 from harness_leaderboard.records import (
     Engine,
     EnhancedFile,
     EvaluationSetRecord,
+    NewScore,
     PairRecord,
-    RunRecord,
+    SetPair,
     StoredRun,
 )
 from harness_leaderboard.store import Store
+
+__all__ = ["COLUMNS", "MUSIC", "Entry", "Replaced", "Scored", "store_and_score", "write_csv"]
 
 MUSIC = ("mixture", *STEMS)
 """The files of a piece of music that scores depend on."""
@@ -36,18 +40,11 @@ COLUMNS = ("scene", "song", "listener", "left_score", "right_score", "score")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A submission that is to be scored.
+class Replaced:
+    """What the board said of a run before some of its scored files were replaced: a mean over so many pairs."""
 
-    Attributes:
-        verdict: of the submission.
-        failures: pairs for which no file could be made, and why.
-        replace: we made the selected files ourselves, so they take the place of those that this run had before.
-    """
-
-    verdict: Verdict
-    failures: Mapping[PairId, str] = field(default_factory=dict)
-    replace: bool = False
+    mean: float
+    pairs: int
 
 
 @dataclass(frozen=True)
@@ -55,20 +52,24 @@ class Scored:
     """The outcome for the selected pairs of a submission, in the order of the evaluation set.
 
     Attributes:
-        key: the run's identity in the leaderboard.
+        run_id: the run's number in the leaderboard.
+        key: the run's identity there.
         rows: one for each scored pair, with the official columns.
         failures: the reason of every pair without a score.
-        fast: how many scores of the run, whatever is selected, are the fast engine's.
+        fast: how many pairs of the run, whatever is selected, have a score of the fast engine.
         checked: of these, how many the locked evaluator gave too.
         largest_difference: of any ear's score between the two; None if nothing is checked.
+        replaced: the figure that this one takes the place of, if scored files were replaced.
     """
 
+    run_id: int
     key: str
     rows: list[dict[str, str | float]]
     failures: dict[PairId, str]
     fast: int
     checked: int
     largest_difference: float | None
+    replaced: Replaced | None = None
 
 
 def store_and_score(
@@ -80,11 +81,13 @@ def store_and_score(
     workers: int,
     started: Callable[[int, int, int], None],
     advance: Callable[[int, str], None],
+    anew: bool = False,
 ) -> list[Scored]:
-    """Score the good files of submissions that are not scored yet, storing each score as it comes.
+    """Score the good files of submissions that have no score yet, storing each score as it comes.
 
-    The locked engine scores again what the fast one has scored. The fast engine leaves locked scores alone, and the
-    locked one checks a sample of its scores (`to_check`).
+    A file that was scored before, in whichever run, is not scored again. The locked engine scores what only the fast
+    one has scored. The fast engine leaves files with a locked score alone, and the locked one checks a sample of its
+    scores (`checks.to_check`).
 
     Args:
         store: open for writing.
@@ -93,8 +96,9 @@ def store_and_score(
         engine: what computes the scores.
         workers: number of processes.
         started: called once with the number of pairs to score, of those scored already, and of the fast engine's
-            scores that will be replaced by locked ones.
+            scores that locked ones will stand beside.
         advance: called after every pair.
+        anew: also compute scores again that an earlier version of the fast engine gave.
 
     Returns:
         What came of each submission.
@@ -102,29 +106,29 @@ def store_and_score(
     Raises:
         EvaluatorError: the evaluator is not the locked one, or the fast engine not the same by the conformance set,
             and nothing is stored; or the engines disagree on a pair, which is stored.
-        UsageError: two submissions cannot be told apart; nothing is stored.
         LeaderboardError: any trouble with the database.
     """
     lock.ensure_locked()
     if engine == "fast":
         ensure_agreement()
-    _refuse_twins(entries)
-    work = _Work(store, evaluation_set, engine)
+    work = _Work(store, evaluation_set, engine, anew)
     runs: list[_Run] = []
-    for entry in entries:
-        runs.append(work.enter(entry, {run.key for run in runs}))
-    by_folder = {run.folder: run for run in runs}
-    tasks = work.tasks((run, run.todo) for run in runs)
-    started(len(tasks), sum(run.done for run in runs), sum(run.replaced for run in runs))
-    counted = 1
-    while tasks:
-        for task, outcome in score(tasks, workers):
-            work.record(by_folder[task.path.parent], task, outcome)
-            advance(counted, " ".join(task.pair.id))
-        # Where a pair that was to be checked has failed, another one is checked in its place.
-        tasks = work.tasks((run, {}) for run in runs)
-        counted = 0
-    return [_outcome(work.find(run.key), evaluation_set, run.failures) for run in runs]
+    try:
+        for entry in entries:
+            runs.append(work.enter(entry, {run.id for run in runs}))
+        tasks = work.tasks((run, run.todo) for run in runs)
+        started(len(tasks), sum(run.done for run in runs), sum(run.only_fast for run in runs))
+        counted = 1
+        while tasks:
+            for task, outcome in score(tasks, workers):
+                work.record(task, outcome)
+                advance(counted, " ".join(task.pair.id))
+            # Where a pair that was to be checked has failed, another one is checked in its place.
+            tasks = work.tasks((run, {}) for run in runs)
+            counted = 0
+    finally:
+        store.keep_summaries()
+    return [_outcome(work.find(run.id), evaluation_set, run) for run in runs]
 
 
 @dataclass(frozen=True)
@@ -132,49 +136,70 @@ class _Run:
     """A submission after it was entered in the leaderboard.
 
     Attributes:
-        id, key: of its run.
+        id: of its run.
         folder: where its files lie.
         failures: pairs for which no file could be made, and why.
         todo: selected pairs that are to be scored, and what their files must contain.
         done: number of selected pairs that are scored already.
-        replaced: number of pairs in `todo` that have a score of the fast engine.
+        only_fast: number of pairs in `todo` that have a score of the fast engine only.
         suspect: pairs on which the engines disagreed when they were last scored.
+        replaced: what the board said, if files that it had scored were replaced.
     """
 
     id: int
-    key: str
     folder: Path
     failures: Mapping[PairId, str]
     todo: Mapping[PairId, str]
     done: int
-    replaced: int
+    only_fast: int
     suspect: frozenset[PairId]
+    replaced: Replaced | None
+
+
+Subject = tuple[str, str]
+"""What is scored: the hash of the reference, and that of the file. Several runs may have it."""
 
 
 class _Work:
     """Scoring on one evaluation set with one engine: what is to be done, and storing what is done."""
 
-    def __init__(self, store: Store, evaluation_set: EvaluationSet, engine: Engine) -> None:
+    def __init__(self, store: Store, evaluation_set: EvaluationSet, engine: Engine, anew: bool) -> None:
         self.store = store
         self.evaluation_set = evaluation_set
         self.engine = engine
         self.fingerprint = lock.fingerprint()
         self.hashes = evaluation_set.hashes(MUSIC)
-        self.environment = lock.environment()
-        if engine == "fast":
-            self.environment["fast_engine"] = sources_sha256()
+        self.references = evaluation_set.references()
+        self.environments = {
+            "locked": lock.environment(),
+            "fast": {**lock.environment(), "fast_engine": sources_sha256()},
+        }
+        self.outdated = self._outdated() if anew else frozenset()
+        self.holders: dict[Subject, list[tuple[int, PairId]]] = defaultdict(list)
+        self.failed: set[Subject] = set()
 
-    def find(self, key: str) -> StoredRun:
-        run = self.store.find_run(key, self.evaluation_set.sha256, self.fingerprint)
-        assert run is not None, "start_run has made it"
-        return run
+    def _outdated(self) -> frozenset[str]:
+        """Environments in which another version of the fast engine computed."""
+        now = self.environments["fast"]["fast_engine"]
+        found = self.store.environments()
+        return frozenset(sha256 for sha256, details in found.items() if details.get("fast_engine") not in (None, now))
 
-    def enter(self, entry: Entry, taken: Collection[str]) -> _Run:
+    def find(self, run_id: int) -> StoredRun:
+        return self.store.find_run(run_id, self.fingerprint)
+
+    def enter(self, entry: Entry, taken: Collection[int]) -> _Run:
         """Make a submission's run or take it up, and say in it which files are there and which pairs failed."""
         verdict, evaluation_set = entry.verdict, self.evaluation_set
-        key = _key(self.store, entry, evaluation_set, self.fingerprint, taken)
+        found = match(self.store, entry, evaluation_set, self.fingerprint, taken)
+        before = found.before.pairs if found.before is not None else {}
+        record = run_record(found.key, verdict, evaluation_set)
+        if found.before is not None and found.before.run.folder and Path(found.before.run.folder).is_dir():
+            # A copy of a submission elsewhere is no reason to forget where the first one lies.
+            record = replace(record, folder=found.before.run.folder, submission=found.before.run.submission)
+        if entry.run_id is not None and found.before is not None:
+            record = found.before.run  # nothing is declared: it is only scored again
         run_id = self.store.start_run(
-            _run_record(key, verdict, evaluation_set),
+            record,
             EvaluationSetRecord(
                 name=evaluation_set.name,
                 split=evaluation_set.split,
@@ -184,69 +209,95 @@ class _Work:
             ),
             self.fingerprint,
             lock.lock(),
-            [(*pair.id, pair.scene.track) for pair in evaluation_set.all_pairs],
+            [SetPair(*pair.id, pair.scene.track, self.references[pair.id]) for pair in evaluation_set.all_pairs],
+            run_id=None if found.before is None else found.before.id,
+            why=found.why,
         )
-        before = self.find(key)
-        messages = {problem.file: problem.message for problem in verdict.problems}
-        invalid = {
-            pair.id: messages[pair.remix_name]
-            for pair in evaluation_set.pairs
-            if pair.remix_name in messages and pair.id not in entry.failures
-        }
-        clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
-        files = {
-            pair.id: EnhancedFile(*pair.id, verdict.hashes[pair.remix_name], clipped.get(pair.remix_name))
-            for pair in evaluation_set.pairs
-            if pair.remix_name in verdict.hashes and pair.id not in invalid
-        }
+        if entry.name is not None:
+            self.store.rename(run_id, entry.name, "chosen with --name")
+        files, invalid = _files(entry, evaluation_set)
+        if found.starts_anew:
+            # What is not made anew was made by something else: it may not stand beside what is.
+            kept = {pair_id for pair_id, file in files.items() if before[pair_id].file_sha256 == file.file_sha256}
+            self.store.mark_pending(run_id, [pair_id for pair_id in before if pair_id not in kept])
         self.store.mark_all_enhanced(run_id, list(files.values()))
-        for pair_id, reason in entry.failures.items():
-            # That a system failed to make a file again takes nothing from the score of the one that it had made.
-            if before.pairs[pair_id].state != "scored":
-                self.store.mark_failed(run_id, *pair_id, reason)
-        for pair_id, reason in invalid.items():
-            self.store.mark_failed(run_id, *pair_id, reason)
-        stored = self.find(key)
+        # That a system failed to make a file again takes nothing from the score of the one that it had made.
+        unmade = {
+            pair_id: reason
+            for pair_id, reason in entry.failures.items()
+            if found.starts_anew or pair_id not in before or before[pair_id].score is None
+        }
+        self.store.mark_failed(run_id, {**unmade, **invalid})
+        stored = self.find(run_id)
+        replaced = self._replaced(run_id, before, stored, found.why)
         todo = {pair_id: file.file_sha256 for pair_id, file in files.items() if not self._stands(stored.pairs[pair_id])}
         return _Run(
             id=run_id,
-            key=key,
             folder=verdict.folder,
             failures=entry.failures,
             todo=todo,
             done=len(files) - len(todo),
-            replaced=0 if self.engine == "fast" else sum(is_fast(stored.pairs[pair_id]) for pair_id in todo),
-            suspect=frozenset(pair_id for pair_id, pair in before.pairs.items() if is_suspect(pair)),
+            only_fast=0 if self.engine == "fast" else sum(stored.pairs[pair_id].fast is not None for pair_id in todo),
+            suspect=frozenset(pair_id for pair_id, pair in before.items() if is_suspect(pair)),
+            replaced=replaced,
         )
+
+    def _replaced(self, run_id: int, before: Mapping[PairId, PairRecord], now: StoredRun, why: str) -> Replaced | None:
+        """What the board said of a run, if files that it had scored are no longer the same; this is logged."""
+        scores = [pair.score.score for pair in before.values() if pair.score is not None]
+        changed = sum(
+            pair.score is not None and now.pairs[pair_id].file_sha256 != pair.file_sha256
+            for pair_id, pair in before.items()
+        )
+        if not changed:
+            return None
+        replaced = Replaced(fmean(scores), len(scores))
+        details = {"mean": replaced.mean, "pairs": replaced.pairs, "files": changed}
+        self.store.note(run_id, "replaced", why or "its files were made anew", details)
+        return replaced
 
     def _stands(self, pair: PairRecord) -> bool:
         """Whether a pair needs no scoring: it has a score, undisputed, and the locked one if that is asked for."""
-        return pair.score is not None and not is_suspect(pair) and (self.engine == "fast" or not is_fast(pair))
+        if pair.locked is not None:
+            return self.engine == "locked" or not is_suspect(pair)
+        if pair.fast is None or self.engine == "locked" or is_suspect(pair):
+            return False
+        return pair.fast.environment_sha256 not in self.outdated
 
     def tasks(self, runs: Iterable[tuple[_Run, Mapping[PairId, str]]]) -> list[ScoreTask]:
         """The tasks for those pairs of runs that are to be scored, and for the checks that are due with them.
 
-        By scene, then by listener, then by submission: neighbours share the reference.
+        By scene, then by listener, then by submission: neighbours share the reference. A file that several of the
+        runs have is one task.
         """
-        found = []
+        found: dict[Subject, tuple[int, ScoreTask]] = {}
         for run, todo in runs:
             files, check = dict(todo), set[PairId]()
             if self.engine == "fast":
-                stored = self.find(run.key)
-                check = to_check(stored, todo.keys(), run.failures.keys()) | (todo.keys() & run.suspect)
+                stored = self.find(run.id)
+                # A file that could not be scored cannot be checked either; trying it again would never end.
+                failed = {
+                    pair_id
+                    for pair_id, pair in stored.pairs.items()
+                    if (pair.reference_sha256, pair.file_sha256) in self.failed
+                }
+                check = to_check(stored, todo.keys(), run.failures.keys() | failed) | (todo.keys() & run.suspect)
                 files.update((pair_id, stored.pairs[pair_id].file_sha256 or "") for pair_id in check - todo.keys())
-            found += [
-                (position, self._task(pair, run.folder, files[pair.id], pair.id in check))
-                for position, pair in enumerate(self.evaluation_set.all_pairs)
-                if pair.id in files
-            ]
-        return [task for _, task in sorted(found, key=itemgetter(0))]
+            for position, pair in enumerate(self.evaluation_set.all_pairs):
+                if pair.id not in files:
+                    continue
+                subject = self.references[pair.id], files[pair.id]
+                if (run.id, pair.id) not in self.holders[subject]:
+                    self.holders[subject].append((run.id, pair.id))
+                checked = pair.id in check or (subject in found and found[subject][1].check)
+                found[subject] = position, self._task(pair, run.folder, files[pair.id], checked)
+        return [task for _, task in sorted(found.values(), key=itemgetter(0))]
 
     def _task(self, pair: Pair, folder: Path, sha256: str, check: bool) -> ScoreTask:
         music = tuple((path, self.hashes[path]) for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
         return ScoreTask(pair, folder / pair.remix_name, sha256, music, self.engine, check)
 
-    def record(self, run: _Run, task: ScoreTask, outcome: Outcome) -> None:
+    def record(self, task: ScoreTask, outcome: Outcome) -> None:
         """Store what came of a pair.
 
         Raises:
@@ -256,118 +307,54 @@ class _Work:
         given, locked = (outcome.fast, outcome.locked) if isinstance(outcome, Checked) else (outcome, None)
         if isinstance(given, str) or isinstance(locked, str):
             reason = f"{DISAGREEMENT}{problem}" if problem else str(given)
-            self.store.mark_failed(run.id, *task.pair.id, reason)
+            self._fail(task, reason, unless_scored=problem is None)
         else:
-            self.store.add_score(
-                run.id,
-                *task.pair.id,
-                task.sha256,
-                given.left,
-                given.right,
-                self.fingerprint,
-                self.environment,
-                engine=task.engine,
-                locked=None if locked is None else (locked.left, locked.right),
-            )
+            subject = task.sha256, self.references[task.pair.id]
+            if locked is not None:
+                self._add(NewScore(*subject, "locked", locked.left, locked.right))
+            # A fast score takes the place of an earlier one: that may be of another version of the engine.
+            self._add(NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast"))
         if problem:
             raise EvaluatorError(
-                f"{run.folder} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
-                "score it with --evaluator locked, and see harness evaluator verify --evaluator fast"
+                f"{task.path.parent} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
+                "score it with --engine locked, and see harness evaluator verify --engine fast"
             )
 
+    def _add(self, score: NewScore) -> None:
+        self.store.add_scores([score], self.fingerprint, self.environments[score.engine])
 
-def _refuse_twins(entries: Sequence[Entry]) -> None:
-    """Raise UsageError if a submission is given twice: whose scores were whose could not be told."""
-    seen: dict[tuple[str, frozenset[tuple[str, str]]], Path] = {}
-    for verdict in (entry.verdict for entry in entries):
-        other = seen.setdefault((_declared(verdict), frozenset(verdict.hashes.items())), verdict.folder)
-        if other is not verdict.folder:
-            raise UsageError(
-                f"{other} and {verdict.folder} declare the same and have the same files (of those selected), so "
-                "they cannot be told apart: leave one out"
-            )
-
-
-def _declared(verdict: Verdict) -> str:
-    """Identity of what a submission says it is: by its manifest, or the folder's name without one."""
-    return verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": verdict.folder.name})
+    def _fail(self, task: ScoreTask, reason: str, unless_scored: bool) -> None:
+        """Say that a pair failed in every run that has the file; where another process scored it, it did not."""
+        subject = self.references[task.pair.id], task.sha256
+        self.failed.add(subject)
+        for run_id, pair_id in self.holders[subject]:
+            now = self.find(run_id).pairs[pair_id]
+            scored = now.locked is not None or (task.engine == "fast" and now.fast is not None)
+            if now.file_sha256 == task.sha256 and not (unless_scored and scored):
+                self.store.mark_failed(run_id, {pair_id: reason})
 
 
-def _key(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint: str, taken: Collection[str]) -> str:
-    """Identity of the run that a submission belongs to.
-
-    What a submission declares finds the run again when more of it is scored. But it is only a declaration: unless
-    every file that the run knows is in this submission with the same content, and the run is not `taken` by another
-    submission of this command, this is another one, known by its content, and the scores that are there stay.
-    """
-    declared = _declared(entry.verdict)
-    run = store.find_run(declared, evaluation_set.sha256, fingerprint)
-    if run is None:
-        return declared
-    contents = _contents(entry.verdict, evaluation_set)
-    replaced = {pair.id for pair in evaluation_set.pairs} if entry.replace else set()
-    for pair_id, known in run.pairs.items():
-        found = contents.get(PROTOCOL.remix_name(*pair_id))
-        if declared in taken or (known.file_sha256 not in (None, found) and pair_id not in replaced):
-            return canonical_sha256({"declared": declared, "files": contents})
-    return declared
+def _files(entry: Entry, evaluation_set: EvaluationSet) -> tuple[dict[PairId, EnhancedFile], dict[PairId, str]]:
+    """The good files of the selected pairs, and why others are not good."""
+    verdict = entry.verdict
+    messages = {problem.file: problem.message for problem in verdict.problems}
+    invalid = {
+        pair.id: messages[pair.remix_name]
+        for pair in evaluation_set.pairs
+        if pair.remix_name in messages and pair.id not in entry.failures
+    }
+    clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
+    files = {
+        pair.id: EnhancedFile(*pair.id, verdict.hashes[pair.remix_name], clipped.get(pair.remix_name))
+        for pair in evaluation_set.pairs
+        if pair.remix_name in verdict.hashes and pair.id not in invalid
+    }
+    return files, invalid
 
 
-MAX_REMIX_BYTES = 2**30
-"""Nothing that is larger can be a remix; it is not even hashed."""
-
-
-def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
-    """SHA-256 of every remix in the folder, whatever is selected."""
-    others = (verdict.folder / pair.remix_name for pair in evaluation_set.all_pairs)
-    regular = [
-        path
-        for path in others
-        if path.name not in verdict.hashes
-        and path.is_file()
-        and not path.is_symlink()
-        and path.stat().st_size <= MAX_REMIX_BYTES
-    ]
-    return {**{path.name: sha256 for path, sha256 in sha256_of_all(regular).items()}, **verdict.hashes}
-
-
-def _run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> RunRecord:
-    folder = verdict.folder.resolve().name
-    manifest = verdict.manifest or undeclared(folder, evaluation_set)
-    return RunRecord(
-        key=key,
-        system=manifest.system,
-        version=manifest.version,
-        settings=manifest.settings,
-        causal=manifest.class_ == "causal",
-        parameters=manifest.parameters,
-        training_data=manifest.training_data,
-        licence=manifest.licence,
-        weights_sha256=manifest.weights_sha256,
-        not_eligible=manifest.why_not_eligible,
-        reference=manifest.reference,
-        submission=folder,
-        pairs_due=len(evaluation_set.all_pairs),
-    )
-
-
-def undeclared(folder: str, evaluation_set: EvaluationSet) -> Manifest:
-    """Stands in for the manifest of a submission that has none: nothing is declared, so it cannot be ranked."""
-    return Manifest.model_validate(
-        {
-            "format": 1,
-            "system": folder[:100],
-            "version": "?",
-            "class": "non-causal",
-            "training_data": "unknown",
-            "evaluation_set": {"name": evaluation_set.name, "split": evaluation_set.split},
-        }
-    )
-
-
-def _outcome(run: StoredRun, evaluation_set: EvaluationSet, unmade: Mapping[PairId, str]) -> Scored:
+def _outcome(run: StoredRun, evaluation_set: EvaluationSet, entered: _Run) -> Scored:
     rows: list[dict[str, str | float]] = []
-    failures = dict(unmade)
+    failures = dict(entered.failures)
     for pair in evaluation_set.pairs:
         stored = run.pairs[pair.id]
         if stored.score is None:
@@ -376,9 +363,17 @@ def _outcome(run: StoredRun, evaluation_set: EvaluationSet, unmade: Mapping[Pair
         scores = (stored.score.left, stored.score.right, stored.score.score)
         values = (pair.scene.id, pair.scene.song, pair.listener.id, *scores)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
-    fast = [pair.score for pair in run.pairs.values() if pair.score is not None and pair.score.engine == "fast"]
-    differences = [score.difference for score in fast if score.difference is not None]
-    return Scored(run.run.key, rows, failures, len(fast), len(differences), max(differences, default=None))
+    differences = [pair.difference for pair in run.pairs.values() if pair.difference is not None]
+    return Scored(
+        run_id=run.id,
+        key=run.run.key,
+        rows=rows,
+        failures=failures,
+        fast=sum(pair.fast is not None for pair in run.pairs.values()),
+        checked=len(differences),
+        largest_difference=max(differences, default=None),
+        replaced=entered.replaced,
+    )
 
 
 def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:

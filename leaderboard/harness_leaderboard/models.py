@@ -1,6 +1,11 @@
 """The tables, with the constraints that make duplicates and impossible scores impossible.
 
-Scores are HAAQI values from 0 to 1, hashes lower-case hexadecimal SHA-256, times UTC in ISO 8601 as text.
+A score is a fact about a remix (a file's content, held against a reference), an evaluator and an engine, and is
+stored once under that key. A run is a declaration and a map from the pairs of its evaluation set to remixes. What one
+run does can therefore never take another's scores away.
+
+Scores are HAAQI values from 0 to 1, hashes lower-case hexadecimal SHA-256, times UTC in ISO 8601 as text. Names of the
+classes here end in `Row`; what goes in and out of the store are the records of `records`.
 
 The constraints hold whoever writes to the database. A score cannot be NaN: SQLite stores NaN as NULL, which
 NOT NULL refuses, and PostgreSQL sorts NaN above every number, which "at most 1" refuses.
@@ -16,13 +21,14 @@ from sqlalchemy import (
     CheckConstraint,
     Double,
     ForeignKey,
+    Index,
     MetaData,
     String,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from harness_leaderboard.records import Engine, State
+from harness_leaderboard.records import Engine, Visibility
 
 
 class Base(DeclarativeBase):
@@ -31,6 +37,7 @@ class Base(DeclarativeBase):
     # Constraints have fixed names so that a later migration can address them.
     metadata = MetaData(
         naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
             "pk": "pk_%(table_name)s",
             "fk": "fk_%(table_name)s_%(column_0_name)s",
             "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -41,7 +48,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {dict[str, Any]: JSON, float: Double}  # noqa: RUF012
 
 
-class EvaluationSet(Base):
+class EvaluationSetRow(Base):
     """An evaluation set; its hash is its identity."""
 
     __tablename__ = "evaluation_sets"
@@ -58,16 +65,47 @@ class EvaluationSet(Base):
     pairs: Mapped[int]
 
 
-class Evaluator(Base):
+class ReferenceRow(Base):
+    """What a remix is held against, see `records.SetPair`. Sets that share a scene and its listeners share these.
+
+    A reference from before this table existed has an `UNRESOLVED` hash until its evaluation set is seen again.
+    """
+
+    __tablename__ = "reference_signals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+
+
+UNRESOLVED = "unresolved:"
+"""Begins the hash of a reference of which only the evaluation set, the scene and the listener are known."""
+
+
+class SetPairRow(Base):
+    """A scene for a listener in an evaluation set."""
+
+    __tablename__ = "set_pairs"
+    __table_args__ = (UniqueConstraint("evaluation_set_id", "scene", "listener"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    evaluation_set_id: Mapped[int] = mapped_column(ForeignKey("evaluation_sets.id"))
+    scene: Mapped[str]
+    listener: Mapped[str]
+    track: Mapped[str]
+    reference_id: Mapped[int] = mapped_column(ForeignKey("reference_signals.id"), index=True)
+
+
+class EvaluatorRow(Base):
     """A locked evaluator: what it consists of, under its fingerprint."""
 
     __tablename__ = "evaluators"
 
-    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(unique=True)
     details: Mapped[dict[str, Any]]
 
 
-class Environment(Base):
+class EnvironmentRow(Base):
     """The versions and the platform under which scores were computed; sha256 is of the canonical JSON."""
 
     __tablename__ = "environments"
@@ -77,68 +115,19 @@ class Environment(Base):
     details: Mapped[dict[str, Any]]
 
 
-class Run(Base):
-    """A system on an evaluation set under an evaluator. See `records.RunRecord` for what it declares."""
+class RemixRow(Base):
+    """A file's content and the reference that it is held against: what scores are about."""
 
-    __tablename__ = "runs"
-    __table_args__ = (
-        UniqueConstraint("key", "evaluation_set_id", "fingerprint"),
-        CheckConstraint("parameters >= 0", name="parameters"),
-        CheckConstraint("pairs_due > 0", name="pairs_due"),
-    )
+    __tablename__ = "remixes"
+    __table_args__ = (UniqueConstraint("reference_id", "file_sha256"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str]
-    evaluation_set_id: Mapped[int] = mapped_column(ForeignKey("evaluation_sets.id"))
-    fingerprint: Mapped[str] = mapped_column(ForeignKey("evaluators.fingerprint"))
-    system: Mapped[str]
-    version: Mapped[str]
-    settings: Mapped[dict[str, Any]]
-    causal: Mapped[bool]
-    parameters: Mapped[int | None] = mapped_column(BigInteger)
-    training_data: Mapped[str]
-    licence: Mapped[str]
-    weights_sha256: Mapped[str]
-    not_eligible: Mapped[str | None]
-    reference: Mapped[bool]
-    submission: Mapped[str]
-    pairs_due: Mapped[int]
-    created_at: Mapped[str]
-    updated_at: Mapped[str]
+    reference_id: Mapped[int] = mapped_column(ForeignKey("reference_signals.id"))
+    file_sha256: Mapped[str]
 
 
-class Pair(Base):
-    """A scene for a listener in a run, and where it stands."""
-
-    __tablename__ = "pairs"
-    __table_args__ = (
-        UniqueConstraint("run_id", "scene", "listener"),
-        CheckConstraint("state IN ('pending', 'enhanced', 'scored', 'failed')", name="state"),
-        CheckConstraint(
-            "(state = 'failed' AND reason IS NOT NULL) OR (state <> 'failed' AND reason IS NULL)",
-            name="reason",
-        ),
-        CheckConstraint(
-            "(state IN ('enhanced', 'scored') AND file_sha256 IS NOT NULL)"
-            " OR (state IN ('pending', 'failed') AND file_sha256 IS NULL)",
-            name="file_sha256",
-        ),
-        CheckConstraint("clipped >= 0", name="clipped"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    scene: Mapped[str]
-    listener: Mapped[str]
-    track: Mapped[str]
-    state: Mapped[State] = mapped_column(String)
-    reason: Mapped[str | None]
-    file_sha256: Mapped[str | None]
-    clipped: Mapped[int | None]
-
-
-class Score(Base):
-    """The score of a pair. There is one exactly when the pair's state is "scored": the store sees to that.
+class ScoreRow(Base):
+    """The score that an engine under an evaluator gives a remix.
 
     The engine has no default: whoever writes a score has to say what computed it.
     """
@@ -150,23 +139,117 @@ class Score(Base):
         CheckConstraint("score >= 0 AND score <= 1", name="score"),
         CheckConstraint("abs(score - (left_score + right_score) / 2) <= 1e-12", name="mean"),
         CheckConstraint("engine IN ('locked', 'fast')", name="engine"),
-        # A comparison with NULL is neither true nor false, and a check refuses only what is false.
-        CheckConstraint("locked_left >= 0 AND locked_left <= 1", name="locked_left"),
-        CheckConstraint("locked_right >= 0 AND locked_right <= 1", name="locked_right"),
-        CheckConstraint(
-            "(locked_left IS NULL AND locked_right IS NULL)"
-            " OR (engine = 'fast' AND locked_left IS NOT NULL AND locked_right IS NOT NULL)",
-            name="checked",
-        ),
+        {"sqlite_with_rowid": False},
     )
 
-    pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id", ondelete="CASCADE"), primary_key=True)
+    remix_id: Mapped[int] = mapped_column(ForeignKey("remixes.id"), primary_key=True)
+    evaluator_id: Mapped[int] = mapped_column(ForeignKey("evaluators.id"), primary_key=True)
+    engine: Mapped[Engine] = mapped_column(String, primary_key=True)
     left_score: Mapped[float]
     right_score: Mapped[float]
     score: Mapped[float]
-    fingerprint: Mapped[str] = mapped_column(ForeignKey("evaluators.fingerprint"))
     environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
     scored_at: Mapped[str]
-    engine: Mapped[Engine] = mapped_column(String)
-    locked_left: Mapped[float | None]
-    locked_right: Mapped[float | None]
+
+
+class RunRow(Base):
+    """A run: what it declares (see `records.RunRecord`), and whether it is shown."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        UniqueConstraint("key", "evaluation_set_id"),
+        CheckConstraint("parameters >= 0", name="parameters"),
+        CheckConstraint("visibility IN ('shown', 'hidden', 'removed')", name="visibility"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    evaluation_set_id: Mapped[int] = mapped_column(ForeignKey("evaluation_sets.id"))
+    evaluator_id: Mapped[int] = mapped_column(ForeignKey("evaluators.id"))
+    name: Mapped[str | None]
+    visibility: Mapped[Visibility] = mapped_column(String)
+    system: Mapped[str]
+    version: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    causal: Mapped[bool]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
+    training_data: Mapped[str]
+    licence: Mapped[str]
+    weights_sha256: Mapped[str]
+    not_eligible: Mapped[str | None]
+    reference: Mapped[bool]
+    submission: Mapped[str]
+    folder: Mapped[str | None]
+    team: Mapped[str | None]
+    contact: Mapped[str | None]
+    url: Mapped[str | None]
+    paper: Mapped[str | None]
+    description: Mapped[str | None]
+    created_at: Mapped[str]
+    updated_at: Mapped[str]
+
+
+class RunPairRow(Base):
+    """Where a pair of the evaluation set stands in a run. Whether it is scored, its remix's scores say."""
+
+    __tablename__ = "run_pairs"
+    __table_args__ = (
+        CheckConstraint("state IN ('pending', 'enhanced', 'failed')", name="state"),
+        CheckConstraint(
+            "(state = 'failed' AND reason IS NOT NULL) OR (state <> 'failed' AND reason IS NULL)",
+            name="reason",
+        ),
+        CheckConstraint(
+            "(state = 'enhanced' AND remix_id IS NOT NULL) OR (state <> 'enhanced' AND remix_id IS NULL)",
+            name="remix",
+        ),
+        CheckConstraint("clipped >= 0", name="clipped"),
+        Index("ix_run_pairs_remix_id", "remix_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    pair_id: Mapped[int] = mapped_column(ForeignKey("set_pairs.id"), primary_key=True)
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    remix_id: Mapped[int | None] = mapped_column(ForeignKey("remixes.id"))
+    clipped: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class DeclarationRow(Base):
+    """What a run declared before it was declared anew."""
+
+    __tablename__ = "declarations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    declared: Mapped[dict[str, Any]]
+    replaced_at: Mapped[str]
+
+
+class EventRow(Base):
+    """The log: everything that was done to runs, when, and why. Rows are only ever added."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[str]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
+    what: Mapped[str]
+    why: Mapped[str]
+    details: Mapped[dict[str, Any]]
+
+
+class SummaryRow(Base):
+    """What the ranking needs of a run under an evaluator, kept so that it need not read every score.
+
+    Derived from the other tables, and deleted in the same transaction as anything that it depends on changes: a row
+    that is here is right, and one that is missing is computed (`summaries`).
+    """
+
+    __tablename__ = "summaries"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    evaluator_id: Mapped[int] = mapped_column(ForeignKey("evaluators.id"), primary_key=True)
+    summary: Mapped[dict[str, Any]]

@@ -33,7 +33,6 @@ from scipy import special
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
     EvaluationSetRecord,
-    PairScores,
     RunRecord,
     ScoredRun,
     checks_due,
@@ -170,9 +169,10 @@ def compare(board: Board) -> list[Comparison]:
     ranked = [row for row in board.rows if row.rank is not None]
     comparisons = []
     for above, row in pairwise(ranked):
-        scenes, differences = _differences(above.source.scores, row.source.scores)
-        if differences:
-            comparisons.append(Comparison(row, above, estimate(scenes, differences)))
+        # Both are complete, so they have the same pairs, and the sums of their scenes are all that it takes.
+        theirs, ours = above.source.sums, row.source.sums
+        behind = _estimate(ours.pairs, list(map(operator.sub, theirs.score, ours.score)), max(theirs.score))
+        comparisons.append(Comparison(row, above, behind))
     return comparisons
 
 
@@ -188,21 +188,32 @@ def estimate(scenes: Sequence[str], values: Sequence[float]) -> Estimate:
     """
     if not values:
         raise ValueError("no values to take the mean of")
-    mean = _mean(values)
-    residuals: defaultdict[str, list[float]] = defaultdict(list)
+    columns: defaultdict[str, list[float]] = defaultdict(list)
     for scene, value in zip(scenes, values, strict=True):
-        residuals[scene].append(value - mean)
-    clusters = len(residuals)
+        columns[scene].append(value)
+    return _estimate([len(column) for column in columns.values()], [math.fsum(column) for column in columns.values()])
+
+
+def _estimate(pairs: Sequence[int], sums: Sequence[float], scale: float | None = None) -> Estimate:
+    """The same from the number of values in each scene and their sums; `scale` is what the sums were rounded to."""
+    count = sum(pairs)
+    mean = math.fsum(sums) / count
+    clusters = len(sums)
     if clusters < 2:
-        return Estimate(mean, None, None, None, len(values))
-    squares = math.fsum(math.fsum(cluster) ** 2 for cluster in residuals.values())
-    error = math.sqrt(clusters / (clusters - 1) * squares) / len(values)
+        return Estimate(mean, None, None, None, count)
+    # Of a scene, sum(score - m) is its sum less n times m. Where all values are equal, rounding would leave a spread
+    # of 1e-17 and a p value that means nothing.
+    residuals = [total - number * mean for number, total in zip(pairs, sums, strict=True)]
+    largest = max(map(abs, sums)) if scale is None else scale
+    residuals = [0.0 if abs(residual) < 1e-14 * largest else residual for residual in residuals]
+    squares = math.fsum(residual**2 for residual in residuals)
+    error = math.sqrt(clusters / (clusters - 1) * squares) / count
     # scipy.stats.t gives the same numbers; importing it takes longer than everything else here.
     width = error * float(special.stdtrit(clusters - 1, 0.975))
     # Without any spread the statistic is 0 for a mean of 0, infinite for any other.
     statistic = abs(mean) / error if error > 0 else math.inf if mean else 0.0
     p = 2 * float(special.stdtr(clusters - 1, -statistic))
-    return Estimate(mean, mean - width, mean + width, p, len(values))
+    return Estimate(mean, mean - width, mean + width, p, count)
 
 
 def _board(runs: Sequence[ScoredRun]) -> Board:
@@ -227,14 +238,13 @@ def _board(runs: Sequence[ScoredRun]) -> Board:
 
 def _unranked(source: ScoredRun) -> Row:
     """The row of a run, before its rank is known."""
-    scores, run = source.scores, source.run
-    scored = len(scores.score)
-    # A run over a part of the evaluation set does not become complete by having been asked for less.
-    due = max(run.pairs_due, source.evaluation_set.pairs)
+    sums, run = source.sums, source.run
+    scored, due = source.scored, source.evaluation_set.pairs
     status: Status = "ranked"
     why = None
-    checks = checks_due(source.fast)
-    if source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
+    # Where every pair has a locked score, those are what counts, and the fast ones beside them decide nothing.
+    checks = checks_due(source.fast) if source.only_fast else 0
+    if source.only_fast and source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
         status = "disputed"
         why = f"fast and locked scores differ by {source.largest_difference:.3g}, more than {CHECK_TOLERANCE:.0e}"
     elif run.reference:
@@ -250,28 +260,13 @@ def _unranked(source: ScoredRun) -> Row:
         rank=None,
         status=status,
         why_not_ranked=why,
-        estimate=estimate(scores.scene, scores.score) if scored else None,
-        left=_mean(scores.left) if scored else None,
-        right=_mean(scores.right) if scored else None,
+        estimate=_estimate(sums.pairs, sums.score) if scored else None,
+        left=math.fsum(sums.left) / scored if scored else None,
+        right=math.fsum(sums.right) / scored if scored else None,
         scored=scored,
         due=due,
         source=source,
     )
-
-
-def _differences(theirs: PairScores, ours: PairScores) -> tuple[Sequence[str], list[float]]:
-    """For each pair that both have: its scene, and their score less ours."""
-    if (theirs.scene, theirs.listener) == (ours.scene, ours.listener):
-        # Complete runs, as the store reads them. Without a look at each pair it takes a tenth of the time.
-        return ours.scene, list(map(operator.sub, theirs.score, ours.score))
-    before, after = _by_pair(theirs), _by_pair(ours)
-    common = before.keys() & after.keys()
-    return [scene for scene, _ in common], [before[pair] - after[pair] for pair in common]
-
-
-def _by_pair(scores: PairScores) -> dict[tuple[str, str], float]:
-    """Scores by scene and listener."""
-    return dict(zip(zip(scores.scene, scores.listener, strict=True), scores.score, strict=True))
 
 
 def _mean(values: Sequence[float]) -> float:

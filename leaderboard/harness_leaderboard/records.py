@@ -4,9 +4,11 @@ Scores are HAAQI values from 0 to 1. Hashes are lower-case hexadecimal SHA-256. 
 the second ("2024-01-31T12:00:00Z"), so that their order as text is their order in time.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, Self
 
 State = Literal["pending", "enhanced", "scored", "failed"]
 """Where a pair stands: nothing there yet, a file is there, the file is scored, or it went wrong."""
@@ -44,12 +46,27 @@ class EvaluationSetRecord:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """One system, in one version, with one choice of settings, as it declares itself.
+class SetPair:
+    """One scene for one listener of an evaluation set.
 
     Attributes:
-        key: hexadecimal hash of all that decides the system's output. With the evaluation set and the
-            evaluator it is the identity of the run; everything else may be declared anew.
+        reference_sha256: hash of all that a score depends on beside the remix: the scene's name (it seeds the metric's
+            noise), the hashes of its music, its gains, and the listener's audiograms. Not the listener's name.
+    """
+
+    scene: str
+    listener: str
+    track: str
+    reference_sha256: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run declares: who made it, with which system, in which class.
+
+    Attributes:
+        key: hexadecimal hash of what made the files, as far as it is known. With the evaluation set it is the identity
+            of the run; everything else may be declared anew.
         system: name of the system.
         version: of the system.
         settings: its options, as JSON values.
@@ -61,7 +78,8 @@ class RunRecord:
         not_eligible: why the rules exclude it, or None if they do not.
         reference: True for a yardstick that is shown and never ranked.
         submission: name of the folder that the files are in, or another label that tells runs apart.
-        pairs_due: how many pairs have to be scored until the run is complete, 1 or more.
+        folder: where that lies, or None if it is not known.
+        team, contact, url, paper, description: as declared, or None.
     """
 
     key: str
@@ -76,59 +94,85 @@ class RunRecord:
     not_eligible: str | None
     reference: bool
     submission: str
-    pairs_due: int
+    folder: str | None = None
+    team: str | None = None
+    contact: str | None = None
+    url: str | None = None
+    paper: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class NewScore:
+    """A score as it is stored: a fact about a file and a reference, whoever submits the file.
+
+    Attributes:
+        file_sha256: hash of the remix that was scored.
+        reference_sha256: see `SetPair`.
+        engine: what computed it.
+        left, right: the score of each ear, from 0 to 1.
+        replaces: whether it takes the place of this engine's own earlier score of the same file.
+    """
+
+    file_sha256: str
+    reference_sha256: str
+    engine: Engine
+    left: float
+    right: float
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """The score of one pair: left ear, right ear and their mean, each from 0 to 1.
+    """A stored score: left ear, right ear and their mean, each from 0 to 1, and the environment's hash."""
 
-    Attributes:
-        engine: what computed it.
-        locked_left, locked_right: what the locked engine gave for the same file where a fast score was checked;
-            None otherwise.
-    """
-
+    engine: Engine
     left: float
     right: float
     score: float
     scored_at: str
-    engine: Engine
-    locked_left: float | None
-    locked_right: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """How far the fast score is from the locked one, in the ear where it is further; None if not checked."""
-        if self.locked_left is None or self.locked_right is None:
-            return None
-        return max(abs(self.left - self.locked_left), abs(self.right - self.locked_right))
-
-    @property
-    def disputed(self) -> bool:
-        """Whether the score was checked and is further from the locked one than `CHECK_TOLERANCE`."""
-        return self.difference is not None and self.difference > CHECK_TOLERANCE
+    environment_sha256: str
 
 
 @dataclass(frozen=True)
 class PairRecord:
-    """One scene for one listener in one run.
+    """One scene for one listener in one run, with its file's scores under one evaluator.
 
     Attributes:
+        state: "scored" if there is a score, of whichever engine.
         reason: why it failed; None unless the state is "failed".
         file_sha256: hash of the enhanced file; None unless the state is "enhanced" or "scored".
         clipped: how many samples of the file were clipped; None where nobody counted.
-        score: None unless the state is "scored".
+        locked, fast: the scores that the file has.
     """
 
     scene: str
     listener: str
     track: str
+    reference_sha256: str
     state: State
     reason: str | None
     file_sha256: str | None
     clipped: int | None
-    score: ScoreRecord | None
+    locked: ScoreRecord | None
+    fast: ScoreRecord | None
+
+    @property
+    def score(self) -> ScoreRecord | None:
+        """The score that counts: the locked engine's where there is one."""
+        return self.locked or self.fast
+
+    @property
+    def difference(self) -> float | None:
+        """How far the fast score is from the locked one, in the ear where it is further; None without both."""
+        if self.locked is None or self.fast is None:
+            return None
+        return max(abs(self.fast.left - self.locked.left), abs(self.fast.right - self.locked.right))
+
+    @property
+    def disputed(self) -> bool:
+        """Whether both engines scored the pair, and differ by more than `CHECK_TOLERANCE`."""
+        return self.difference is not None and self.difference > CHECK_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -141,17 +185,76 @@ class EnhancedFile:
     clipped: int | None
 
 
+Visibility = Literal["shown", "hidden", "removed"]
+"""Whether a run stands on its board. What is removed can be restored."""
+
+
 @dataclass(frozen=True)
-class StoredRun:
-    """A run as the store has it, with every one of its pairs by (scene, listener)."""
+class RunStatus:
+    """A run without its pairs: what a list of runs says of it.
+
+    Attributes:
+        id: its number in the database, by which people may name it.
+        name: what its owner chose to call it, or None.
+        fingerprint: of the evaluator that it was last scored with.
+    """
 
     id: int
+    name: str | None
+    visibility: Visibility
     run: RunRecord
     evaluation_set: EvaluationSetRecord
     fingerprint: str
     created_at: str
     updated_at: str
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store has it, with every one of its pairs by (scene, listener)."""
+
+    status: RunStatus
     pairs: Mapping[tuple[str, str], PairRecord]
+
+    @property
+    def id(self) -> int:
+        """Its number in the database."""
+        return self.status.id
+
+    @property
+    def run(self) -> RunRecord:
+        """What it declares."""
+        return self.status.run
+
+    @property
+    def evaluation_set(self) -> EvaluationSetRecord:
+        """What it is evaluated on."""
+        return self.status.evaluation_set
+
+
+@dataclass(frozen=True)
+class OldDeclaration:
+    """What a run declared until `replaced_at`."""
+
+    run: Mapping[str, Any]
+    replaced_at: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was done to a run: when, what, and why.
+
+    Attributes:
+        what: "entered", "declared anew", "replaced", "renamed", "hidden", "unhidden", "removed", "restored",
+            "rescored", "audited" or "imported".
+        details: more of it, as JSON values.
+    """
+
+    at: str
+    run_id: int | None
+    what: str
+    why: str
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -170,17 +273,48 @@ class PairScores:
 
 
 @dataclass(frozen=True)
-class ScoredRun:
-    """What the ranking needs to know of a run.
+class SceneSums:
+    """The scored pairs of a run summed up for each scene, as parallel columns in the order of the scenes' names.
 
     Attributes:
-        id: its number in the database, which people may use to name it.
+        pairs: how many pairs of the scene have a score.
+        left, right, score: the sums of their scores, each rounded once (`math.fsum`).
+    """
+
+    scene: tuple[str, ...] = ()
+    pairs: tuple[int, ...] = ()
+    left: tuple[float, ...] = ()
+    right: tuple[float, ...] = ()
+    score: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, scores: PairScores) -> Self:
+        """Sum up pairs, the same whatever their order."""
+        columns: dict[str, tuple[list[float], list[float], list[float]]] = {}
+        for scene, *values in zip(scores.scene, scores.left, scores.right, scores.score, strict=True):
+            for column, value in zip(columns.setdefault(scene, ([], [], [])), values, strict=True):
+                column.append(value)
+        names = tuple(sorted(columns))
+        sums = [tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3)]
+        return cls(names, tuple(len(columns[name][0]) for name in names), *sums)
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """What the ranking needs to know of a run under one evaluator.
+
+    Attributes:
+        id: its number in the database, by which people may name it.
         name: what its owner chose to call it, or None.
+        sums: its scores; where a file has scores of both engines, the locked one counts.
         failed: how many of its pairs failed.
         last_scored: when its last score was stored, or None without scores.
-        fast: how many of its scores are the fast engine's.
-        checked: how many of these pairs the locked engine scored too.
-        largest_difference: the largest `ScoreRecord.difference` among them, or None if none was checked.
+        fast: how many of its pairs have a fast score, whether they have a locked one too or not.
+        checked: how many of these have a locked score too.
+        largest_difference: the largest `PairRecord.difference` among them, or None if none was checked.
+        only_fast: how many pairs have nothing but a fast score.
+        shares: how many files it has in common with other runs on the evaluation set, by their ids.
+        load_scores: reads the scores of its pairs, which are many.
     """
 
     id: int
@@ -188,9 +322,22 @@ class ScoredRun:
     run: RunRecord
     evaluation_set: EvaluationSetRecord
     fingerprint: str
-    scores: PairScores
+    sums: SceneSums
     failed: int
     last_scored: str | None
     fast: int
     checked: int
     largest_difference: float | None
+    only_fast: int
+    shares: Mapping[int, int]
+    load_scores: Callable[[], PairScores]
+
+    @cached_property
+    def scores(self) -> PairScores:
+        """The scores of its pairs, read when they are first asked for."""
+        return self.load_scores()
+
+    @property
+    def scored(self) -> int:
+        """How many of its pairs have a score."""
+        return sum(self.sums.pairs)

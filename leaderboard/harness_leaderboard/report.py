@@ -388,7 +388,7 @@ def _engine(row: Row) -> str | None:
     """Which engine computed the scores of a run; None without scores."""
     if not row.scored:
         return None
-    return "locked" if row.source.fast == 0 else "fast" if row.source.fast == row.scored else "mixed"
+    return "locked" if row.source.only_fast == 0 else "fast" if row.source.fast == row.scored else "mixed"
 
 
 def _evaluator(row: Row) -> str:

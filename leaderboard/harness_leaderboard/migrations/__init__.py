@@ -3,15 +3,16 @@
 Databases only move forward: a step has `upgrade` and no `downgrade`. To add one, change the models, then with
 a database at the newest revision
 
-    from harness_leaderboard.store import Store, alembic_config
+    from harness_leaderboard.opening import alembic_config
+    from harness_leaderboard.store import Store
     with Store.open("sqlite:///scratch.db", create=True) as store, store.engine.begin() as connection:
-        alembic.command.revision(alembic_config(connection), "what changes", autogenerate=True, rev_id="0003")
+        alembic.command.revision(alembic_config(connection), "what changes", autogenerate=True, rev_id="0004")
 
 check the file that appears in `versions`, write the CHECK constraints into it by hand (Alembic does not see
 those), and add the revision to `REVISIONS`.
 """
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision from the oldest to the newest.
 
 A test holds this against the files in `versions`; it is written down here because a database that is up to

@@ -1,0 +1,185 @@
+"""Submissions and the runs that they belong to.
+
+A run is found again by what made its files (the manifest's key). But that is only a declaration, so the files decide:
+
+- Every file that the run knows is in the submission with the same content: it is this run. What it declares now takes
+  the place of what it declared before, which goes into its history.
+- The key is unknown, but a run of this very folder has the same files: it is that run, declared anew (a corrected
+  manifest). Two folders with the same files stay two runs: one of them may be a copy.
+- We made the files ourselves into this folder, with the same system, version and settings, and something else differs
+  (retrained weights, edited code): the run's files are replaced.
+- Anything else is another run, and nothing of what is there is touched.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from harness.challenge import PROTOCOL
+from harness.files import canonical_sha256, sha256_of_all
+from harness.music.evaluationset import EvaluationSet, PairId
+from harness.submission.manifest import Manifest
+from harness.submission.validation import Verdict
+from harness_leaderboard.records import PairRecord, RunRecord, RunStatus, StoredRun
+from harness_leaderboard.store import Store
+
+MAX_REMIX_BYTES = 2**30
+"""Nothing that is larger can be a remix; it is not even hashed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission that is to be scored.
+
+    Attributes:
+        verdict: of the submission.
+        failures: pairs for which no file could be made, and why.
+        replace: we made the selected files ourselves, so they take the place of those that this run had before.
+        name: what its run is to be called, or None to leave that as it is.
+        run_id: the run that it is known to belong to, or None to find out.
+    """
+
+    verdict: Verdict
+    failures: Mapping[PairId, str] = field(default_factory=dict)
+    replace: bool = False
+    name: str | None = None
+    run_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """The run that a submission belongs to.
+
+    Attributes:
+        before: as it is stored, or None if it has yet to be made.
+        key: identity that it gets.
+        why: what is declared anew, for the log; "" if nothing is.
+        starts_anew: whether none of the files that it has may stay.
+    """
+
+    before: StoredRun | None
+    key: str
+    why: str = ""
+    starts_anew: bool = False
+
+
+def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint: str, taken: Collection[int]) -> Match:
+    """Find the run of a submission: see the top of the module.
+
+    Args:
+        taken: runs of other submissions of the same command.
+    """
+    verdict = entry.verdict
+    declared = _declared(verdict)
+    if entry.run_id is not None:
+        found = store.find_run(entry.run_id, fingerprint)
+        return Match(found, found.run.key)
+    statuses = [status for status in store.statuses() if status.evaluation_set.sha256 == evaluation_set.sha256]
+    used = {status.run.key for status in statuses}
+    candidates = [status for status in statuses if status.id not in taken]
+    contents = _contents(verdict, evaluation_set)
+    free = {pair.remix_name for pair in evaluation_set.pairs} if entry.replace else set()
+
+    def same_files(run: StoredRun, ignored: Collection[str] = (), may_lack: bool = False) -> bool:
+        """Whether the submission has every file that the run knows, with the same content."""
+        return all(
+            pair.file_sha256 in (None, contents.get(name)) or name in ignored or (may_lack and name not in contents)
+            for name, pair in _by_name(run).items()
+        )
+
+    def stored(status: RunStatus) -> StoredRun:
+        return store.find_run(status.id, fingerprint)
+
+    for status in candidates:
+        if status.run.key == declared and same_files(run := stored(status), free, entry.replace):
+            return Match(run, declared)
+    here = str(verdict.folder.resolve())
+    label = label_of(verdict)
+    for status in candidates:
+        # Runs from before folders were stored have their name only.
+        in_place = status.run.folder == here or (status.run.folder is None and status.run.submission == label)
+        if in_place and same_files(run := stored(status)) and any(pair.file_sha256 for pair in run.pairs.values()):
+            key = declared if declared not in used else status.run.key
+            return Match(run, key, "declared anew, with the same files")
+    if entry.replace and verdict.manifest is not None:
+        for status in candidates:
+            if status.run.folder == here and _same_variant(status.run, verdict.manifest):
+                key = declared if declared not in used else status.run.key
+                return Match(stored(status), key, "its files were made anew", starts_anew=True)
+    by_content = canonical_sha256({"declared": declared, "files": contents})
+    for status in candidates:
+        if status.run.key == by_content:
+            return Match(stored(status), by_content)
+    if declared not in used:
+        return Match(None, declared)
+    # The same declaration and the same files as another submission of this command: two runs all the same.
+    return Match(None, by_content if by_content not in used else canonical_sha256([by_content, here]))
+
+
+def _same_variant(run: RunRecord, manifest: Manifest) -> bool:
+    """Whether a run is of the same system, version and settings: one row for people, whatever it is made of."""
+    ours = (manifest.system, manifest.version, manifest.settings)
+    return (run.system, run.version, dict(run.settings)) == ours
+
+
+def _by_name(run: StoredRun) -> dict[str, PairRecord]:
+
+    return {PROTOCOL.remix_name(*pair_id): pair for pair_id, pair in run.pairs.items()}
+
+
+def _declared(verdict: Verdict) -> str:
+    """Identity of what a submission says made it: by its manifest, or the folder's name without one."""
+    return verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": label_of(verdict)})
+
+
+def label_of(verdict: Verdict) -> str:
+    """What to call a submission: the name of what the user gave."""
+    return verdict.folder.resolve().name
+
+
+def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
+    """SHA-256 of every remix in the folder, whatever is selected."""
+    others = (verdict.folder / pair.remix_name for pair in evaluation_set.all_pairs)
+    regular = [
+        path
+        for path in others
+        if path.name not in verdict.hashes
+        and path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size <= MAX_REMIX_BYTES
+    ]
+    return {**{path.name: sha256 for path, sha256 in sha256_of_all(regular).items()}, **verdict.hashes}
+
+
+def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> RunRecord:
+    """What a submission declares, as the leaderboard keeps it."""
+    label = label_of(verdict)
+    manifest = verdict.manifest or undeclared(label, evaluation_set)
+    return RunRecord(
+        key=key,
+        system=manifest.system,
+        version=manifest.version,
+        settings=manifest.settings,
+        causal=manifest.class_ == "causal",
+        parameters=manifest.parameters,
+        training_data=manifest.training_data,
+        licence=manifest.licence,
+        weights_sha256=manifest.weights_sha256,
+        not_eligible=manifest.why_not_eligible,
+        reference=manifest.reference,
+        submission=label,
+        folder=str(verdict.folder.resolve()),
+    )
+
+
+def undeclared(folder: str, evaluation_set: EvaluationSet) -> Manifest:
+    """Stands in for the manifest of a submission that has none: nothing is declared, so it cannot be ranked."""
+    return Manifest.model_validate(
+        {
+            "format": 1,
+            "system": folder[:100],
+            "version": "?",
+            "class": "non-causal",
+            "training_data": "unknown",
+            "evaluation_set": {"name": evaluation_set.name, "split": evaluation_set.split},
+        }
+    )

@@ -1,0 +1,300 @@
+"""Two leaderboards become one: the union of their scores and runs. An export is a leaderboard of its own, made so.
+
+Scores are facts, so they need no reconciling: what both have is compared, and ours stays. A run that both have (same
+key, same evaluation set) gets the files that it lacks here; where both have a file for a pair, ours stays.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from harness_leaderboard.entering import enter_set
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.migrations import REVISIONS
+from harness_leaderboard.models import (
+    DeclarationRow,
+    EnvironmentRow,
+    EvaluationSetRow,
+    EvaluatorRow,
+    EventRow,
+    ReferenceRow,
+    RemixRow,
+    RunPairRow,
+    RunRow,
+    ScoreRow,
+    SetPairRow,
+)
+from harness_leaderboard.records import EvaluationSetRecord, SetPair
+from harness_leaderboard.rows import (
+    SET_COLUMNS,
+    environment_id,
+    evaluator_id,
+    forget_summaries,
+    forget_summaries_of,
+    in_parts,
+    remix_ids,
+    write_event,
+)
+
+if TYPE_CHECKING:
+    from harness_leaderboard.store import Store
+
+
+@dataclass
+class Merged:
+    """What came of a merge.
+
+    Attributes:
+        runs: how many runs are new here.
+        scores: how many scores are new here.
+        known: how many scores were here already, with the same numbers to the last bit.
+        different: how many were here already, with other numbers; ours stay.
+        largest_difference: between theirs and ours, in any ear; None if there is none.
+        files_kept: pairs for which both have a file, and not the same; ours stays.
+    """
+
+    runs: int = 0
+    scores: int = 0
+    known: int = 0
+    different: int = 0
+    largest_difference: float | None = None
+    files_kept: int = 0
+
+
+def export(store: "Store", path: Path) -> Merged:
+    """See `store.Store.export`."""
+    if path.exists():
+        raise LeaderboardError(f"{path} exists: name a file that does not")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.absolute().parent) as folder:
+            partial = Path(folder) / "export.db"
+            with type(store).open(f"sqlite:///{partial.absolute()}", create=True) as copy:
+                with store.transaction(write=False) as source, copy.transaction(write=True) as target:
+                    merged = merge(source, target, copy.name, "exported")
+                copy.keep_summaries()
+                with copy.engine.execution_options(immediate=False).connect() as connection:
+                    # One file, without a log beside it.
+                    connection.exec_driver_sql("COMMIT")
+                    connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
+                    connection.exec_driver_sql("BEGIN")
+            partial.rename(path)
+    except OSError as error:
+        raise LeaderboardError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    return merged
+
+
+def import_(store: "Store", path: Path, why: str) -> Merged:
+    """See `store.Store.import_`."""
+    opener = type(store).open
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{path.absolute()}"
+        if _revision(path) not in (None, REVISIONS[-1]):
+            # From an older version: brought up to date in a copy, since theirs is not ours to change.
+            copy = Path(folder) / "copy.db"
+            shutil.copyfile(path, copy)
+            url = f"sqlite:///{copy}"
+            opener(url, create=True).close()
+        with (
+            opener(url, create=False) as theirs,
+            theirs.transaction(write=False) as source,
+            store.transaction(write=True) as target,
+        ):
+            merged = merge(source, target, store.name, why)
+    store.keep_summaries()
+    return merged
+
+
+def _revision(path: Path) -> str | None:
+    """Revision of a database, None if it has none (opening it then says what is wrong)."""
+    if not path.is_file():
+        raise LeaderboardError(f"{path}: no such file")
+    import sqlite3
+    from contextlib import closing
+
+    try:
+        with closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row and row[0] in REVISIONS else None
+    except sqlite3.Error:
+        return None
+
+
+def merge(source: Connection, target: Connection, database: str, why: str) -> Merged:
+    """Bring everything of one database into another, within their transactions."""
+    merged = Merged()
+    sets, references = _sets(source, target, database)
+    evaluators = {
+        row.id: evaluator_id(target, row.fingerprint, row.details)
+        for row in source.execute(select(EvaluatorRow.__table__))
+    }
+    environments = {
+        row.id: environment_id(target, row.details) for row in source.execute(select(EnvironmentRow.__table__))
+    }
+    remixes = _remixes(source, target, references)
+    _scores(source, target, remixes, evaluators, environments, merged)
+    for row in source.execute(select(RunRow.__table__).order_by(RunRow.id)).mappings().all():
+        _run(source, target, dict(row), sets, evaluators, remixes, merged, why)
+    return merged
+
+
+def _sets(source: Connection, target: Connection, database: str) -> tuple[dict[int, int], dict[int, int]]:
+    """Ids of evaluation sets and of references here, by their ids there."""
+    sets: dict[int, int] = {}
+    references: dict[int, int] = {}
+    for row in source.execute(select(EvaluationSetRow.id, *SET_COLUMNS)).all():
+        record = EvaluationSetRecord(**{name: getattr(row, name) for name in EvaluationSetRecord.__dataclass_fields__})
+        theirs = source.execute(
+            select(
+                SetPairRow.scene, SetPairRow.listener, SetPairRow.track, SetPairRow.reference_id, ReferenceRow.sha256
+            )
+            .join(ReferenceRow, SetPairRow.reference_id == ReferenceRow.id)
+            .where(SetPairRow.evaluation_set_id == row.id)
+        ).all()
+        pairs = [SetPair(pair.scene, pair.listener, pair.track, pair.sha256) for pair in theirs]
+        sets[row.id] = enter_set(target, record, pairs, database)
+        ours = {
+            (scene, listener): reference
+            for scene, listener, reference in target.execute(
+                select(SetPairRow.scene, SetPairRow.listener, SetPairRow.reference_id).where(
+                    SetPairRow.evaluation_set_id == sets[row.id]
+                )
+            )
+        }
+        references.update((pair.reference_id, ours[pair.scene, pair.listener]) for pair in theirs)
+    return sets, references
+
+
+def _remixes(source: Connection, target: Connection, references: dict[int, int]) -> dict[int, int]:
+    """Ids of remixes here, by their ids there."""
+    theirs = [
+        (id_, (references[reference], file_sha256))
+        for id_, reference, file_sha256 in source.execute(
+            select(RemixRow.id, RemixRow.reference_id, RemixRow.file_sha256).order_by(RemixRow.id)
+        )
+        if reference in references
+    ]
+    ours: dict[int, int] = {}
+    for part in in_parts(theirs, 20_000):
+        found = remix_ids(target, [key for _, key in part])
+        ours.update((id_, found[key]) for id_, key in part)
+    return ours
+
+
+def _scores(
+    source: Connection,
+    target: Connection,
+    remixes: dict[int, int],
+    evaluators: dict[int, int | None],
+    environments: dict[int, int],
+    merged: Merged,
+) -> None:
+    rows = source.execute(select(ScoreRow.__table__)).mappings()
+    for part in in_parts(row for row in rows if row["remix_id"] in remixes):
+        keyed = {
+            (remixes[row["remix_id"]], evaluators[row["evaluator_id"]], row["engine"]): {
+                **row,
+                "remix_id": remixes[row["remix_id"]],
+                "evaluator_id": evaluators[row["evaluator_id"]],
+                "environment_id": environments[row["environment_id"]],
+            }
+            for row in part
+        }
+        stored = {
+            (row.remix_id, row.evaluator_id, row.engine): row
+            for row in target.execute(
+                select(ScoreRow.__table__).where(ScoreRow.remix_id.in_({key[0] for key in keyed}))
+            )
+        }
+        new = [row for key, row in keyed.items() if key not in stored]
+        if new:
+            target.execute(insert(ScoreRow), new)
+            forget_summaries_of(target, {row["remix_id"] for row in new})
+        merged.scores += len(new)
+        for key in keyed.keys() & stored.keys():
+            ours, theirs = stored[key], keyed[key]
+            gap = max(abs(ours.left_score - theirs["left_score"]), abs(ours.right_score - theirs["right_score"]))
+            if gap:
+                merged.different += 1
+                merged.largest_difference = max(gap, merged.largest_difference or 0.0)
+            else:
+                merged.known += 1
+
+
+def _run(
+    source: Connection,
+    target: Connection,
+    row: dict[str, Any],
+    sets: dict[int, int],
+    evaluators: dict[int, int | None],
+    remixes: dict[int, int],
+    merged: Merged,
+    why: str,
+) -> None:
+    their_id, set_id = row.pop("id"), sets[row["evaluation_set_id"]]
+    run_id = target.scalar(select(RunRow.id).where(RunRow.key == row["key"], RunRow.evaluation_set_id == set_id))
+    pair_ids = _pair_ids(source, target, row["evaluation_set_id"], set_id)
+    their_pairs = source.execute(select(RunPairRow.__table__).where(RunPairRow.run_id == their_id)).mappings().all()
+    translated = [
+        {
+            **pair,
+            "pair_id": pair_ids[pair["pair_id"]],
+            "remix_id": None if pair["remix_id"] is None else remixes[pair["remix_id"]],
+        }
+        for pair in their_pairs
+    ]
+    if run_id is None:
+        taken = target.scalar(select(RunRow.id).where(RunRow.name == row["name"], RunRow.evaluation_set_id == set_id))
+        row |= {"evaluation_set_id": set_id, "evaluator_id": evaluators[row["evaluator_id"]]}
+        row["name"] = None if taken is not None else row["name"]
+        run_id = target.execute(insert(RunRow).values(**row).returning(RunRow.id)).scalar_one()
+        if translated:
+            target.execute(insert(RunPairRow), [{**pair, "run_id": run_id} for pair in translated])
+        for table in (DeclarationRow, EventRow):
+            for old in source.execute(
+                select(table.__table__).where(table.run_id == their_id).order_by(table.id)
+            ).mappings():
+                target.execute(insert(table).values(**{k: v for k, v in old.items() if k != "id"} | {"run_id": run_id}))
+        forget_summaries(target, run_id)
+        write_event(target, run_id, "imported", why, {})
+        merged.runs += 1
+        return
+    ours = {
+        pair_id: (state, remix)
+        for pair_id, state, remix in target.execute(
+            select(RunPairRow.pair_id, RunPairRow.state, RunPairRow.remix_id).where(RunPairRow.run_id == run_id)
+        )
+    }
+    taken_over = 0
+    for pair in translated:
+        if pair["remix_id"] is None:
+            continue
+        state, remix = ours[pair["pair_id"]]
+        if state != "enhanced":
+            target.execute(
+                update(RunPairRow)
+                .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == pair["pair_id"])
+                .values(state="enhanced", reason=None, remix_id=pair["remix_id"], clipped=pair["clipped"])
+            )
+            taken_over += 1
+        elif remix != pair["remix_id"]:
+            merged.files_kept += 1
+    if taken_over:
+        forget_summaries(target, run_id)
+        write_event(target, run_id, "imported", why, {"files": taken_over})
+
+
+def _pair_ids(source: Connection, target: Connection, their_set: int, our_set: int) -> dict[int, int]:
+    """Ids of an evaluation set's pairs here, by their ids there."""
+
+    def ids(connection: Connection, set_id: int) -> dict[tuple[str, str], int]:
+        rows = connection.execute(
+            select(SetPairRow.scene, SetPairRow.listener, SetPairRow.id).where(SetPairRow.evaluation_set_id == set_id)
+        )
+        return {(scene, listener): id_ for scene, listener, id_ in rows}
+
+    ours = ids(target, our_set)
+    return {id_: ours[name] for name, id_ in ids(source, their_set).items()}

@@ -1,0 +1,139 @@
+"""Opening a database: looking whether it is a leaderboard, bringing it up to date, and transactions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Engine as DatabaseEngine
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from harness_leaderboard.database import (
+    MAKE_ONE,
+    check_path,
+    one_line,
+    other_engine,
+    parse_url,
+    sqlite_engine,
+    trouble,
+    use_write_ahead_log,
+    wait_time,
+)
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.migrations import REVISIONS
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+
+class OpenDatabase:
+    """A database that holds a leaderboard, open. `store.Store` is what reads and writes it."""
+
+    def __init__(self, engine: DatabaseEngine, name: str) -> None:
+        self.engine = engine
+        self.name = name
+        """What messages call the database: the path of the file, or the URL without its password."""
+
+    @classmethod
+    def open(cls, url: str, create: bool) -> Self:
+        """Open a leaderboard.
+
+        Args:
+            url: see `store`.
+            create: True to write: the database is made if there is none, and brought up to date if it is
+                older. False to read: nothing is written, so this works on a read-only file.
+
+        Raises:
+            LeaderboardError: the URL is malformed; there is no such database or folder; it is not a
+                leaderboard, damaged, from a newer version, older and not to be written, read-only, or locked.
+        """
+        parsed = parse_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            path, timeout = Path(str(parsed.database)), wait_time(parsed)
+            check_path(path, create)
+            store = cls(sqlite_engine(path, create, timeout), str(path))
+        else:
+            store = cls(other_engine(parsed), parsed.render_as_string(hide_password=True))
+        try:
+            with store.transaction(write=create, migrate=create) as connection:
+                store._bring_up_to_date(connection, create)
+            if create and store.engine.name == "sqlite":
+                # The connection that migrates does not enforce foreign keys: it must not be used again.
+                store.engine.dispose()
+                use_write_ahead_log(path, timeout)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self, write: bool, migrate: bool = False) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back on any error; trouble is a LeaderboardError."""
+        try:
+            with self.engine.execution_options(immediate=write, migrate=migrate).begin() as connection:
+                yield connection
+        except IntegrityError as error:
+            raise LeaderboardError(
+                f"{self.name} refused impossible data, nothing was stored: {one_line(error.orig)}"
+            ) from error
+        except SQLAlchemyError as error:
+            raise trouble(self.name, error.orig if isinstance(error, DBAPIError) else error) from error
+
+    def _bring_up_to_date(self, connection: Connection, create: bool) -> None:
+        """Check that the database is one of ours, and migrate it to the newest revision if `create`."""
+        tables = set(inspect(connection).get_table_names())
+        if "alembic_version" not in tables:
+            if tables:
+                raise LeaderboardError(f"{self.name} holds the data of another program: choose another --db")
+            if not create:
+                raise LeaderboardError(f"no leaderboard at {self.name} yet: {MAKE_ONE}")
+            revision = None
+        else:
+            revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            if not tables >= {"runs", "scores", "evaluation_sets"}:
+                raise LeaderboardError(f"{self.name} holds the data of another program: choose another --db")
+            if revision not in REVISIONS:
+                raise LeaderboardError(
+                    f"{self.name} was written by a newer version (revision {revision}): "
+                    "update this program, or choose another --db"
+                )
+        if revision == REVISIONS[-1]:
+            if create:
+                # Of a read-only file SQLite says so at the first statement that could write, this one, and not
+                # when the transaction begins.
+                connection.execute(text("DELETE FROM alembic_version WHERE 1 = 0"))
+            return
+        if not create:
+            raise LeaderboardError(
+                f"{self.name} was written by an older version: "
+                "harness run or harness score brings it up to date, keep a copy before"
+            )
+        # Imported here since it takes longer than everything else, and is hardly ever needed.
+        from alembic import command
+
+        command.upgrade(alembic_config(connection), "head")
+
+
+def alembic_config(connection: Connection) -> "Config":
+    """What Alembic's commands need to work on a connection. There is no alembic.ini."""
+    from alembic.config import Config
+
+    config = Config()
+    # Alembic reads "%" as the start of a substitution.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
