@@ -114,7 +114,7 @@ def failures_as_json(failures: "Mapping[PairId, str]") -> list[dict[str, str]]:
     return [{"scene": scene, "listener": who, "reason": reason} for (scene, who), reason in failures.items()]
 
 
-def _mean(scored: "Scored", column: str) -> float | None:
+def _column_mean(scored: "Scored", column: str) -> float | None:
     from statistics import fmean
 
     return fmean(float(row[column]) for row in scored.rows) if scored.rows else None
@@ -137,9 +137,9 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
         },
         "pairs": len(found.pairs),
         "scored": len(scored.rows),
-        "mean": _mean(scored, "score"),
-        "left": _mean(scored, "left_score"),
-        "right": _mean(scored, "right_score"),
+        "mean": _column_mean(scored, "score"),
+        "left": _column_mean(scored, "left_score"),
+        "right": _column_mean(scored, "right_score"),
         "failures": failures_as_json(scored.failures),
         "scores": scored.rows,
     }
@@ -149,7 +149,7 @@ def show_scores(verdict: "Verdict", scored: "Scored", found: "EvaluationSet") ->
     """Say a submission's mean scores, which pairs failed, and how the fast engine's scores were checked."""
     show_failures(scored.failures)
     if scored.rows:
-        mean, left, right = (_mean(scored, column) for column in ("score", "left_score", "right_score"))
+        mean, left, right = (_column_mean(scored, column) for column in ("score", "left_score", "right_score"))
         console.say(
             f"{verdict.folder}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
             f"{len(scored.rows)} of {len(found.pairs)} pairs"

@@ -43,11 +43,13 @@ class Entry:
         verdict: of the submission.
         failures: pairs for which no file could be made, and why.
         replace: we made the selected files ourselves, so they take the place of those that this run had before.
+        name: what to call the run on the leaderboard, or None.
     """
 
     verdict: Verdict
     failures: Mapping[PairId, str] = field(default_factory=dict)
     replace: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -272,7 +274,7 @@ class _Work:
         if problem:
             raise EvaluatorError(
                 f"{run.folder} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
-                "score it with --evaluator locked, and see harness evaluator verify --evaluator fast"
+                "score it with --engine locked, and see harness evaluator verify --engine fast"
             )
 
 
