@@ -1,4 +1,4 @@
-"""How much faster `harness score --evaluator fast` is as a whole, and what that makes of the official set.
+"""How much faster `harness score --engine fast` is as a whole, and what that makes of the official set.
 
     python benchmarks/fast_score.py [--whole] [--workers N]
 
@@ -6,10 +6,10 @@ A slice of a set like the official one: music of 10 s, five scenes with 20 liste
 unprocessed mixture for each of them. One after the other, each as a process of its own, with a new database and the
 same workers:
 
-    harness score DIR --data ROOT --limit 1 --evaluator fast        one scene
-    harness score DIR --data ROOT --limit 1 --evaluator locked
-    harness score DIR --data ROOT --evaluator fast                  five scenes
-    harness score DIR --data ROOT --evaluator locked                with --whole only: half an hour on two cores
+    harness score DIR --data ROOT --limit 1 --engine fast        one scene
+    harness score DIR --data ROOT --limit 1 --engine locked
+    harness score DIR --data ROOT --engine fast                  five scenes
+    harness score DIR --data ROOT --engine locked                with --whole only: half an hour on two cores
 
 Start, validation, hashing, the check of the sources, workers' start-up, and, with the fast engine, the pairs that the
 locked evaluator scores as well (1 %, at least 2: far more than 1 % of a slice) are all in the time. What is done once
@@ -87,7 +87,7 @@ def score(folder: Path, data: Path, engine: str, workers: int, *more: object) ->
         before, start = _children(), time.perf_counter()
         printed = run(
             *("score", folder, "--data", data, "--split", SPLIT, "--db", database, "--csv", table),
-            *("--evaluator", engine, "--workers", workers, "--json", *more),
+            *("--engine", engine, "--workers", workers, "--json", *more),
         )
         wall, cpu = time.perf_counter() - start, _children() - before
         report: dict[str, Any] = json.loads(printed)

@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import common, evaluator, show, work
+from harness.cli import common, evaluator, leaderboard, runs, systems, work
 
 app = typer.Typer(
     name="harness",
     help="Evaluate music enhancement for people with hearing loss, and keep the leaderboard.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,7 +29,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error arose.")] = False,
+    traceback: common.Traceback = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -39,11 +38,20 @@ def _options(
     common.set_up_logging(traceback)
 
 
-for _command in (work.run, work.enhance, work.validate, work.score, show.leaderboard, show.systems, show.plugins):
-    app.command()(common.errors_as_lines(_command))
+for _command in (
+    work.run,
+    work.enhance,
+    work.validate,
+    work.score,
+    leaderboard.leaderboard,
+    systems.systems,
+    systems.plugins,
+):
+    common.add_command(app, _command)
+app.add_typer(runs.app, name="runs")
 app.add_typer(evaluator.app, name="evaluator")
 
 
 def main() -> None:
     """Entry point of the `harness` program."""
-    app()
+    app(prog_name="harness")  # also where Python was asked to run a module

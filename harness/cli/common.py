@@ -1,6 +1,7 @@
 """What the commands share: options, loading what they name, and errors as one line."""
 
 import functools
+import inspect
 import logging
 import os
 import sys
@@ -32,31 +33,99 @@ class Overwrite(StrEnum):
     always = "always"
 
 
-class Evaluator(StrEnum):
+class Engine(StrEnum):
     """What computes HAAQI."""
 
     locked = "locked"
     fast = "fast"
 
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def errors_as_lines(command: Command) -> Command:
+    """Make a command print one line and exit with the right code for every error that a user can act on."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (Exception, KeyboardInterrupt) as error:
+            code, line = _explain(error)
+            if _tracebacks and not isinstance(error, KeyboardInterrupt):
+                traceback.print_exc()
+        console.err.print(f"[red]error:[/red] {console.escape(line)}", soft_wrap=True)
+        raise typer.Exit(code)
+
+    return wrapped  # type: ignore[return-value]
+
+
+@errors_as_lines
+def given(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """An option's value; an empty one, such as that of a shell variable that is not set, is refused.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if value is not None and not value.strip():
+        raise UsageError(f"{parameter.opts[0]} is empty: give it a value, or leave it out")
+    return value
+
+
+def database_url(value: str) -> str:
+    """The URL of the database that --db names: as it is, or that of the SQLite file at a path.
+
+    Raises:
+        UsageError: the home folder in the path is nobody's.
+    """
+    if "://" in value:
+        return value
+    try:
+        return f"sqlite:///{Path(value).expanduser()}"
+    except RuntimeError as error:
+        raise UsageError(f"--db {value}: {error}".rstrip(".")) from error
+
+
+@errors_as_lines
+def _database(parameter: typer.CallbackParam, value: str) -> str:
+    given(parameter, value)
+    return database_url(value)
+
+
 Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="ROOT|demo", help="Evaluation set: its folder, or the embedded one.  [default: demo]"
+        "--data",
+        metavar="ROOT|demo",
+        callback=given,
+        show_default=DEMO,
+        help="Evaluation set: its folder, or the embedded one.",
     ),
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Split, where the evaluation set has several.")]
-Database = Annotated[str, typer.Option("--db", metavar="URL", envvar="HARNESS_DB", help="Leaderboard database.")]
-DEFAULT_DATABASE = "sqlite:///leaderboard.db"
+Database = Annotated[
+    str,
+    typer.Option(
+        "--db",
+        metavar="FILE|URL",
+        envvar="HARNESS_DB",
+        callback=_database,
+        help="Leaderboard database: an SQLite file, or the URL of another one.",
+    ),
+]
+DEFAULT_DATABASE = "leaderboard.db"
 Scenes = Annotated[str | None, typer.Option("--scenes", metavar="A,B", help="Only these scenes.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N scenes.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", min=1, help="Parallel workers.  [default: the cores that are free to use]"),
+    typer.Option("--workers", metavar="N", min=1, show_default="as many as free cores", help="Parallel workers."),
 ]
-EvaluatorOption = Annotated[
-    Evaluator,
-    typer.Option("--evaluator", help="The locked evaluator, or the fast engine that is checked against it."),
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="What computes the scores: the locked evaluator, or the fast engine that is checked against it.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PluginSources = Annotated[
@@ -75,7 +144,7 @@ def evaluation_set(
     data: str | None, split: str | None, scenes: str | None = None, limit: int | None = None
 ) -> "EvaluationSet":
     """Load the evaluation set that --data and --split name, with --scenes and --limit applied."""
-    if (data or DEMO) == DEMO:
+    if data in (None, DEMO):
         from harness.music import demo
 
         if split not in (None, demo.SPLIT):
@@ -119,24 +188,39 @@ def set_up_logging(tracebacks: bool) -> None:
     logger.setLevel(logging.DEBUG if tracebacks else logging.INFO)
 
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+def add_command(app: typer.Typer, command: Callable[..., Any], name: str | None = None) -> None:
+    """Add a function as a command, of the same name unless another is given.
 
-
-def errors_as_lines(command: Command) -> Command:
-    """Make a command print one line and exit with the right code for every error that a user can act on."""
+    What all commands share is added to it: errors as lines, --traceback, paragraphs of its docstring that are wrapped
+    to the terminal, and options that have been renamed under their old names.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (Exception, KeyboardInterrupt) as error:
-            code, line = _explain(error)
-            if _tracebacks and not isinstance(error, KeyboardInterrupt):
-                traceback.print_exc()
-        console.err.print(f"[red]error:[/red] {console.escape(line)}", soft_wrap=True)
-        raise typer.Exit(code)
+        if kwargs.pop(_TRACEBACK.name):
+            set_up_logging(True)
+        return errors_as_lines(command)(*args, **kwargs)
 
-    return wrapped  # type: ignore[return-value]
+    signature = inspect.signature(command, eval_str=True)
+    wrapped.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), _TRACEBACK]
+    )
+    wrapped.__annotations__ = {**command.__annotations__, _TRACEBACK.name: _TRACEBACK.annotation}
+    context = {"token_normalize_func": lambda name: RENAMED.get(name, name)}
+    app.command(name, help=_paragraphs(command.__doc__ or ""), context_settings=context)(wrapped)
+
+
+RENAMED = {"evaluator": "engine"}
+"""Old names of options, which still work."""
+
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error arose.")]
+
+_TRACEBACK = inspect.Parameter("traceback", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Traceback)
+
+
+def _paragraphs(docstring: str) -> str:
+    """A docstring with each paragraph on a line of its own: Typer would keep the line ends of the source."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
 
 
 def _explain(error: BaseException) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from harness import console
-from harness.cli.common import Evaluator, EvaluatorOption, Json, Workers, errors_as_lines, workers_or_default
+from harness.cli.common import Engine, EngineOption, Json, Workers, add_command, workers_or_default
 
 if TYPE_CHECKING:
     from harness.haaqi.agreement import Comparison, Outcome
@@ -18,16 +18,14 @@ def _group() -> None:
     """The locked evaluator, and the fast engine held against it."""
 
 
-@app.command()
-@errors_as_lines
 def verify(
-    evaluator: EvaluatorOption = Evaluator.locked,
+    engine: EngineOption = Engine.locked,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Prove that the evaluator is the locked one: versions, sources, protocol, and scores.
 
-    With --evaluator fast, then also that the fast engine gives the same scores as the locked evaluator, on music and
+    With --engine fast, then also that the fast engine gives the same scores as the locked evaluator, on music and
     on signals that are seldom met (some minutes of processor time).
 
     Exit code: 0 it is (and they agree), 1 it is not (or they differ).
@@ -38,7 +36,7 @@ def verify(
     if not as_json:
         console.say("checking sources, then scoring the conformance vectors (some seconds) ...")
     problems = lock.verify()
-    compared = _compare(workers_or_default(workers)) if evaluator is Evaluator.fast and not problems else None
+    compared = _compare(workers_or_default(workers)) if engine is Engine.fast and not problems else None
     agreed = compared is None or all(case.agrees for case in compared)
     if as_json:
         console.print_json(
@@ -48,7 +46,7 @@ def verify(
                 "problems": problems,
                 "lock": lock.lock(),
                 "environment": lock.environment(),
-                **({"fast": _as_json(compared) if compared else None} if evaluator is Evaluator.fast else {}),
+                **({"fast": _as_json(compared) if compared else None} if engine is Engine.fast else {}),
             }
         )
     else:
@@ -66,6 +64,9 @@ def verify(
         if compared:
             _show(compared)
     raise typer.Exit(0 if agreed and not problems else 1)
+
+
+add_command(app, verify)
 
 
 def _compare(workers: int) -> "list[Comparison]":
@@ -125,7 +126,7 @@ def _show(compared: "list[Comparison]") -> None:
     if failed:
         console.out.print(
             f"[red]✗[/red] the fast engine is not the locked evaluator in {len(failed)} of {len(compared)} cases "
-            f"({largest}): score with --evaluator locked",
+            f"({largest}): score with --engine locked",
             soft_wrap=True,
         )
     else:

@@ -114,7 +114,7 @@ def failures_as_json(failures: "Mapping[PairId, str]") -> list[dict[str, str]]:
     return [{"scene": scene, "listener": who, "reason": reason} for (scene, who), reason in failures.items()]
 
 
-def _mean(scored: "Scored", column: str) -> float | None:
+def _column_mean(scored: "Scored", column: str) -> float | None:
     from statistics import fmean
 
     return fmean(float(row[column]) for row in scored.rows) if scored.rows else None
@@ -138,9 +138,10 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
         },
         "pairs": len(found.pairs),
         "scored": len(scored.rows),
-        "mean": _mean(scored, "score"),
-        "left": _mean(scored, "left_score"),
-        "right": _mean(scored, "right_score"),
+        "mean": _column_mean(scored, "score"),
+        "left": _column_mean(scored, "left_score"),
+        "right": _column_mean(scored, "right_score"),
+        "replaced": None if scored.replaced is None else vars(scored.replaced),
         "failures": failures_as_json(scored.failures),
         "scores": scored.rows,
     }
@@ -150,10 +151,15 @@ def show_scores(verdict: "Verdict", scored: "Scored", found: "EvaluationSet") ->
     """Say a submission's mean scores, which pairs failed, and how the fast engine's scores were checked."""
     show_failures(scored.failures)
     if scored.rows:
-        mean, left, right = (_mean(scored, column) for column in ("score", "left_score", "right_score"))
+        mean, left, right = (_column_mean(scored, column) for column in ("score", "left_score", "right_score"))
         console.say(
             f"{verdict.folder}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
             f"{len(scored.rows)} of {len(found.pairs)} pairs"
+        )
+    if scored.replaced is not None:
+        console.warn(
+            f"run {scored.run_id}: this replaces the mean HAAQI of {scored.replaced.mean:.4f} "
+            f"({scored.replaced.pairs} pairs) that the board showed; harness runs show {scored.run_id} has its history"
         )
     if scored.fast:
         largest = "" if scored.largest_difference is None else f", largest difference {scored.largest_difference:.1g}"

@@ -16,19 +16,22 @@ from harness.cli.common import (
     Json,
     Split,
     Workers,
+    add_command,
     errors_as_lines,
     evaluation_set,
     workers_or_default,
 )
 
 if TYPE_CHECKING:
-    from harness_leaderboard.records import RunStatus, ScoredRun, StoredRun
+    from harness_leaderboard.records import RunStatus, ScoredRun, ScoreRecord, StoredRun
     from harness_leaderboard.store import Store
 
 app = typer.Typer(help="List, inspect and manage the runs on a leaderboard.")
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, its name, or its system if that is unique.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the run's log.", show_default=False)]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the run's log.", show_default=False)
+]
 Submission = Annotated[
     Path | None,
     typer.Option("--submission", metavar="DIR", help="Where the run's files lie, if they were moved."),
@@ -111,12 +114,15 @@ def find(store: "Store", text: str) -> "RunStatus":
     from harness.errors import UsageError
 
     statuses = store.statuses()
-    for matches in (
-        lambda status: text.lstrip("#") == str(status.id),
-        lambda status: status.name == text,
-        lambda status: status.visibility != "removed" and text in (status.run.system, status.run.submission),
+    for found in (
+        [status for status in statuses if text.lstrip("#") == str(status.id)],
+        [status for status in statuses if status.name == text],
+        [
+            status
+            for status in statuses
+            if status.visibility != "removed" and text in (status.run.system, status.run.submission)
+        ],
     ):
-        found = [status for status in statuses if matches(status)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -125,8 +131,6 @@ def find(store: "Store", text: str) -> "RunStatus":
     raise UsageError(f"no run {text!r}: harness runs lists them")
 
 
-@app.command()
-@errors_as_lines
 def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> None:
     """Show all that is known of a run: declarations, files, environments, checks, failures, its log."""
     from harness_leaderboard.store import Store
@@ -141,7 +145,7 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
     if not as_json:
         _show(stored, summed, old, events, environments)
         return
-    used = sorted({score.environment_sha256 for pair in stored.pairs.values() for score in (pair.locked, pair.fast) if score})
+    used = sorted({score.environment_sha256 for score in _scores(stored)})
     console.print_json(
         {
             **_as_json(status, summed),
@@ -153,6 +157,11 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
             "pairs": [{**asdict(pair), "difference": pair.difference} for pair in stored.pairs.values()],
         }
     )
+
+
+def _scores(stored: "StoredRun") -> "list[ScoreRecord]":
+    """All scores of a run's files, of either engine."""
+    return [score for pair in stored.pairs.values() for score in (pair.locked, pair.fast) if score is not None]
 
 
 def _show(
@@ -195,12 +204,7 @@ def _show(
     fact("changed", status.updated_at)
     console.out.print(facts)
 
-    hashes = Counter(
-        score.environment_sha256
-        for pair in stored.pairs.values()
-        for score in (pair.locked, pair.fast)
-        if score is not None
-    )
+    hashes = Counter(score.environment_sha256 for score in _scores(stored))
     for sha256, count in hashes.most_common():
         made = environments[sha256]
         versions = ", ".join(f"{name} {made[name]}" for name in ("python", "numpy", "scipy", "numba") if name in made)
@@ -221,8 +225,6 @@ def _show(
     console.say("(every pair with its file's hash and scores: --json)")
 
 
-@app.command()
-@errors_as_lines
 def rename(
     run: Run,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; '' takes its name away.")],
@@ -264,22 +266,16 @@ def _set_visibility(run: str, what: str, reason: str, db: str, yes: bool = True)
         console.say(f"run {status.id} ({status.run.system} {status.run.version}) is {what}")
 
 
-@app.command()
-@errors_as_lines
 def hide(run: Run, reason: Reason, db: Database = DEFAULT_DATABASE) -> None:
     """Take a run off its board; its scores stay."""
     _set_visibility(run, "hidden", reason, db)
 
 
-@app.command()
-@errors_as_lines
 def unhide(run: Run, reason: Reason, db: Database = DEFAULT_DATABASE) -> None:
     """Show a hidden run again."""
     _set_visibility(run, "unhidden", reason, db)
 
 
-@app.command()
-@errors_as_lines
 def remove(
     run: Run,
     reason: Reason,
@@ -290,15 +286,11 @@ def remove(
     _set_visibility(run, "removed", reason, db, yes)
 
 
-@app.command()
-@errors_as_lines
 def restore(run: Run, reason: Reason, db: Database = DEFAULT_DATABASE) -> None:
     """Bring a removed run back (see: harness runs --all)."""
     _set_visibility(run, "restored", reason, db)
 
 
-@app.command()
-@errors_as_lines
 def rescore(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; or --all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run on the evaluation set that is shown.")] = False,
@@ -315,7 +307,7 @@ def rescore(
     Files that have such a score already are not scored again, unless an earlier version of the fast engine gave it.
     Exit code: 0 every pair is scored, 1 some are not, 2 it could not start.
     """
-    from harness.cli.work import _score as score_all
+    from harness.cli.scoring import score_entries
     from harness.errors import HarnessError, UsageError
     from harness.scoring.run import Entry
     from harness.submission.validation import judge
@@ -327,7 +319,8 @@ def rescore(
         raise UsageError("--submission goes with one run")
     with Store.open(db, create=True) as store:
         found = evaluation_set(data, split)
-        chosen = [find(store, run)] if run is not None else [each for each in store.statuses() if each.visibility == "shown"]
+        shown = [status for status in store.statuses() if status.visibility == "shown"]
+        chosen = shown if run is None else [find(store, run)]
         if run is not None and chosen[0].evaluation_set.sha256 != found.sha256:
             raise UsageError(
                 f"run {chosen[0].id} is on the evaluation set {chosen[0].evaluation_set.name}: "
@@ -350,7 +343,7 @@ def rescore(
                     raise UsageError(f"run {status.id}: {error}") from None
                 missing += 1
                 console.warn(f"run {status.id} is left out: {error}")
-        scored = score_all(store, entries, found, engine, workers_or_default(workers), anew=True) if entries else []
+        scored = score_entries(store, entries, found, engine, workers_or_default(workers), anew=True) if entries else []
         for result in scored:
             store.note(result.run_id, "rescored", reason, {"engine": engine.value})
             console.say(f"run {result.run_id}: {len(result.rows)} pairs scored, {len(result.failures)} not")
@@ -373,12 +366,11 @@ def _keep_known(stored: "StoredRun", verdict: Any) -> None:
     verdict.hashes = {name: sha256 for name, sha256 in verdict.hashes.items() if known.get(name) == sha256}
 
 
-@app.command()
-@errors_as_lines
 def audit(
     run: Run,
     sample: Annotated[
-        int | None, typer.Option("--sample", metavar="N", min=1, help="Only N pairs, drawn at random.", show_default="all")
+        int | None,
+        typer.Option("--sample", metavar="N", min=1, help="Only N pairs, drawn at random.", show_default="all"),
     ] = None,
     submission: Submission = None,
     data: Data = None,
@@ -434,8 +426,6 @@ def audit(
     raise typer.Exit(0 if result.passed else 1)
 
 
-@app.command()
-@errors_as_lines
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
     db: Database = DEFAULT_DATABASE,
@@ -448,8 +438,6 @@ def export(
     console.say(f"{file}: {merged.runs} runs, {merged.scores} scores")
 
 
-@app.command("import")
-@errors_as_lines
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Another leaderboard: an export, or its database.")],
     reason: Reason,
@@ -476,3 +464,8 @@ def import_(
                 "harness runs audit RUN shows who is right"
             )
     raise typer.Exit(1 if merged.different else 0)
+
+
+for _command in (show, rename, hide, unhide, remove, restore, rescore, audit, export):
+    add_command(app, _command)
+add_command(app, import_, "import")

@@ -1,9 +1,9 @@
 """harness run, enhance, validate, score"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,8 @@ from harness.cli.common import (
     DEFAULT_DATABASE,
     Data,
     Database,
-    Evaluator,
-    EvaluatorOption,
+    Engine,
+    EngineOption,
     Json,
     Limit,
     Overwrite,
@@ -23,25 +23,36 @@ from harness.cli.common import (
     Split,
     Workers,
     evaluation_set,
+    given,
     load_plugins,
     workers_or_default,
 )
-from harness.cli.show import print_boards
+from harness.cli.leaderboard import print_boards
+from harness.cli.scoring import score_entries
 
 if TYPE_CHECKING:
     from harness.making.make import Enhancement
     from harness.music.evaluationset import EvaluationSet, Pair
-    from harness.scoring.run import Entry, Scored
     from harness.submission.validation import Verdict
     from harness.systems import System
-    from harness_leaderboard.store import Store
 
 SystemName = Annotated[str, typer.Option("--system", metavar="NAME", help="The system to run (see: harness systems).")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="A setting of the system. May be repeated.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", metavar="DIR", help="The submission.  [default: submissions/NAME]")
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        callback=given,
+        show_default="submissions/ and the system's name",
+        help="The folder of the submission.",
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", callback=given, help="What to call this run on the leaderboard."),
 ]
 OverwriteOption = Annotated[
     Overwrite,
@@ -54,13 +65,14 @@ def run(
     system: SystemName,
     option: Options = None,
     output: Output = None,
+    name: RunName = None,
     data: Data = None,
     split: Split = None,
     scenes: Scenes = None,
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
     soft_clip: SoftClip = False,
-    evaluator: EvaluatorOption = Evaluator.locked,
+    engine: EngineOption = Engine.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
     plugin: PluginSources = None,
@@ -68,28 +80,32 @@ def run(
 ) -> None:
     """Run a system: enhance, validate, score, store, and show the leaderboard.
 
-    Goes on where it stopped if it is run again. Exit code: 0 every pair is scored, 1 some are not,
-    2 it could not start.
+    After an interruption, the same command resumes the run.
+
+    Exit code: 0 every pair is scored, 1 some are not, 2 it could not start.
     """
     from harness.haaqi import lock
     from harness.scoring.run import Entry
+    from harness.systems import parse_options
     from harness_leaderboard.store import Store
 
+    # Everything that could stop the work is looked at before the work starts, and what is quickly looked at first:
+    # loading a system's weights can take minutes.
     chosen = load_plugins(plugin).system(system)
-    ready = _set_up(chosen, option)
+    settings = parse_options(chosen, option or [])
     with Store.open(db, create=True) as store:
-        # Everything that could stop the work is looked at before the work starts.
         found = _music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()
+        ready = _set_up(chosen, settings)
         folder, count = _folder(ready, output), workers_or_default(workers)
         enhancement = _enhance(ready, found, folder, overwrite, soft_clip, count)
         failed = enhancement.failures
         present = [pair for pair in found.pairs if pair.id not in failed]
         verdict = _judge(folder, found, present, count)
         outcomes.complain(verdict)
-        (scored,) = _score(store, [Entry(verdict, failed, replace=True)], found, evaluator, count)
+        (scored,) = score_entries(store, [Entry(verdict, failed, replace=True, name=name)], found, engine, count)
         if as_json:
-            shown = outcomes.scores_as_json(verdict, found, scored, evaluator.value)
+            shown = outcomes.scores_as_json(verdict, found, scored, engine.value)
             console.print_json({**shown, "clipping": outcomes.clipping(enhancement, found)})
         else:
             outcomes.show_enhancement(enhancement, found, folder)
@@ -116,11 +132,12 @@ def enhance(
 
     Exit code: 0 every remix is there, 1 some are not, 2 it could not start.
     """
-    from harness.systems import Reference
+    from harness.systems import Reference, parse_options
 
     chosen = load_plugins(plugin).system(system)
-    ready = _set_up(chosen, option)
+    settings = parse_options(chosen, option or [])
     found = _music(evaluation_set(data, split, scenes, limit), stems=issubclass(chosen, Reference))
+    ready = _set_up(chosen, settings)
     folder = _folder(ready, output)
     result = _enhance(ready, found, folder, overwrite, soft_clip, workers_or_default(workers))
     if as_json:
@@ -194,7 +211,7 @@ def score(
     split: Split = None,
     scenes: Scenes = None,
     limit: Limit = None,
-    evaluator: EvaluatorOption = Evaluator.locked,
+    engine: EngineOption = Engine.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
@@ -228,7 +245,7 @@ def score(
                 if not verdict.valid:
                     outcomes.show_verdict(verdict)
         entries = [Entry(verdict) for verdict in verdicts if verdict.valid]
-        scored = _score(store, entries, found, evaluator, count) if entries else []
+        scored = score_entries(store, entries, found, engine, count) if entries else []
         scores = iter(scored)
         results = [(verdict, next(scores) if verdict.valid else None) for verdict in verdicts]
         if csv is not None and scored:
@@ -237,7 +254,7 @@ def score(
             listed = [
                 outcomes.verdict_as_json(verdict)
                 if result is None
-                else outcomes.scores_as_json(verdict, found, result, evaluator.value)
+                else outcomes.scores_as_json(verdict, found, result, engine.value)
                 for verdict, result in results
             ]
             console.print_json(listed if len(folders) > 1 else listed[0])
@@ -255,12 +272,10 @@ def score(
 # What the commands are made of
 
 
-def _set_up(system: "type[System]", option: list[str] | None) -> "System":
-    """Make a system with the settings of the command line and have it load its weights."""
+def _set_up(system: "type[System]", settings: "Mapping[str, Any]") -> "System":
+    """Make a system with these settings and have it load its weights."""
     from harness.errors import HarnessError, SystemFailure
-    from harness.systems import parse_options
 
-    settings = parse_options(system, option or [])
     try:
         ready = system(**settings)
         console.say(f"setting up {system.name} {ready.version} ...")
@@ -284,8 +299,8 @@ def _music(found: "EvaluationSet", stems: bool) -> "EvaluationSet":
     return found
 
 
-def _folder(system: "System", output: Path | None) -> Path:
-    return output.expanduser() if output else Path("submissions") / system.name
+def _folder(system: "System", output: str | None) -> Path:
+    return Path(output).expanduser() if output else Path("submissions") / system.name
 
 
 def _check_purpose(folder: Path, found: "EvaluationSet", data: str | None) -> None:
@@ -333,32 +348,3 @@ def _judge(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", worker
 
     with console.progress(f"Validating {folder}", len(pairs), "remixes") as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name))
-
-
-def _score(
-    store: "Store", entries: "Sequence[Entry]", found: "EvaluationSet", evaluator: Evaluator, workers: int
-) -> "list[Scored]":
-    from contextlib import ExitStack
-
-    from harness.scoring.run import store_and_score
-
-    with ExitStack() as stack:
-        bar: list[console.Advance] = []
-
-        def started(todo: int, scored_already: int, replaced: int) -> None:
-            if scored_already:
-                console.say(f"{scored_already} pairs are scored already")
-            if replaced:
-                console.say(f"{replaced} pairs scored by the fast engine are scored again by the locked evaluator")
-            if todo:
-                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs")))
-
-        return store_and_score(
-            store,
-            entries,
-            found,
-            engine=evaluator.value,
-            workers=workers,
-            started=started,
-            advance=lambda count, what: bar[0](count, what),
-        )

@@ -208,7 +208,7 @@ def ensure_agreement() -> None:
         if not found.agrees:
             raise EvaluatorError(
                 f"the fast engine is not the locked evaluator, so nothing is scored: {found.name} scores "
-                f"{found.fast!r}, due is {found.locked!r}; score with --evaluator locked"
+                f"{found.fast!r}, due is {found.locked!r}; score with --engine locked"
             )
     remember(proof)
 

@@ -3,7 +3,8 @@
 - `models`: the tables and their constraints; `migrations`: how a database comes to have them;
 - `store`: runs and scores into a database and out of it; `records`: what goes in and comes out;
 - `database`: URLs, connections, and what can be wrong with them;
-- `ranking`: pure functions from scores to ranked boards; `report`: boards as tables, CSV, JSON and Markdown;
+- `ranking`: pure functions from scores to ranked boards; `labels`: how runs are called and told apart; `columns`: what
+  is said of a run; `formats`: boards as CSV, JSON, Markdown and LaTeX; `tables`: boards on a terminal, and pictures;
 - `errors`: the one exception that users cause.
 
 Nothing here knows what made the scores. This module imports nothing, so that it costs nothing.

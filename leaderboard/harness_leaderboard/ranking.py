@@ -32,6 +32,7 @@ from scipy import special
 
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
+    By,
     EvaluationSetRecord,
     RunRecord,
     ScoredRun,
@@ -45,9 +46,6 @@ A run is "disputed" if a pair's fast score differs from its locked one by more t
 its figures can be believed, be it a reference or not. It is "unchecked" if it is complete, but fewer of its fast
 scores were checked than `checks_due` asks for.
 """
-
-By = Literal["listener", "scene", "track"]
-"""What a breakdown groups pairs by. A track is a piece of music, wherever the listener's head was."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Group:
-    """The mean scores of one run over the pairs of one listener, scene or track."""
+    """The mean scores of one run over the pairs of one listener, scene or track, or of a single pair."""
 
     row: Row
     name: str
@@ -149,11 +147,18 @@ def boards(runs: Iterable[ScoredRun]) -> list[Board]:
 
 
 def breakdown(board: Board, by: By) -> list[Group]:
-    """Mean scores of each run for each listener, scene or track: by its name, then in the board's order."""
+    """Mean scores of each run for each listener, scene, track or pair: by its name, then in the board's order.
+
+    A pair is called "scene listener".
+    """
     groups = []
     for row in board.rows:
         scores = row.source.scores
-        names: Sequence[str] = getattr(scores, by)
+        names: Sequence[str] = (
+            [" ".join(pair) for pair in zip(scores.scene, scores.listener, strict=True)]
+            if by == By.pair
+            else getattr(scores, by)
+        )
         columns: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
         for name, *values in zip(names, scores.score, scores.left, scores.right, strict=True):
             columns[name].append((values[0], values[1], values[2]))

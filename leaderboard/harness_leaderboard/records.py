@@ -7,6 +7,7 @@ the second ("2024-01-31T12:00:00Z"), so that their order as text is their order 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -15,6 +16,16 @@ State = Literal["pending", "enhanced", "scored", "failed"]
 
 Engine = Literal["locked", "fast"]
 """What computed a score: the locked program itself, or a fast one that has to give the same number."""
+
+
+class By(StrEnum):
+    """What a breakdown groups pairs by. A track is a piece of music, wherever the listener's head was."""
+
+    listener = "listener"
+    scene = "scene"
+    track = "track"
+    pair = "pair"
+
 
 CHECK_TOLERANCE = 1e-6
 """How far a fast score of an ear may be from the locked one; any further, and the run is disputed."""

@@ -95,7 +95,7 @@ RUN = ("run", "--system", "passthrough", "--workers", "2")
 
 
 # In one process: when the first pair is stored, another one is still to be scored by both engines.
-FAST_RUN = ("run", "--system", "passthrough", "--workers", "1", "--evaluator", "fast")
+FAST_RUN = ("run", "--system", "passthrough", "--workers", "1", "--engine", "fast")
 
 
 @pytest.mark.parametrize("command", [RUN, FAST_RUN], ids=["locked", "fast"])

@@ -68,7 +68,7 @@ def test_the_engines_agree(cases, run_cli, monkeypatch):
         monkeypatch.setattr(agreement, "cases", lambda: short)
         monkeypatch.setattr(lock, "verify", lambda: [])  # test_lock.py's
     todo = agreement.cases()
-    result = run_cli("evaluator", "verify", "--evaluator", "fast", "--json", "--workers", 2 if EVERYTHING else 1)
+    result = run_cli("evaluator", "verify", "--engine", "fast", "--json", "--workers", 2 if EVERYTHING else 1)
 
     report = result.json["fast"]
     failed = [case for case in report["cases"] if not case["agrees"]]
@@ -94,7 +94,7 @@ def test_a_difference_is_named(cases, run_cli, monkeypatch, locked):
 
     monkeypatch.setattr(agreement, "cases", lambda: chosen)
     monkeypatch.setattr(fast, "compute_haaqi", wrong)
-    result = run_cli("evaluator", "verify", "--evaluator", "fast", "--workers", 1)
+    result = run_cli("evaluator", "verify", "--engine", "fast", "--workers", 1)
 
     assert result.code == 1
     assert next(line for line in result.stdout.splitlines() if line.startswith("✗")).split()[:3] == ["✗", "0.3", "s"]
@@ -122,7 +122,7 @@ def test_every_kind_of_difference_is_found(cases, run_cli, monkeypatch, locked, 
             return 0.162
 
         monkeypatch.setattr(fast, "compute_haaqi", wrong)
-    result = run_cli("evaluator", "verify", "--evaluator", "fast", "--json", "--workers", 1)
+    result = run_cli("evaluator", "verify", "--engine", "fast", "--json", "--workers", 1)
 
     assert result.code == 1
     failed = [case["name"] for case in result.json["fast"]["cases"] if not case["agrees"]]
@@ -167,7 +167,7 @@ def test_without_fast_only_the_locked_evaluator_is_looked_at(run_cli, monkeypatc
 def test_with_another_evaluator_nothing_is_compared(run_cli, monkeypatch):
     monkeypatch.setattr(lock, "verify", lambda: ["eb.py has been changed"])
     monkeypatch.setattr(agreement, "cases", lambda: pytest.fail("nothing is to be compared"))
-    result = run_cli("evaluator", "verify", "--evaluator", "fast", "--json")
+    result = run_cli("evaluator", "verify", "--engine", "fast", "--json")
     assert result.code == 1
     assert result.json["fast"] is None
 
@@ -182,7 +182,7 @@ def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(fast, "score_pair", wrong)
-        with pytest.raises(EvaluatorError, match=r"scene_V001 V1, right ear .* score with --evaluator locked"):
+        with pytest.raises(EvaluatorError, match=r"scene_V001 V1, right ear .* score with --engine locked"):
             agreement.ensure_agreement()
     agreement.ensure_agreement()
     monkeypatch.setattr(fast, "score_pair", lambda *_: pytest.fail("it is proven already"))

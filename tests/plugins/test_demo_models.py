@@ -234,7 +234,7 @@ def test_an_installation_that_lacks_them(name: str, file: str, tmp_path: Path, r
 
 @each_system
 def test_through_the_command_line(name: str, run_cli: RunCli, tiny_set: TinySet, no_weights: Path) -> None:
-    command = ["run", "--system", name, *tiny_set.args, "--evaluator", "fast", "--workers", "1", "--limit", "1"]
+    command = ["run", "--system", name, *tiny_set.args, "--engine", "fast", "--workers", "1", "--limit", "1"]
     made = run_cli(*command, "--option", "model=demo", "--json")
     assert made.code == 0, made.stderr
     assert f"{name} is not eligible for ranking: {REASON}" in made.stderr

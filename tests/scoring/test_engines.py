@@ -58,7 +58,7 @@ def differences(some, others):
 @pytest.fixture
 def score(run_cli, tiny_set, submission):
     """`score(*args)`: score passthrough's submission with the fast engine, in this process."""
-    return lambda *args: run_cli("score", submission, *tiny_set.args, "--evaluator", "fast", "--workers", "1", *args)
+    return lambda *args: run_cli("score", submission, *tiny_set.args, "--engine", "fast", "--workers", "1", *args)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def wrong(monkeypatch):
 
 def test_the_fast_engine_gives_the_locked_scores_on_real_music(run_cli):
     command = ("run", "--system", "passthrough", "--scenes", "scene_00003", "--workers", "2", "--json")
-    fast = run_cli(*command, "--evaluator", "fast")
+    fast = run_cli(*command, "--engine", "fast")
     assert fast.code == 0, fast.stderr
     assert fast.json["engine"].items() >= {"name": "fast", "fast": 2, "checked": 2}.items()
     assert fast.json["engine"]["largest_difference"] <= CHECK_TOLERANCE
@@ -103,7 +103,7 @@ def test_going_on_with_the_other_engine(score, run_cli, tmp_path):
     assert first.code == 0, first.stderr
     assert first.json["engine"].items() >= {"fast": 2, "checked": 2}.items()
     # Locked scores for the other scene; then the fast engine has nothing to do, and replaces nothing.
-    other = score("--scenes", "scene_V002", "--evaluator", "locked", "--json")
+    other = score("--scenes", "scene_V002", "--engine", "locked", "--json")
     assert other.code == 0, other.stderr
     assert other.json["engine"].items() >= {"name": "locked", "fast": 2, "checked": 2}.items()
     both = score("--json")
@@ -112,7 +112,7 @@ def test_going_on_with_the_other_engine(score, run_cli, tmp_path):
     assert pairs_with(tmp_path, "engine = 'fast'") == [("scene_V001", "V1"), ("scene_V001", "V2")]
     assert board(run_cli)["scored"] == 4
 
-    locked = score("--evaluator", "locked", "--json")
+    locked = score("--engine", "locked", "--json")
     assert "2 pairs are scored already" in locked.stderr
     assert "2 pairs scored by the fast engine are scored again by the locked evaluator" in locked.stderr
     assert pairs_with(tmp_path, "engine = 'fast'") == []
@@ -157,8 +157,8 @@ def test_a_wrong_engine_stops_the_scoring_and_its_run_is_not_ranked(score, run_c
     assert outcome.error.startswith(f"{submission} scene_V001 V")
     assert "the fast engine gives the right ear 0." in outcome.error
     assert ", the locked evaluator 0." in outcome.error
-    assert "--evaluator locked" in outcome.error
-    assert "harness evaluator verify --evaluator fast" in outcome.error
+    assert "--engine locked" in outcome.error
+    assert "harness evaluator verify --engine fast" in outcome.error
     # The first check tells; the disagreement is kept.
     assert len(pairs_with(tmp_path, "1")) == 1
     assert len(pairs_with(tmp_path, f"abs(right_score - locked_right) > {CHECK_TOLERANCE}")) == 1
@@ -187,7 +187,7 @@ def test_a_disputed_pair_is_scored_and_checked_again(score, run_cli, tmp_path):
 def test_the_locked_evaluator_settles_a_dispute(score, run_cli, wrong):
     wrong(1e-5)
     assert score().code == 1
-    outcome = score("--evaluator", "locked", "--json")
+    outcome = score("--engine", "locked", "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["engine"] == {"name": "locked", "fast": 0, "checked": 0, "largest_difference": None}
     assert board(run_cli)["rank"] == 1
@@ -250,7 +250,7 @@ def other(run_cli, tiny_set, tmp_path):
 @pytest.mark.parametrize("evaluator", ["fast", "locked"])
 def test_several_submissions_score_as_one_by_one(evaluator, run_cli, tiny_set, submission, other, tmp_path):
     folders = [submission, other]
-    command = ("--evaluator", evaluator, *tiny_set.args, "--workers", "2", "--json")
+    command = ("--engine", evaluator, *tiny_set.args, "--workers", "2", "--json")
     if evaluator == "locked":
         command += ("--limit", "1")
     together = run_cli("score", *folders, *command)
@@ -268,7 +268,7 @@ def test_several_submissions_score_as_one_by_one(evaluator, run_cli, tiny_set, s
 
 def test_an_invalid_submission_does_not_keep_the_others_from_being_scored(run_cli, tiny_set, submission, other):
     (other / tiny_set.names[0]).unlink()
-    command = ("score", other, submission, *tiny_set.args, "--evaluator", "fast", "--workers", "1", "--limit", "1")
+    command = ("score", other, submission, *tiny_set.args, "--engine", "fast", "--workers", "1", "--limit", "1")
     outcome = run_cli(*command)
     assert outcome.code == 1
     assert f"not valid, so not scored: {other}; mend it" in outcome.error
@@ -303,7 +303,7 @@ def test_what_declares_the_same_but_has_other_files_is_another_submission(run_cl
     path = folders[1] / tiny_set.names[0]
     samples, rate = soundfile.read(path, dtype="int16")
     soundfile.write(path, samples // 2, rate, subtype="PCM_16")
-    command = (*tiny_set.args, "--evaluator", "fast", "--workers", "1", "--limit", "1", "--json")
+    command = (*tiny_set.args, "--engine", "fast", "--workers", "1", "--limit", "1", "--json")
     first = run_cli("score", *folders, *command).json
     assert first[0]["run"] != first[1]["run"]
     assert first[0]["scores"][0] != first[1]["scores"][0]

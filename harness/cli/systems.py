@@ -1,96 +1,15 @@
-"""harness leaderboard, systems, plugins"""
+"""harness systems, plugins"""
 
-import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness import console
-from harness.cli.common import (
-    DEFAULT_DATABASE,
-    Database,
-    Json,
-    PluginSources,
-    Split,
-    evaluation_set,
-    load_plugins,
-)
+from harness.cli.common import Json, PluginSources, load_plugins
 
 if TYPE_CHECKING:
     from harness.systems import System
-    from harness_leaderboard.store import Store
-
-
-class By(StrEnum):
-    """What a breakdown groups pairs by."""
-
-    listener = "listener"
-    scene = "scene"
-    track = "track"
-
-
-def leaderboard(
-    by: Annotated[By | None, typer.Option("--by", help="Break the means down.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="ROOT|demo", help="Only this evaluation set.  [default: all there are]"),
-    ] = None,
-    split: Split = None,
-    db: Database = DEFAULT_DATABASE,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with all digits.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Show the leaderboard: one ranking for each evaluation set and evaluator.
-
-    Incomplete runs, reference systems and systems that are not eligible are shown, but have no rank.
-    """
-    from harness.errors import UsageError
-    from harness_leaderboard import report
-    from harness_leaderboard.ranking import boards as rank
-    from harness_leaderboard.store import Store
-
-    if csv + markdown + as_json > 1:
-        raise UsageError("choose one of --csv, --markdown and --json")
-    if split is not None and data is None:
-        raise UsageError("--split goes with --data")
-    only = evaluation_set(data, split).sha256 if data is not None else None
-    with Store.open(db, create=False) as store:
-        if not (csv or markdown or as_json):
-            print_boards(store, only, by)
-            return
-        boards = [board for board in rank(store.runs()) if only in (None, board.evaluation_set.sha256)]
-    if by is None:
-        if as_json:
-            console.print_json(report.boards_json(boards))
-        else:
-            sys.stdout.write(report.boards_csv(boards) if csv else report.boards_markdown(boards))
-    elif as_json:
-        console.print_json([line for board in boards for line in report.breakdown_json(board, by.value)])
-    else:
-        sys.stdout.write(
-            "\n".join(
-                report.breakdown_csv(board, by.value) if csv else report.breakdown_markdown(board, by.value)
-                for board in boards
-            )
-        )
-
-
-def print_boards(store: "Store", only: str | None = None, by: By | None = None) -> None:
-    """Print the boards of a leaderboard as tables, or those of the evaluation set with the hash `only`."""
-    from harness_leaderboard import report
-    from harness_leaderboard.ranking import boards as rank
-
-    boards = [board for board in rank(store.runs()) if only in (None, board.evaluation_set.sha256)]
-    if not boards:
-        console.say("no runs yet" + (" on this evaluation set" if only else "") + ": harness run --system NAME")
-    for board in boards:
-        if by is None:
-            console.out.print(report.board_table(board, console.out.width))
-        else:
-            console.out.print(report.breakdown_table(board, by.value))
 
 
 def systems(

@@ -1,0 +1,188 @@
+"""What is said of a run on a board: a column for each thing, as a value for programs and as text for people.
+
+Names, settings and reasons come from strangers: see `labels`.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness_leaderboard import labels
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.ranking import Board, Comparison, Row, compare
+
+
+@dataclass(frozen=True)
+class Line:
+    """A run on its board, with what only the board knows of it.
+
+    Attributes:
+        board: the board.
+        row: the run.
+        label: what it is called on this board.
+        gap: how far it is behind the ranked run above it; None for the first and for runs without a rank.
+        marks: the board's footnotes, see `labels.footnotes`.
+    """
+
+    board: Board
+    row: Row
+    label: str
+    gap: Comparison | None
+    marks: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One thing that is said of a run.
+
+    Attributes:
+        name: its name for programs, and in --columns.
+        value: a JSON value, with every digit.
+        header: its name for people; `name` if empty.
+        text: how it is written for people; the value as text if None.
+        right: whether it is set flush right.
+    """
+
+    name: str
+    value: Callable[[Line], Any]
+    header: str = ""
+    text: Callable[[Line], str] | None = None
+    right: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return self.header or self.name
+
+    def cell(self, line: Line) -> str:
+        """What is written of a run for people, on one line."""
+        return labels.printable(self.text(line) if self.text else _plain(self.value(line)))
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _behind(name: str) -> Callable[[Line], Any]:
+    return lambda line: None if line.gap is None else getattr(line.gap.behind, name)
+
+
+def _estimate(name: str) -> Callable[[Line], Any]:
+    return lambda line: None if line.row.estimate is None else getattr(line.row.estimate, name)
+
+
+def _declared(name: str, header: str = "") -> Column:
+    return Column(name, lambda line: getattr(line.row.run, name), header)
+
+
+def _small(line: Line) -> str:
+    gap = line.row.source.largest_difference
+    return "-" if gap is None else f"{gap:.0e}" if gap else "0"
+
+
+def _class(line: Line) -> str:
+    return "causal" if line.row.run.causal else "non-causal"
+
+
+_ALL = (
+    Column("evaluation_set", lambda line: line.board.evaluation_set.name),
+    Column("split", lambda line: line.board.evaluation_set.split),
+    Column("evaluation_set_sha256", lambda line: line.board.evaluation_set.sha256),
+    Column("evaluator", lambda line: line.board.fingerprint),
+    Column("rank", lambda line: line.row.rank, "Rank", lambda line: labels.rank(line.row, line.marks)),
+    Column("status", lambda line: line.row.status, "Status"),
+    Column(
+        "why_not_ranked",
+        lambda line: line.row.why_not_ranked,
+        "Not ranked because",
+        lambda line: line.row.why_not_ranked or "",
+    ),
+    Column("label", lambda line: line.label, "Run"),
+    Column("number", lambda line: line.row.source.id, "#", right=True),
+    Column("name", lambda line: line.row.source.name, "Name"),
+    Column("system", lambda line: line.row.run.system, "System", lambda line: line.label),
+    _declared("version", "Version"),
+    _declared("submission", "Submission"),
+    Column("settings", lambda line: dict(line.row.run.settings), "Settings"),
+    Column("mean", _estimate("mean"), "HAAQI ±95 %", lambda line: labels.estimate(line.row), right=True),
+    Column("low", _estimate("low"), "Low", right=True),
+    Column("high", _estimate("high"), "High", right=True),
+    Column("left", lambda line: line.row.left, "Left", right=True),
+    Column("right", lambda line: line.row.right, "Right", right=True),
+    Column(
+        "scored",
+        lambda line: line.row.scored,
+        "Pairs",
+        lambda line: f"{line.row.scored}" + (f" of {line.row.due}" if line.row.scored < line.row.due else ""),
+        right=True,
+    ),
+    Column("due", lambda line: line.row.due, "Due", right=True),
+    Column("failed", lambda line: line.row.source.failed, "Failed", right=True),
+    Column("engine", lambda line: labels.engine(line.row), "Engine", lambda line: labels.checked_engine(line.row)),
+    Column("fast", lambda line: line.row.source.fast, "Fast", right=True),
+    Column("checked", lambda line: line.row.source.checked, "Checked", right=True),
+    Column("largest_difference", lambda line: line.row.source.largest_difference, "Difference", _small, right=True),
+    Column("causal", lambda line: line.row.run.causal, "Class", _class),
+    Column(
+        "parameters",
+        lambda line: line.row.run.parameters,
+        "Params",
+        lambda line: labels.count(line.row.run.parameters),
+        right=True,
+    ),
+    _declared("training_data", "Trained on"),
+    _declared("licence", "Licence"),
+    _declared("weights_sha256", "Weights"),
+    _declared("reference", "Reference"),
+    _declared("not_eligible", "Not eligible because"),
+    Column("behind", _behind("mean"), "Behind", right=True),
+    Column("behind_low", _behind("low"), "Behind, low", right=True),
+    Column("behind_high", _behind("high"), "Behind, high", right=True),
+    Column("behind_p", _behind("p"), "p", right=True),
+    Column(
+        "last_scored",
+        lambda line: line.row.source.last_scored,
+        "Date",
+        lambda line: (line.row.source.last_scored or "-")[:10],
+    ),
+    _declared("key"),
+)
+
+COLUMNS = {column.name: column for column in _ALL}
+"""What is said of a run: `low` to `high` is the 95 % interval of `mean`, `behind` the mean paired difference to the
+ranked run above it, with its 95 % interval and p value. `engine` computed the scores, "locked", "fast" or "mixed";
+`fast` of them are the fast engine's, and of these `checked` were scored by the locked engine too. `label` is what a
+run is called on its board, `name` what its owner chose to call it, `number` its number in the database."""
+
+
+def choose(names: Collection[str] | None, default: Sequence[str] = tuple(COLUMNS)) -> list[Column]:
+    """The columns with these names, or the default ones if there are None.
+
+    Raises:
+        LeaderboardError: there is no such column, or it is named twice, or none is named.
+    """
+    chosen = list(default if names is None else names)
+    unknown = [name for name in chosen if name not in COLUMNS]
+    if unknown or not chosen:
+        what = f"no column {', '.join(map(repr, unknown))}" if unknown else "no columns are named"
+        raise LeaderboardError(f"{what}; there are {', '.join(COLUMNS)}")
+    if len(set(chosen)) < len(chosen):
+        raise LeaderboardError(f"a column is named twice: {', '.join(chosen)}")
+    return [COLUMNS[name] for name in chosen]
+
+
+def lines(board: Board) -> list[Line]:
+    """The runs of a board in its order, with all that columns are made from."""
+    gaps = {id(comparison.row): comparison for comparison in compare(board)}
+    marks = labels.footnotes(board)
+    return [
+        Line(board, row, label, gaps.get(id(row)), marks)
+        for row, label in zip(board.rows, labels.labels(board), strict=True)
+    ]

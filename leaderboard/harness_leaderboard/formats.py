@@ -1,0 +1,275 @@
+"""Boards and breakdowns as CSV, JSON, Markdown and LaTeX.
+
+Conventions:
+
+- CSV and JSON are for programs: every number comes back to the last bit, parameters are integers, what is not
+  there is an empty field or null. Keys and columns have the same names, see `columns.COLUMNS`. "evaluator" is the
+  fingerprint of the locked evaluator, "engine" what computed the scores.
+- Markdown and LaTeX are for people: scores with four digits, parameters like 83.9M. What would be read as formatting
+  is escaped, for names and reasons come from strangers. Characters that cannot be printed become U+FFFD.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from harness_leaderboard import columns, labels
+from harness_leaderboard.ranking import Board, breakdown
+from harness_leaderboard.records import By
+
+BREAKDOWN_COLUMNS = (
+    "evaluation_set",
+    "split",
+    "evaluation_set_sha256",
+    "evaluator",
+    "by",
+    "group",
+    "label",
+    "number",
+    "name",
+    "system",
+    "version",
+    "submission",
+    "mean",
+    "left",
+    "right",
+    "pairs",
+    "key",
+)
+"""What is said of a run over the pairs of one listener, scene or track, or of one pair."""
+
+MARKDOWN_COLUMNS = (
+    "rank",
+    "system",
+    "version",
+    "mean",
+    "left",
+    "right",
+    "scored",
+    "engine",
+    "causal",
+    "parameters",
+    "training_data",
+    "last_scored",
+)
+
+LATEX_COLUMNS = ("rank", "system", "mean", "left", "right", "causal", "parameters")
+
+
+# For programs
+
+
+def boards_json(boards: Iterable[Board], names: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Boards as a JSON value: one object per run, with these columns for keys (all if None).
+
+    Raises:
+        LeaderboardError: there is no such column.
+    """
+    chosen = columns.choose(names)
+    return [{column.name: column.value(line) for column in chosen} for board in boards for line in columns.lines(board)]
+
+
+def boards_csv(boards: Iterable[Board], names: Collection[str] | None = None) -> str:
+    """Boards as CSV with one header: one line per run, with these columns (all if None); settings are JSON.
+
+    Raises:
+        LeaderboardError: there is no such column.
+    """
+    lines = boards_json(boards, names)
+    for line in lines:
+        if "settings" in line:
+            line["settings"] = json.dumps(line["settings"], sort_keys=True, ensure_ascii=False)
+    return _csv([column.name for column in columns.choose(names)], lines)
+
+
+def breakdown_json(boards: Iterable[Board], by: Sequence[By]) -> list[dict[str, Any]]:
+    """Breakdowns as a JSON value: one object per board, breakdown, group and run, with the keys `BREAKDOWN_COLUMNS`."""
+    found = []
+    for board in boards:
+        named = {id(row): label for row, label in zip(board.rows, labels.labels(board), strict=True)}
+        about = board.evaluation_set
+        found += [
+            {
+                "evaluation_set": about.name,
+                "split": about.split,
+                "evaluation_set_sha256": about.sha256,
+                "evaluator": board.fingerprint,
+                "by": str(each),
+                "group": group.name,
+                "label": named[id(group.row)],
+                "number": group.row.source.id,
+                "name": group.row.source.name,
+                "system": group.row.run.system,
+                "version": group.row.run.version,
+                "submission": group.row.run.submission,
+                "mean": group.mean,
+                "left": group.left,
+                "right": group.right,
+                "pairs": group.pairs,
+                "key": group.row.run.key,
+            }
+            for each in by
+            for group in breakdown(board, each)
+        ]
+    return found
+
+
+def breakdown_csv(boards: Iterable[Board], by: Sequence[By]) -> str:
+    """Breakdowns as CSV with one header: see `breakdown_json`."""
+    return _csv(BREAKDOWN_COLUMNS, breakdown_json(boards, by))
+
+
+def _csv(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
+    # The csv module writes floats with repr, which is the shortest text that reads back as the same number.
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+# For people
+
+
+def pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
+    """For each group of pairs its name and the mean of each row of the board, None without pairs."""
+    column = {id(row): index for index, row in enumerate(board.rows)}
+    lines: dict[str, list[float | None]] = {}
+    for group in breakdown(board, by):
+        lines.setdefault(group.name, [None] * len(board.rows))[column[id(group.row)]] = group.mean
+    return list(lines.items())
+
+
+def notes(board: Board) -> list[str]:
+    """What stands below a board: its footnotes, how fast scores were checked, and the gaps between ranked runs."""
+    reasons = [f"{mark} {reason}" for mark, reason in labels.footnotes(board).items()]
+    return [labels.printable(note) for note in (*reasons, *labels.checks(board), *labels.gaps(board))]
+
+
+def boards_markdown(boards: Iterable[Board], names: Collection[str] | None = None, only: str = "") -> str:
+    """Boards as GitHub Markdown: for each a heading, a table, and its notes.
+
+    Args:
+        boards: the boards.
+        names: columns of `columns.COLUMNS`; a usual choice if None.
+        only: which runs are on the boards, for the headings.
+
+    Raises:
+        LeaderboardError: there is no such column.
+    """
+    chosen = columns.choose(names, MARKDOWN_COLUMNS)
+    parts = []
+    for board in boards:
+        cells = [[column.cell(line) for column in chosen] for line in columns.lines(board)]
+        table = _markdown_table([column.title for column in chosen], cells, [column.right for column in chosen])
+        below = "".join(f"- {_markdown(note)}\n" for note in notes(board))
+        parts.append(f"### {_markdown(labels.title(board, only))}\n\n{table}" + (f"\n{below}" if below else ""))
+    return "\n".join(parts)
+
+
+def breakdown_markdown(boards: Iterable[Board], by: Sequence[By], only: str = "") -> str:
+    """The mean scores of each group of pairs as GitHub Markdown, one column per run, a table for each breakdown."""
+    parts = []
+    for board in boards:
+        names = labels.labels(board)
+        for each in by:
+            lines = [(name, *map(labels.score, means)) for name, means in pivot(board, each)]
+            table = _markdown_table((each.capitalize(), *names), lines, [False] + [True] * len(names))
+            parts.append(f"### {_markdown(f'Mean HAAQI by {each} · {labels.title(board, only)}')}\n\n{table}")
+    return "\n".join(parts)
+
+
+def _markdown(text: str) -> str:
+    """The text as it has to be written in Markdown to appear as it is, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", labels.printable(text))
+
+
+def _markdown_table(headers: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    rule = ["---:" if flush else "---" for flush in right]
+    rows = [list(map(_markdown, headers)), rule, *(list(map(_markdown, line)) for line in lines)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def boards_latex(boards: Iterable[Board], names: Collection[str] | None = None, only: str = "") -> str:
+    r"""Boards as LaTeX: for each a tabular in the manner of the package booktabs, with its notes as comments.
+
+    Args:
+        boards: the boards.
+        names: columns of `columns.COLUMNS`; those that a paper needs if None.
+        only: which runs are on the boards, for the comments.
+
+    Raises:
+        LeaderboardError: there is no such column.
+    """
+    chosen = columns.choose(names, LATEX_COLUMNS)
+    parts = []
+    for board in boards:
+        cells = [[column.cell(line) for column in chosen] for line in columns.lines(board)]
+        table = _latex_table([column.title for column in chosen], cells, [column.right for column in chosen])
+        parts.append(_latex_comments([labels.title(board, only)]) + table + _latex_comments(notes(board)))
+    return "\n".join(parts)
+
+
+def breakdown_latex(boards: Iterable[Board], by: Sequence[By], only: str = "") -> str:
+    """The mean scores of each group of pairs as LaTeX, one column per run, a tabular for each breakdown."""
+    parts = []
+    for board in boards:
+        names = labels.labels(board)
+        for each in by:
+            lines = [(name, *map(labels.score, means)) for name, means in pivot(board, each)]
+            comment = _latex_comments([f"Mean HAAQI by {each} · {labels.title(board, only)}"])
+            parts.append(comment + _latex_table((each.capitalize(), *names), lines, [False] + [True] * len(names)))
+    return "\n".join(parts)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    # At the beginning of a row, a bracket would be read as the option of the \\ before it, a star as its variant.
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "±": r"$\pm$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "✓": r"$\checkmark$",
+    "✗": r"$\times$",
+    **{mark: rf"\textsuperscript{{{digit}}}" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+}
+"""What a character has to be written as in LaTeX. The tick needs the package amssymb."""
+
+
+def _latex(text: str) -> str:
+    """The text as it has to be written in LaTeX to appear as it is, on one line."""
+    return "".join(_LATEX.get(char, char) for char in labels.printable(text))
+
+
+def _latex_comments(lines: Iterable[str]) -> str:
+    return "".join(f"% {labels.printable(line)}\n" for line in lines)
+
+
+def _latex_table(headers: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    def row(cells: Sequence[str]) -> str:
+        return f"  {' & '.join(map(_latex, cells))} \\\\\n"
+
+    alignment = "".join("r" if flush else "l" for flush in right)
+    body = "".join(map(row, lines))
+    return (
+        f"\\begin{{tabular}}{{{alignment}}}\n  \\toprule\n{row(headers)}  \\midrule\n{body}"
+        "  \\bottomrule\n\\end{tabular}\n"
+    )

@@ -1,0 +1,201 @@
+"""Boards and breakdowns as tables for a terminal, or as pictures of one.
+
+A table has a line for each run. Columns are added in the order of their importance while there is room; what does not
+fit is named below. Names and reasons come from strangers: they are shown as they are, never read as markup.
+"""
+
+import io
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness_leaderboard import columns, labels
+from harness_leaderboard.formats import notes, pivot
+from harness_leaderboard.ranking import Board
+from harness_leaderboard.records import By
+
+if TYPE_CHECKING:
+    from harness_leaderboard.columns import Column
+
+GAP = 2
+"""Columns of the terminal between two columns of a table."""
+
+ALWAYS = ("rank", "system", "mean")
+"""What a board always shows, however narrow the terminal."""
+
+BY_IMPORTANCE = ("left", "right", "engine", "causal", "parameters", "scored", "training_data", "version", "last_scored")
+"""What it shows besides while there is room; the first of them that fit."""
+
+ORDER = (
+    "rank",
+    "system",
+    "version",
+    "mean",
+    "left",
+    "right",
+    "scored",
+    "engine",
+    "causal",
+    "parameters",
+    "training_data",
+    "last_scored",
+)
+"""The order in which columns stand side by side."""
+
+PICTURE_WIDTH = 100
+"""Columns of the terminal that a picture shows."""
+
+
+def board_table(board: Board, width: int, names: Collection[str] | None = None, only: str = "") -> RenderableType:
+    """A board with its title and notes.
+
+    Args:
+        board: the board.
+        width: columns of the terminal.
+        names: columns of `columns.COLUMNS`; if None, as many of the usual ones as fit.
+        only: which runs are on the board, for the title.
+
+    Raises:
+        LeaderboardError: there is no such column.
+    """
+    lines = columns.lines(board)
+    chosen = columns.choose(names, ORDER)
+    cells = {column.name: [column.title, *(column.cell(line) for line in lines)] for column in chosen}
+    widths = {name: max(map(cell_len, texts)) for name, texts in cells.items()}
+    left_out: list[str] = []
+    if names is None:
+        shown = _fitting(widths, width)
+        left_out = [column.title.lower() for column in chosen if column.name not in shown]
+        chosen = [column for column in chosen if column.name in shown]
+    below = notes(board)
+    if left_out:
+        below.append(f"(not shown here: {', '.join(left_out)}; a wider terminal has room, --columns chooses)")
+    table = _table(chosen, widths, width)
+    for index in range(1, len(lines) + 1):
+        table.add_row(*(Text(cells[column.name][index]) for column in chosen))
+    return Group(_title(labels.title(board, only)), table, *([Text(), *map(Text, below)] if below else []), Text())
+
+
+def _fitting(widths: dict[str, int], room: int) -> set[str]:
+    """The columns that fit side by side: those that are always shown, then by importance whatever fits."""
+    shown = set(ALWAYS)
+    used = sum(widths[name] for name in shown) + GAP * (len(shown) - 1)
+    for name in BY_IMPORTANCE:
+        if used + GAP + widths[name] <= room:
+            shown.add(name)
+            used += GAP + widths[name]
+    return shown
+
+
+def _table(chosen: "Sequence[Column]", widths: dict[str, int], room: int) -> Table:
+    """An empty table with these columns; where they do not fit, those with words are folded, the widest first."""
+    table = _empty()
+    tight = sum(widths[column.name] for column in chosen) + GAP * (len(chosen) - 1) > room
+    for column in chosen:
+        folded = tight and not column.right
+        table.add_column(
+            Text(column.title),
+            justify="right" if column.right else "left",
+            no_wrap=not folded,
+            overflow="fold",
+            min_width=None if folded else widths[column.name],
+        )
+    return table
+
+
+def _empty() -> Table:
+    return Table(box=SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _title(text: str) -> Text:
+    return Text(labels.printable(text), style="bold")
+
+
+def breakdown_table(board: Board, by: By, width: int, only: str = "") -> RenderableType:
+    """The mean scores of each group of pairs, with a title.
+
+    Groups are the rows and runs the columns; the other way round if only so it fits; else in several tables of as many
+    runs as fit.
+
+    Args:
+        board: the board.
+        by: what to group pairs by.
+        width: columns of the terminal.
+        only: which runs are on the board, for the title.
+    """
+    runs = [labels.printable(label) for label in labels.labels(board)]
+    found = pivot(board, by)
+    groups = [labels.printable(name) for name, _ in found]
+    scores = [[labels.score(mean) for mean in means] for _, means in found]
+    heading = by.capitalize()
+    tables: list[Table]
+    if _width(heading, groups, runs) <= width:
+        tables = [_crossed(heading, groups, runs, scores)]
+    elif _width("System", runs, groups) <= width:
+        tables = [_crossed("System", runs, groups, [list(column) for column in zip(*scores, strict=True)])]
+    else:
+        tables = []
+        for first, end in _blocks(heading, groups, runs, width):
+            tables.append(_crossed(heading, groups, runs[first:end], [line[first:end] for line in scores]))
+    title = _title(f"Mean HAAQI by {by} · {labels.title(board, only)}")
+    return Group(title, *(part for table in tables for part in (table, Text())))
+
+
+SCORE_WIDTH = len("0.1234")
+
+
+def _width(heading: str, rows: Sequence[str], across: Sequence[str]) -> int:
+    """Columns of the terminal that a table of scores takes."""
+    first = max(map(cell_len, [heading, *rows]))
+    return first + sum(GAP + max(SCORE_WIDTH, cell_len(name)) for name in across)
+
+
+def _blocks(heading: str, rows: Sequence[str], across: Sequence[str], room: int) -> list[tuple[int, int]]:
+    """Where to cut `across` so that each table fits; a column that is too wide by itself has a table of its own."""
+    blocks = []
+    first = 0
+    for end in range(1, len(across) + 1):
+        if end == len(across) or _width(heading, rows, across[first : end + 1]) > room:
+            blocks.append((first, end))
+            first = end
+    return blocks
+
+
+def _crossed(heading: str, rows: Sequence[str], across: Sequence[str], scores: Sequence[Sequence[str]]) -> Table:
+    table = _empty()
+    table.add_column(heading, overflow="fold")
+    for name in across:
+        table.add_column(Text(name), justify="right", overflow="fold", min_width=SCORE_WIDTH)
+    for name, line in zip(rows, scores, strict=True):
+        table.add_row(Text(name), *line)
+    return table
+
+
+def shown(
+    boards: Iterable[Board],
+    width: int,
+    by: Sequence[By] = (),
+    names: Collection[str] | None = None,
+    only: str = "",
+) -> list[RenderableType]:
+    """The tables of boards, or of their breakdowns if there are any: see `board_table` and `breakdown_table`."""
+    if not by:
+        return [board_table(board, width, names, only) for board in boards]
+    return [breakdown_table(board, each, width, only) for board in boards for each in by]
+
+
+def board_svg(board: Board, width: int = PICTURE_WIDTH) -> str:
+    """A picture of a board in a terminal, as SVG."""
+    return picture([board_table(board, width)], width)
+
+
+def picture(parts: Iterable[RenderableType], width: int = PICTURE_WIDTH) -> str:
+    """A picture of a terminal that shows these things, as SVG; the same for the same things."""
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(*parts)
+    return console.export_svg(title="harness leaderboard", unique_id="harness-leaderboard")
