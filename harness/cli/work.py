@@ -347,7 +347,7 @@ def _enhance(
 def _judge(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int) -> "Verdict":
     from harness.submission.validation import judge
 
-    with console.progress(f"Validating {folder}", len(pairs), "remixes") as advance:
+    with console.progress(f"Validating {folder}", len(pairs), "remixes", workers) as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name))
 
 
@@ -367,7 +367,7 @@ def _score(
             if replaced:
                 console.say(f"{replaced} pairs scored by the fast engine are scored again by the locked evaluator")
             if todo:
-                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs")))
+                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs", workers)))
 
         return store_and_score(
             store,
