@@ -54,10 +54,10 @@ Advance = Callable[[int, str], None]
 class Pace:
     """How fast work gets on, from the times at which results came.
 
-    The first results say little: code is compiled for them, caches are cold, and each of several workers brings its own.
-    So time is measured from when there were as many results as workers, and only over the later half of what came
-    since: a slow beginning is soon forgotten, while rare slow steps among many still count. Nothing is said until
-    there are `ENOUGH` results, and as many as workers, over `ENOUGH_SECONDS` at least.
+    The first results say little: code is compiled for them, caches are cold, and each worker brings its own. So time
+    is measured from when there were as many results as workers, and only over the later half of what came since: a
+    slow beginning is soon forgotten, while rare slow steps among many still count. Nothing is said until there are
+    `ENOUGH` results, and as many as workers, over `ENOUGH_SECONDS` at least.
     """
 
     ENOUGH = 4

@@ -135,13 +135,16 @@ def test_markdown(board: Board) -> None:
     text = boards_markdown([board])
     lines = text.splitlines()
     assert lines[0] == "### demo · valid · set eeeeeeeeeeee · evaluator ffffffffffff"
-    assert all(line.count("|") == 14 for line in lines[2:9])
+    assert all(line.count("|") == 13 for line in lines[2:9])
     assert lines[4].startswith("| 1 | demucs | 4.0.1 | ")
     assert "| 83.9M | official |" in lines[4]
-    assert lines[6].startswith("| reference | oracle |")
+    assert lines[6].startswith("| –¹ | oracle |")
     assert "| non-causal |" in lines[6]
-    assert "trained on private data, which the challenge excludes" in lines[7]
-    assert "| causal | 0 | none | 3 of 4 pairs scored, 1 failed | 2024-01-31 |" in lines[8]
+    assert lines[8].startswith("| –³ | centre |")
+    assert "| 3 of 4 | locked | causal | 0 | none | 2024-01-31 |" in lines[8]
+    assert lines[10] == "- ¹ reference: a reference, not a system that competes"
+    assert "² not eligible: trained on private data, which the challenge excludes" in lines[11]
+    assert lines[12] == "- ³ incomplete: 3 of 4 pairs scored, 1 failed"
     assert lines[-1].startswith("- umxhq is 0.0")
     assert boards_markdown([]) == ""
 

@@ -45,19 +45,26 @@ def called(scored_run: MakeRun, *declared: dict[str, Any]) -> list[str]:
         ([{"settings": {"on": True}}, {"settings": {"on": None}}], ["halves on=true", "halves on=null"]),
         ([{"version": "2"}, {"version": "v1"}], ["halves v2", "halves v1"]),
         (
-            [{"settings": {"width": 1}}, {"settings": {"width": 2}, "version": "1"}, {"settings": {"width": 2}, "version": "2"}],
+            [
+                {"settings": {"width": 1}},
+                {"settings": {"width": 2}, "version": "1"},
+                {"settings": {"width": 2}, "version": "2"},
+            ],
             ["halves width=1", "halves width=2 v1", "halves width=2 v2"],
         ),
         ([{"submission": "mine"}, {"submission": "yours"}], ["halves (mine)", "halves (yours)"]),
         ([{}, {}], ["halves #1", "halves #2"]),
-        ([{"submission": "a"}, {"submission": "b"}, {"submission": "b"}], ["halves (a)", "halves (b) #2", "halves (b) #3"]),
+        (
+            [{"submission": "a"}, {"submission": "b"}, {"submission": "b"}],
+            ["halves (a)", "halves (b) #2", "halves (b) #3"],
+        ),
         ([{"name": "paper"}, {}], ["paper", "halves"]),
         ([{"name": "paper"}, {"version": "1"}, {"version": "2"}], ["paper", "halves v1", "halves v2"]),
         ([{"name": "halves"}, {"name": "halves"}], ["halves #1", "halves #2"]),
         ([{"name": "halves #2"}, {}, {}], ["halves #2 #1", "halves #2 #2", "halves #3"]),
         (
             [{"settings": {"weights": f"/a/long/way/to/the/weights/{name}.pt"}} for name in ("one", "two")],
-            ["halves weights=…weights/one.pt", "halves weights=…weights/two.pt"],
+            ["halves weights=…/weights/one.pt", "halves weights=…/weights/two.pt"],
         ),
         # Where the ends of long values do not differ either, the number does.
         (
