@@ -54,7 +54,7 @@ class Case:
         name: says what is special about it.
         processed, reference: signals at 24 kHz.
         audiogram: of this ear.
-        equalisation: 1, HAAQI adds NAL-R to the reference; 2, it is there already, as in the challenge.
+        equalisation: 1, HAAQI adds NAL-R to the reference; 2, the reference already carries it, as in the challenge.
         level1: sound pressure level in dB of a signal whose root mean square is one.
         seed: of NumPy's global generator.
     """
@@ -190,7 +190,7 @@ def conformance_comparisons() -> list[Comparison]:
 
 
 def ensure_agreement() -> None:
-    """Refuse to go on unless the fast engine gives the official scores of the conformance set.
+    """Refuse to continue unless the fast engine gives the official scores of the conformance set.
 
     That is done once for each environment and state of the engine's sources, and remembered in the cache folder; what
     has to be compiled is then there for all workers.

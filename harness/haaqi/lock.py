@@ -160,7 +160,7 @@ def remember(proof: Path) -> None:
 
 
 def ensure_locked() -> None:
-    """Refuse to go on unless the evaluator is the locked one.
+    """Refuse to continue unless the evaluator is the locked one.
 
     Sources, versions and protocol are checked every time; the conformance vectors are scored once for each
     environment (versions of everything that computes, and of our own code) and remembered in the cache folder.
