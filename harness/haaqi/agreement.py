@@ -1,4 +1,4 @@
-"""The cases on which the fast engine is held against the locked evaluator, and the comparison.
+"""The cases on which the fast engine is compared with the locked evaluator, and the comparison.
 
 Each case is one ear: two signals at 24 kHz, an audiogram, and what else `compute_haaqi` takes. There is real music
 (of the embedded evaluation set), some of it through the whole protocol as `harness.haaqi.evaluator` does it, and there
@@ -162,7 +162,7 @@ def _outcome(engine: Callable[..., float], case: Case) -> tuple[Outcome, NDArray
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what libraries say about silence and divisions by zero: these cases are meant to be like that."""
+    """Suppress what libraries say about silence and divisions by zero: these cases are meant to be like that."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -206,8 +206,8 @@ def ensure_agreement() -> None:
     for found in conformance_comparisons():
         if not found.agrees:
             raise EvaluatorError(
-                f"the fast engine is not the locked evaluator, so nothing is scored: {found.name} scores "
-                f"{found.fast!r}, due is {found.locked!r}; score with --evaluator locked"
+                f"the fast engine disagrees with the locked evaluator, so nothing is scored: {found.name} scores "
+                f"{found.fast!r}, expected {found.locked!r}; use --engine locked"
             )
     remember(proof)
 
@@ -216,7 +216,7 @@ def ensure_agreement() -> None:
 
 
 def cases() -> list[Case]:
-    """All cases, about 70 s of audio. Needs the embedded evaluation set, which is built where it is not there yet."""
+    """All cases, about 70 s of audio. Needs the embedded evaluation set, which is built if it does not exist yet."""
     return [*_protocol_cases(), *_music_cases(), *_synthetic_cases(), *_hopeless_cases()]
 
 
