@@ -101,6 +101,7 @@ def must_not_hang() -> Iterator[None]:
 
 
 SLOW = (
+    "cli/test_cli_run.py",
     "cli/test_interruption.py",
     "haaqi/test_agreement.py",
     "haaqi/test_fast_properties.py",
@@ -109,6 +110,7 @@ SLOW = (
     "plugins/test_demucs.py",
     "plugins/test_umx.py",
     "scoring/test_engines.py",
+    "scoring/test_trust.py",
     "test_golden.py",
     "training/test_training.py",
 )
