@@ -275,11 +275,11 @@ def score(
 def _set_up(system: "type[System]", settings: "Mapping[str, Any]") -> "System":
     """Make a system with these settings and have it load its weights."""
     from harness.errors import HarnessError, SystemFailure
+    from harness.systems.identity import made
 
     try:
-        ready = system(**settings)
-        console.say(f"setting up {system.name} {ready.version} ...")
-        ready.load()
+        console.say(f"setting up {system.name} {system.version} ...")
+        ready = made(system, settings)
         not_eligible = ready.not_eligible
     except HarnessError:
         raise
