@@ -15,6 +15,7 @@ class Neighbours:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.modules: dict[str, ModuleType] = {}
+        self.added = False
 
     def activate(self) -> None:
         """Let this plugin's neighbours be found first, and no other plugin's."""
@@ -22,9 +23,9 @@ class Neighbours:
         if _current is not None and _current is not self:
             _current._put_away()
         _current = self
-        if str(self.folder) in sys.path:
-            sys.path.remove(str(self.folder))
-        sys.path.insert(0, str(self.folder))
+        if str(self.folder) not in sys.path:
+            sys.path.insert(0, str(self.folder))
+            self.added = True
         sys.modules.update(self.modules)
 
     def _put_away(self) -> None:
@@ -40,8 +41,9 @@ class Neighbours:
                 and name.partition(".")[0] not in ("harness", "harness_leaderboard", "harness_plugins")
             ):
                 self.modules[name] = sys.modules.pop(name)
-        if str(self.folder) in sys.path:
+        if self.added and str(self.folder) in sys.path:
             sys.path.remove(str(self.folder))
+        self.added = False
 
 
 _current: Neighbours | None = None
