@@ -92,7 +92,7 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
     for status in candidates:
         if status.run.key == declared and same_files(run := stored(status), free, entry.replace):
             return Match(run, declared)
-    here = str(verdict.folder.resolve())
+    here = str(verdict.source.resolve())
     label = label_of(verdict)
     for status in candidates:
         # Runs from before folders were stored have their name only.
@@ -133,7 +133,7 @@ def _declared(verdict: Verdict) -> str:
 
 def label_of(verdict: Verdict) -> str:
     """What to call a submission: the name of what the user gave."""
-    return verdict.folder.resolve().name
+    return verdict.label
 
 
 def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
@@ -167,7 +167,7 @@ def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> Run
         not_eligible=manifest.why_not_eligible,
         reference=manifest.reference,
         submission=label,
-        folder=str(verdict.folder.resolve()),
+        folder=str(verdict.source.resolve()),
     )
 
 
