@@ -51,19 +51,83 @@ Advance = Callable[[int, str], None]
 """Called with a number of finished steps and what was just done."""
 
 
-@contextmanager
-def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show how long work gets on: what is done, how much of it, rate and time left."""
-    started = last = time.monotonic()
-    done = 0
+class Pace:
+    """How fast work gets on, from the times at which results came.
 
-    def pace() -> tuple[str, str]:
-        """Rate and time left, from the mean pace so far: results may come in bursts, one from each worker."""
-        elapsed = time.monotonic() - started
-        if not done or not elapsed:
-            return "", ""
-        left = round((total - done) * elapsed / done)
-        return f"{60 * done / elapsed:.3g} {unit}/min", f"{timedelta(seconds=left)} left"
+    The first results say little: code is compiled for them, caches are cold, and each worker brings its own. So time
+    is measured from when there were as many results as workers, and only over the later half of what came since: a
+    slow beginning is soon forgotten, while rare slow steps among many still count. Nothing is said until there are
+    `ENOUGH` results, and as many as workers, over `ENOUGH_SECONDS` at least.
+    """
+
+    ENOUGH = 4
+    ENOUGH_SECONDS = 2.0
+
+    def __init__(self, total: int, workers: int = 1) -> None:
+        self.total = total
+        self.done = 0
+        self._workers = workers
+        self._results = 0
+        self._events: list[tuple[float, int]] = []
+        """When there were how many results, from the end of the first ones on."""
+
+    def add(self, now: float, count: int) -> None:
+        """Note that `count` more steps are done.
+
+        Args:
+            now: seconds on a clock that never goes back.
+            count: steps that came together. No work was done for more than one (they were there already), so they
+                tell nothing of the pace; nor does 0.
+        """
+        self.done += count
+        if count != 1:
+            return
+        self._results += 1
+        if self._results >= self._workers:
+            self._events.append((now, self._results))
+
+    @property
+    def per_second(self) -> float | None:
+        """Steps per second lately; None while that means nothing."""
+        if not self._events:
+            return None
+        end, results = self._events[-1]
+        # The later half, but a result of each worker at least: results may come in bursts.
+        since = min(len(self._events) // 2, len(self._events) - 1 - max(self.ENOUGH, self._workers))
+        if since < 0:
+            return None
+        start, before = self._events[since]
+        if end - start < self.ENOUGH_SECONDS:
+            start, before = self._events[0]
+        return (results - before) / (end - start) if end - start >= self.ENOUGH_SECONDS else None
+
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until everything is done; None while that cannot be told."""
+        rate = self.per_second
+        if rate is None:
+            return None
+        return max(0.0, (self.total - self.done) / rate - (now - self._events[-1][0]))
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Advance]:
+    """Show how long work gets on: what is done, how much of it, rate and time left.
+
+    Args:
+        title: what is being done.
+        total: steps that there are.
+        unit: what a step is, in the plural.
+        workers: how many of them are worked on at a time.
+    """
+    started = last = time.monotonic()
+    pace = Pace(total, workers)
+
+    def shown_pace() -> list[str]:
+        """Rate and time left, as far as they are known."""
+        rate, left = pace.per_second, pace.seconds_left(time.monotonic())
+        if rate is None or left is None:
+            return []
+        return [f"{60 * rate:.3g} {unit}/min", f"{timedelta(seconds=round(left))} left"]
 
     if err.is_terminal:
         columns = (
@@ -78,20 +142,19 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
             task = bar.add_task(title, total=total, what="", pace="")
 
             def advance(count: int, what: str) -> None:
-                nonlocal done
-                done += count
-                bar.update(task, advance=count, what=escape(what), pace=", ".join(filter(None, pace())))
+                pace.add(time.monotonic(), count)
+                bar.update(task, advance=count, what=escape(what), pace=", ".join(shown_pace()))
 
             yield advance
         return
 
     def advance_lines(count: int, what: str) -> None:
-        nonlocal done, last
-        done += count
+        nonlocal last
         now = time.monotonic()
-        if now - last < LINE_SECONDS and (done < total or now - started < 1):
+        pace.add(now, count)
+        if now - last < LINE_SECONDS and (pace.done < total or now - started < 1):
             return
         last = now
-        say(f"{title}: {', '.join(filter(None, (f'{done} of {total} {unit}', *pace(), what)))}")
+        say(f"{title}: {', '.join(filter(None, (f'{pace.done} of {total} {unit}', *shown_pace(), what)))}")
 
     yield advance_lines

@@ -77,7 +77,7 @@ def _compare(workers: int) -> "list[Comparison]":
     done = agreement.conformance_comparisons()
     todo = agreement.cases()
     found = {}
-    with console.progress("Comparing", len(todo), "cases") as advance:
+    with console.progress("Comparing", len(todo), "cases", workers) as advance:
         for comparison in agreement.comparisons(todo, workers):
             found[comparison.name] = comparison
             advance(1, comparison.name)

@@ -392,7 +392,9 @@ def audit(
         found = evaluation_set(data, split)
         stored = store.find_run(status.id, lock.fingerprint())
         chosen = auditing.sample(stored, sample)
-        with console.progress(f"Auditing run {status.id}", len(chosen), "pairs") as advance:
+        with console.progress(
+            f"Auditing run {status.id}", len(chosen), "pairs", workers_or_default(workers)
+        ) as advance:
             result = auditing.audit(
                 stored,
                 submission or Path(status.run.folder or status.run.submission),

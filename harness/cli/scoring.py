@@ -34,7 +34,7 @@ def score_entries(
             if replaced:
                 console.say(f"{replaced} pairs scored by the fast engine are scored again by the locked evaluator")
             if todo:
-                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs")))
+                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs", workers)))
 
         return store_and_score(
             store,

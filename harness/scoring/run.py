@@ -311,7 +311,8 @@ class _Work:
         else:
             subject = task.sha256, self.references[task.pair.id]
             if locked is not None:
-                self._add(NewScore(*subject, "locked", locked.left, locked.right))
+                # There is an earlier one only where the engines disagreed.
+                self._add(NewScore(*subject, "locked", locked.left, locked.right, replaces=True))
             # A fast score takes the place of an earlier one: that may be of another version of the engine.
             self._add(NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast"))
         if problem:

@@ -183,7 +183,9 @@ def scored_runs(
         for status in map(status_of, connection.execute(statuses().order_by(RunRow.id)))
         if status.visibility in visibilities
     }
-    fingerprints = dict(connection.execute(select(EvaluatorRow.id, EvaluatorRow.fingerprint)).tuples().all())
+    fingerprints = {
+        row.id: row.fingerprint for row in connection.execute(select(EvaluatorRow.id, EvaluatorRow.fingerprint))
+    }
     summaries: dict[tuple[int, int], dict[str, Any]] = {
         (run_id, evaluator): json.loads(summary) if isinstance(summary, str) else summary
         for run_id, evaluator, summary in connection.execute(

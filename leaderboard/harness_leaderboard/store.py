@@ -181,7 +181,8 @@ class Store(OpenDatabase):
     def environments(self) -> dict[str, dict[str, Any]]:
         """Under which versions and on which platforms scores were computed, by hash."""
         with self.transaction(write=False) as connection:
-            return dict(connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details)).tuples().all())
+            rows = connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details))
+            return {row.sha256: row.details for row in rows}
 
     def history(self, run_id: int) -> tuple[list[OldDeclaration], list[Event]]:
         """What a run declared before, and what was done to it, both from the oldest to the newest."""

@@ -74,7 +74,7 @@ def board_table(board: Board, width: int, names: Collection[str] | None = None, 
         chosen = [column for column in chosen if column.name in shown]
     below = notes(board)
     if left_out:
-        below.append(f"(not shown here: {', '.join(left_out)}; a wider terminal has room, --columns chooses)")
+        below.append(f"(no room for: {', '.join(left_out)}; choose with --columns)")
     table = _table(chosen, widths, width)
     for index in range(1, len(lines) + 1):
         table.add_row(*(Text(cells[column.name][index]) for column in chosen))
@@ -109,7 +109,8 @@ def _table(chosen: "Sequence[Column]", widths: dict[str, int], room: int) -> Tab
 
 
 def _empty() -> Table:
-    return Table(box=SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+    # The box itself puts a space between two columns.
+    return Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
 
 
 def _title(text: str) -> Text:

@@ -140,14 +140,48 @@ def test_a_changed_file_is_noticed_and_made_anew(run, work):
     assert path.read_bytes() == good
 
 
-@pytest.mark.parametrize("by", ["listener", "scene", "track"])
+@pytest.mark.parametrize("by", ["listener", "scene", "track", "pair"])
 def test_leaderboard_formats(scored, run, by):
-    for breakdown in ((), ("--by", by)):
+    for breakdown in ((), ("--by", by), ("--by", by, "--by", "scene")):
+        assert run("leaderboard", "--latex", *breakdown).stdout.count(r"\toprule") >= 1
         assert "submission" in run("leaderboard", *breakdown).stdout
         assert run("leaderboard", "--markdown", *breakdown).stdout.count("|") > 10
         rows = list(csv.DictReader(io.StringIO(run("leaderboard", "--csv", *breakdown).stdout)))
         listed = json.loads(run("leaderboard", "--json", *breakdown).stdout)
         assert len(rows) == len(listed) >= 1
+
+
+def test_both_breakdowns_are_shown_in_the_order_given(scored, run):
+    lines = json.loads(run("leaderboard", "--json", "--by", "track", "--by", "listener", "--by", "track").stdout)
+    assert list(dict.fromkeys(line["by"] for line in lines)) == ["track", "listener"]
+    shown = run("leaderboard", "--by", "track", "--by", "listener").stdout
+    assert shown.index("Mean HAAQI by track") < shown.index("Mean HAAQI by listener")
+
+
+def test_classes_are_ranked_by_themselves(scored, run):
+    assert run("run", "--system", "passthrough", "--data", "set").code == 0
+    lines = json.loads(run("leaderboard", "--class", "causal", "--json").stdout)
+    assert {line["causal"] for line in lines} == {True}
+    assert next(line["rank"] for line in lines if line["system"] == "passthrough") == 1
+    assert "only causal systems" in run("leaderboard", "--class", "causal").stdout
+    others = json.loads(run("leaderboard", "--class", "non-causal", "--json").stdout)
+    assert {line["system"] for line in others}.isdisjoint({"passthrough"})
+    assert "submission" in {line["system"] for line in others}
+
+
+def test_chosen_columns_and_a_picture(scored, run, work):
+    text = run("leaderboard", "--columns", "system,mean", "--csv").stdout
+    assert text.startswith("system,mean\n")
+    assert run("leaderboard", "--svg", "board.svg").code == 0
+    assert "<svg" in (work / "board.svg").read_text()
+    assert [path.name for path in work.glob(".partial-*")] == []
+    assert run("leaderboard", "--svg", "set").code == 2
+
+
+def test_a_database_is_named_by_its_path(scored, run):
+    by_path, by_url = (run("leaderboard", "--json", "--db", db) for db in ("board.db", "sqlite:///board.db"))
+    assert by_path.stdout == by_url.stdout
+    assert by_path.code == 0
 
 
 def test_leaderboard_of_another_evaluation_set_is_empty(scored, run):

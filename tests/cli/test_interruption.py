@@ -72,7 +72,7 @@ def scores(work):
     with sqlite3.connect(work / "board.db", timeout=10) as database:
         try:
             return database.execute(
-                "SELECT pair_id, left_score, right_score, scored_at FROM scores ORDER BY pair_id"
+                "SELECT remix_id, engine, left_score, right_score, scored_at FROM scores ORDER BY remix_id, engine"
             ).fetchall()
         except sqlite3.OperationalError:  # not migrated yet
             return []

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -70,7 +71,11 @@ def start(store: Store) -> Callable[..., int]:
 
 @pytest.fixture
 def scored_run() -> Callable[..., ScoredRun]:
-    """Make a run from rows (scene, listener, track, left, right); keywords change what the system declares."""
+    """Make a run from rows (scene, listener, track, left, right); keywords change what the system declares.
+
+    Runs are numbered from 1.
+    """
+    numbers = count(1)
 
     def make(
         rows: list[tuple[str, str, str, float, float]],
@@ -80,13 +85,24 @@ def scored_run() -> Callable[..., ScoredRun]:
         fast: int = 0,
         checked: int = 0,
         largest_difference: float | None = None,
+        name: str | None = None,
         **declared: Any,
     ) -> ScoredRun:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
         run = replace(RUN, **{"key": declared.get("system", "demucs"), **declared})
         last = "2024-01-31T12:00:00Z" if rows else None
         return ScoredRun(
-            1, None, run, about, fingerprint, PairScores(*columns), failed, last, fast, checked, largest_difference
+            next(numbers),
+            name,
+            run,
+            about,
+            fingerprint,
+            PairScores(*columns),
+            failed,
+            last,
+            fast,
+            checked,
+            largest_difference,
         )
 
     return make
