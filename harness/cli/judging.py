@@ -177,7 +177,7 @@ def judge_folder(
     """`harness.submission.validation.judge`, with a progress bar; `unpacked` is what it takes of an archive."""
     from harness.submission.validation import judge
 
-    with console.progress(f"Validating {unpacked.get('source', folder)}", len(pairs), "remixes") as advance:
+    with console.progress(f"Validating {unpacked.get('source', folder)}", len(pairs), "remixes", workers) as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name), **unpacked)
 
 

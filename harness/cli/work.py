@@ -197,13 +197,3 @@ def _enhance(
             workers=workers,
             advance=advance,
         )
-<<<<<<< HEAD
-=======
-
-
-def _judge(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int) -> "Verdict":
-    from harness.submission.validation import judge
-
-    with console.progress(f"Validating {folder}", len(pairs), "remixes", workers) as advance:
-        return judge(folder, found, pairs, workers, lambda name: advance(1, name))
->>>>>>> main
