@@ -205,9 +205,15 @@ def test_entries_that_share_bytes_are_refused(tmp_path: Path) -> None:
     assert why_refused(edited(path, "y.flac", *OFFSET, value=0)).endswith("overlaps what follows it: pack it again")
 
 
-@pytest.mark.parametrize("change", [-1, 1, 1000])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (-1, "is damaged in the zip file (Bad CRC-32 for file): pack it again"),
+        *((by, "is not of the {} bytes that the zip file's directory says: pack it again") for by in (-9000, 1, 1000)),
+    ],
+)
 def test_a_size_that_is_not_what_comes_out_is_a_problem_of_that_file(
-    change: int, submission: Path, tmp_path: Path, validate: Callable[..., Outcome]
+    change: int, expected: str, submission: Path, tmp_path: Path, validate: Callable[..., Outcome]
 ) -> None:
     path = packed(submission, tmp_path / "mine.zip")
     size = (submission / ONE).stat().st_size + change
@@ -216,9 +222,7 @@ def test_a_size_that_is_not_what_comes_out_is_a_problem_of_that_file(
     edited(path, ONE, *CRC, value=zlib.crc32((submission / ONE).read_bytes()[:size]))
     outcome = validate(path)
     assert outcome.code == 1
-    assert outcome.stdout.splitlines()[1:] == [
-        f"  {ONE}: is not of the {size} bytes that the zip file's directory says: pack it again"
-    ]
+    assert outcome.stdout.splitlines()[1:] == [f"  {ONE}: {expected.format(size)}"]
 
 
 def test_a_damaged_entry_is_a_problem_of_that_file(
@@ -347,6 +351,13 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() -> No
     assert (theirs / "x").exists()
     with unpacking_folder():
         assert not theirs.exists()
+
+
+def test_nothing_is_left_after_ctrl_c() -> None:
+    with pytest.raises(KeyboardInterrupt), unpacking_folder() as folder:
+        (folder / "x").touch()
+        raise KeyboardInterrupt
+    assert not folder.exists()
 
 
 def test_zip_files_are_scored_under_their_own_names(
