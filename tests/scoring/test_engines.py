@@ -1,5 +1,6 @@
 """The fast engine: its scores are the locked evaluator's, a sample of them is checked, and no disagreement is lost."""
 
+import csv
 import json
 import math
 import shutil
@@ -21,6 +22,7 @@ from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
 from harness.scoring import tasks
 from harness.scoring.checks import disagreement, to_check
+from harness.scoring.run import COLUMNS
 from harness.scoring.tasks import Checked, ScoreTask, in_chunks
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
