@@ -306,7 +306,7 @@ def test_an_invalid_submission_does_not_keep_the_others_from_being_scored(run_cl
     outcome = run_cli(*command)
     assert outcome.code == 1
     assert f"not valid, so not scored: {other}; fix what is reported" in outcome.error
-    assert f"{tiny_set.names[0]} " in outcome.stdout
+    assert f"  {tiny_set.names[0]}: " in outcome.stdout
     assert board(run_cli)["scored"] == 2
     assert [row["system"] for row in run_cli("leaderboard", "--json").json] == ["passthrough"]
     listed = run_cli(*command, "--json")

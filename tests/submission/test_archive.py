@@ -11,14 +11,13 @@ import time
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support import Outcome, RunCli, TinySet
 
 from harness.errors import ArchiveRefused
-from harness.files import cache_folder
 from harness.submission import archive
 from harness.submission.archive import open_archive, unpacking_folder
 from harness.submission.manifest import MANIFEST
@@ -32,10 +31,12 @@ def validate(run_cli: RunCli, tiny_set: TinySet) -> Callable[..., Outcome]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> object:
-    yield
-    folder = cache_folder() / "archives"
-    assert not folder.exists() or not list(folder.iterdir())
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of the test's own for what is unpacked, in which nothing may be left at the end."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(archive, "cache_folder", lambda: folder)
+    yield folder
+    assert not (folder / "archives").exists() or not list((folder / "archives").iterdir())
 
 
 def packed(submission: Path, path: Path, prefix: str = "", method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -104,12 +105,12 @@ def test_problems_inside_are_reported_one_by_one(
 
 
 def test_a_broken_manifest_is_not_said_to_lie_in_the_cache(
-    submission: Path, tmp_path: Path, validate: Callable[..., Outcome]
+    submission: Path, tmp_path: Path, validate: Callable[..., Outcome], cache: Path
 ) -> None:
     (submission / MANIFEST).write_text("{")
     outcome = validate(packed(submission, tmp_path / "mine.zip"))
     assert outcome.code == 1
-    assert str(cache_folder()) not in outcome.stdout
+    assert str(cache) not in outcome.stdout
 
 
 def test_a_folder_of_zip_files(submission: Path, tmp_path: Path, validate: Callable[..., Outcome]) -> None:
@@ -328,7 +329,7 @@ def test_no_room_is_said_before_anything_is_unpacked(
     assert "make room, or set HARNESS_CACHE to another folder" in outcome.stdout
 
 
-def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() -> None:
+def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(cache: Path) -> None:
     program = (
         "import sys, time\n"
         "from harness.submission.archive import unpacking_folder\n"
@@ -337,7 +338,8 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() -> No
         "    print(folder, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "HARNESS_CACHE": str(cache)}
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     try:
         theirs = Path(process.stdout.readline().strip())
@@ -354,10 +356,13 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() -> No
 
 
 def test_nothing_is_left_after_ctrl_c() -> None:
-    with pytest.raises(KeyboardInterrupt), unpacking_folder() as folder:
-        (folder / "x").touch()
-        raise KeyboardInterrupt
-    assert not folder.exists()
+    def interrupted() -> None:
+        with unpacking_folder() as folder:
+            (folder / "x").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()  # the fixture looks at what is left
 
 
 def test_zip_files_are_scored_under_their_own_names(
