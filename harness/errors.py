@@ -55,6 +55,10 @@ class SubmissionError(HarnessError):
     """A submission folder cannot be written, or does not belong to what is asked of it."""
 
 
+class ArchiveRefused(SubmissionError):
+    """An archive is damaged, or is not packed as a submission may be."""
+
+
 class StorageError(HarnessError):
     """A file cannot be written: no room, no permission."""
 

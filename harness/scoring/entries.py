@@ -90,7 +90,7 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
     def stored(status: RunStatus) -> StoredRun:
         return store.find_run(status.id, fingerprint)
 
-    here = str(verdict.folder.resolve())
+    here = str(verdict.source.resolve())
     label = label_of(verdict)
     record = _declaration(run_record(declared, verdict, evaluation_set))
 
@@ -150,7 +150,7 @@ def _declared(verdict: Verdict) -> str:
 
 def label_of(verdict: Verdict) -> str:
     """What to call a submission: the name of what the user gave."""
-    return verdict.folder.resolve().name
+    return verdict.label
 
 
 def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
@@ -184,7 +184,7 @@ def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> Run
         not_eligible=manifest.why_not_eligible,
         reference=manifest.reference,
         submission=label,
-        folder=str(verdict.folder.resolve()),
+        folder=str(verdict.source.resolve()),
         team=manifest.team,
         contact=manifest.contact,
         url=manifest.url,

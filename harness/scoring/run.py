@@ -193,7 +193,7 @@ class _Work:
         found = match(self.store, entry, evaluation_set, self.fingerprint, taken)
         before = found.before.pairs if found.before is not None else {}
         record = run_record(found.key, verdict, evaluation_set)
-        if found.before is not None and found.before.run.folder and Path(found.before.run.folder).is_dir():
+        if found.before is not None and found.before.run.folder and Path(found.before.run.folder).exists():
             # A copy of a submission elsewhere is no reason to forget where the first one lies.
             record = replace(record, folder=found.before.run.folder, submission=found.before.run.submission)
         if entry.run_id is not None and found.before is not None:
@@ -377,10 +377,10 @@ def _outcome(run: StoredRun, evaluation_set: EvaluationSet, entered: _Run) -> Sc
     )
 
 
-def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:
-    """Write scores with the official columns, every number with all its digits, whole or not at all."""
+def write_csv(path: Path, rows: list[dict[str, str | float]], columns: Sequence[str] = COLUMNS) -> None:
+    """Write scores with the official columns or others, every number with all its digits, whole or not at all."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)  # csv writes a float as repr() does: the shortest text that reads back the same
     write_whole(path, buffer.getvalue().encode())

@@ -25,7 +25,7 @@ class Tiny(Separator):
 
     def separate(self, mixture, sample_rate):
         stems = {{name: mixture * (1 - self.gain) / 3 for name in STEMS}}
-        return {{**stems, "vocals": mixture * self.gain}}
+        return {{**stems, "vocals": mixture[:, ::-1] * self.gain}}
 
 @hookimpl
 def register_systems(register):
@@ -35,7 +35,9 @@ def register_systems(register):
 
 def write(folder, load, imports="", name="tiny.py", training_data="none"):
     folder.mkdir(exist_ok=True)
-    body = PLUGIN.format(load=textwrap.indent(textwrap.dedent(load), " " * 8).strip(), imports=imports, training_data=training_data)
+    body = PLUGIN.format(
+        load=textwrap.indent(textwrap.dedent(load), " " * 8).strip(), imports=imports, training_data=training_data
+    )
     (folder / name).write_text(body)
     return folder / name
 
