@@ -170,7 +170,7 @@ class _Work:
         self.fingerprint = lock.fingerprint()
         self.hashes = evaluation_set.hashes(MUSIC)
         self.references = evaluation_set.references()
-        self.environments = {
+        self.environments: dict[Engine, dict[str, str]] = {
             "locked": lock.environment(),
             "fast": {**lock.environment(), "fast_engine": sources_sha256()},
         }
@@ -310,19 +310,17 @@ class _Work:
             self._fail(task, reason, unless_scored=problem is None)
         else:
             subject = task.sha256, self.references[task.pair.id]
+            # A fast score takes the place of an earlier one: that may be of another version of the engine.
+            scores = [NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast")]
             if locked is not None:
                 # There is an earlier one only where the engines disagreed.
-                self._add(NewScore(*subject, "locked", locked.left, locked.right, replaces=True))
-            # A fast score takes the place of an earlier one: that may be of another version of the engine.
-            self._add(NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast"))
+                scores.append(NewScore(*subject, "locked", locked.left, locked.right, replaces=True))
+            self.store.add_scores(scores, self.fingerprint, self.environments)
         if problem:
             raise EvaluatorError(
                 f"{task.path.parent} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
                 "score it with --engine locked, and see harness evaluator verify --engine fast"
             )
-
-    def _add(self, score: NewScore) -> None:
-        self.store.add_scores([score], self.fingerprint, self.environments[score.engine])
 
     def _fail(self, task: ScoreTask, reason: str, unless_scored: bool) -> None:
         """Say that a pair failed in every run that has the file; where another process scored it, it did not."""
