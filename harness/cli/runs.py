@@ -84,9 +84,7 @@ def _mean(run: "ScoredRun | None") -> str:
 
 
 def _mean_of(run: "ScoredRun | None") -> float | None:
-    import math
-
-    return math.fsum(run.sums.score) / run.scored if run and run.scored else None
+    return run.sums.totals[2] / run.scored if run and run.scored else None
 
 
 def _as_json(status: "RunStatus", run: "ScoredRun | None") -> dict[str, Any]:

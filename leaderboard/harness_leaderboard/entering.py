@@ -168,6 +168,9 @@ def enter_run(
     if changed:
         connection.execute(insert(DeclarationRow).values(run_id=before.id, declared=old, replaced_at=at))
         write_event(connection, before.id, "declared anew", why, {"changed": changed})
+    if before.evaluator_id != evaluator:
+        # On the old evaluator's board it stands only with scores, on the new one's also without.
+        forget_summaries(connection, before.id)
     if before.visibility == "removed":
         write_event(connection, before.id, "restored", "entered again")
     connection.execute(

@@ -290,6 +290,7 @@ class SceneSums:
     Attributes:
         pairs: how many pairs of the scene have a score.
         left, right, score: the sums of their scores, each rounded once (`math.fsum`).
+        totals: the same over all pairs, left, right and score: not the sum of the above, which would be rounded twice.
     """
 
     scene: tuple[str, ...] = ()
@@ -297,6 +298,7 @@ class SceneSums:
     left: tuple[float, ...] = ()
     right: tuple[float, ...] = ()
     score: tuple[float, ...] = ()
+    totals: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, scores: PairScores) -> Self:
@@ -306,8 +308,9 @@ class SceneSums:
             for column, value in zip(columns.setdefault(scene, ([], [], [])), values, strict=True):
                 column.append(value)
         names = tuple(sorted(columns))
-        sums = [tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3)]
-        return cls(names, tuple(len(columns[name][0]) for name in names), *sums)
+        left, right, score = (tuple(math.fsum(columns[name][which]) for name in names) for which in range(3))
+        totals = tuple(math.fsum(column) for column in (scores.left, scores.right, scores.score))
+        return cls(names, tuple(len(columns[name][0]) for name in names), left, right, score, totals)
 
 
 @dataclass(frozen=True)

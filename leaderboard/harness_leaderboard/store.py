@@ -236,7 +236,7 @@ class Store(OpenDatabase):
                     RunRow.name == name, RunRow.evaluation_set_id == row.evaluation_set_id, RunRow.id != run_id
                 )
             )
-            if taken is not None:
+            if name is not None and taken is not None:
                 raise LeaderboardError(f"run {taken} on this evaluation set is called {name!r}: choose another name")
             if row.name != name:
                 connection.execute(update(RunRow).where(RunRow.id == run_id).values(name=name))
