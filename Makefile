@@ -5,29 +5,36 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint format checkpoints install clean
+.PHONY: demo test quick lint format checkpoints install clean
 
-# The leaderboard is shown after each. Folders of their own, so that `demucs` and `umx` are free for published models.
+# Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
 demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
-	$(BIN)/harness run --system passthrough
-	$(BIN)/harness run --system centre
-	$(BIN)/harness run --system umx --option model=demo --output submissions/umx-demo
-	$(BIN)/harness run --system demucs --option model=demo --output submissions/demucs-demo
-	$(BIN)/harness run --system oracle
+	$(BIN)/harness run --engine fast --system passthrough
+	$(BIN)/harness run --engine fast --system centre
+	$(BIN)/harness run --engine fast --system umx --option model=demo --output submissions/umx-demo
+	$(BIN)/harness run --engine fast --system demucs --option model=demo --output submissions/demucs-demo
+	$(BIN)/harness run --engine fast --system oracle
+	@echo
+	@echo "What may be concluded from this board: that everything works here, and little else. Three scenes of one song say"
+	@echo "next to nothing about a system; rank systems on the challenge's data (README.md, On a real evaluation set)."
 
 test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
-lint: $(VENV)/installed-for-development  ## linter, formatter, type checker
+quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"
+
+lint: $(VENV)/installed-for-development  ## linter, formatter, type checker, direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/installed-for-development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-checkpoints: $(VENV)/installed-for-training  ## train the demonstration models anew (hours without a GPU; goes on where it stopped)
+checkpoints: $(VENV)/installed-for-training  ## train the demonstration models anew (hours without a GPU; resumes if interrupted)
 	$(BIN)/python -m training render
 	$(BIN)/python -m training demucs
 	$(BIN)/python -m training umx
@@ -35,9 +42,9 @@ checkpoints: $(VENV)/installed-for-training  ## train the demonstration models a
 install: $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info .import_linter_cache
 
-# A compiler and headers are there for one small package that pyclarity needs and that ships no wheel.
+# The compiler and the headers are for one small package that pyclarity needs and that ships no wheel.
 $(VENV)/bin/pip:
 	sh .ci/system-packages $(PYTHON)
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
-"""The one family of errors that the command line turns into a single line with the way out.
+"""The one family of errors that the command line turns into a single line: what is wrong, and what to do next.
 
-Everything a user can cause or mend is a `HarnessError`; any other exception is a bug and keeps its traceback.
+Everything a user can cause or fix is a `HarnessError`; any other exception is a bug and keeps its traceback.
 """
 
 from typing import TYPE_CHECKING
@@ -48,11 +48,15 @@ class SystemFailure(HarnessError):
 
 
 class WeightsMissing(SystemFailure):
-    """The pretrained weights of a system are not here and could not be fetched."""
+    """The pretrained weights of a system are missing and could not be fetched."""
 
 
 class SubmissionError(HarnessError):
     """A submission folder cannot be written, or does not belong to what is asked of it."""
+
+
+class ArchiveRefused(SubmissionError):
+    """An archive is damaged, or is not packed as a submission may be."""
 
 
 class StorageError(HarnessError):

@@ -98,3 +98,31 @@ def must_not_hang() -> Iterator[None]:
     faulthandler.dump_traceback_later(60, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+SLOW = (
+    "cli/test_cli_run.py",
+    "cli/test_interruption.py",
+    "haaqi/test_agreement.py",
+    "haaqi/test_fast_properties.py",
+    "haaqi/test_fast_stages.py",
+    "plugins/test_demo_models.py",
+    "plugins/test_demucs.py",
+    "plugins/test_umx.py",
+    "scoring/test_engines.py",
+    "scoring/test_trust.py",
+    "test_golden.py",
+    "training/test_training.py",
+)
+"""Files that take more than some seconds for what they test: `make quick` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the files in `SLOW`; a new slow test carries the marker itself."""
+    slow = {Path(__file__).parent / name for name in SLOW}
+    missing = sorted(str(path) for path in slow if not path.is_file())
+    if missing:
+        raise pytest.UsageError(f"SLOW in tests/conftest.py names files that are gone: {', '.join(missing)}")
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import common, evaluator, leaderboard, runs, systems, work
+from harness.cli import common, evaluator, judging, leaderboard, runs, systems, work
 
 app = typer.Typer(
     name="harness",
@@ -41,8 +41,8 @@ def _options(
 for _command in (
     work.run,
     work.enhance,
-    work.validate,
-    work.score,
+    judging.validate,
+    judging.score,
     leaderboard.leaderboard,
     systems.systems,
     systems.plugins,

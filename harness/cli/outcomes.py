@@ -64,46 +64,6 @@ def show_failures(failures: "Mapping[PairId, str]") -> None:
         console.say(f"{len(failures)} pairs failed{more}; run the same command again to retry them")
 
 
-def complain(verdict: "Verdict") -> None:
-    """Warn of what is wrong with a submission, without stopping."""
-    for problem in verdict.problems[:SHOWN]:
-        console.warn(f"{verdict.folder}: {problem.file} {problem.message}")
-    if len(verdict.problems) > SHOWN:
-        console.warn(f"{verdict.folder}: {len(verdict.problems) - SHOWN} more problems (harness validate)")
-
-
-def show_verdict(verdict: "Verdict") -> None:
-    """Print the judgement of a submission, with every problem."""
-    from rich.table import Table
-
-    folder = console.escape(str(verdict.folder))
-    if verdict.not_judged:
-        reason = console.escape(verdict.not_judged)
-        console.out.print(f"{folder}: [yellow]not judged[/yellow]: {reason}", soft_wrap=True)
-        return
-    if verdict.valid:
-        console.out.print(f"{folder}: [green]valid[/green], {len(verdict.hashes)} remixes", soft_wrap=True)
-        return
-    count = len(verdict.problems)
-    console.out.print(f"{folder}: [red]not valid[/red], {count} problem{'s' * (count != 1)}", soft_wrap=True)
-    table = Table("file", "problem", box=None, pad_edge=False)
-    table.columns[0].overflow = "fold"
-    for problem in verdict.problems:
-        table.add_row(console.escape(problem.file or "(the submission)"), console.escape(problem.message))
-    console.out.print(table)
-
-
-def verdict_as_json(verdict: "Verdict") -> dict[str, Any]:
-    """The judgement of a submission."""
-    return {
-        "submission": str(verdict.folder),
-        "verdict": "not judged" if verdict.not_judged else "valid" if verdict.valid else "not valid",
-        "reason": verdict.not_judged,
-        "remixes": len(verdict.hashes),
-        "problems": [{"file": problem.file, "message": problem.message} for problem in verdict.problems],
-    }
-
-
 def set_as_json(found: "EvaluationSet") -> dict[str, Any]:
     """What identifies an evaluation set to systems."""
     return {"name": found.name, "split": found.split, "mixtures_sha256": found.mixtures_sha256}
@@ -125,7 +85,7 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
     from harness.haaqi import lock
 
     return {
-        "submission": str(verdict.folder),
+        "submission": str(verdict.source),
         "run": scored.run_id,
         "key": scored.key,
         "evaluation_set": {**set_as_json(found), "sha256": found.sha256},
@@ -153,7 +113,7 @@ def show_scores(verdict: "Verdict", scored: "Scored", found: "EvaluationSet") ->
     if scored.rows:
         mean, left, right = (_column_mean(scored, column) for column in ("score", "left_score", "right_score"))
         console.say(
-            f"{verdict.folder}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
+            f"{verdict.source}: mean HAAQI {mean:.4f} (left {left:.4f}, right {right:.4f}), "
             f"{len(scored.rows)} of {len(found.pairs)} pairs"
         )
     if scored.replaced is not None:
@@ -164,6 +124,6 @@ def show_scores(verdict: "Verdict", scored: "Scored", found: "EvaluationSet") ->
     if scored.fast:
         largest = "" if scored.largest_difference is None else f", largest difference {scored.largest_difference:.1g}"
         console.say(
-            f"{verdict.folder}: fast engine: {scored.fast} pairs, {scored.checked} checked against the locked "
+            f"{verdict.source}: fast engine: {scored.fast} pairs, {scored.checked} checked against the locked "
             f"evaluator (1 %, at least 2){largest}"
         )

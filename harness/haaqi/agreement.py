@@ -1,11 +1,11 @@
-"""The cases on which the fast engine is held against the locked evaluator, and the comparison.
+"""The cases on which the fast engine is compared with the locked evaluator, and the comparison.
 
 Each case is one ear: two signals at 24 kHz, an audiogram, and what else `compute_haaqi` takes. There is real music
 (of the embedded evaluation set), some of it through the whole protocol as `harness.haaqi.evaluator` does it, and there
 is what music seldom holds but where a second engine may go astray: silence, clicks, delays, noise, clipping, extreme
 levels and losses, odd and unequal lengths, and signals on which HAAQI itself fails. Both engines start from the same
 seed, and must end with the same score to `TOLERANCE` or with the same exception, and with the generator in the same
-state: the right ear of a pair goes on where the left one stopped.
+state: the right ear of a pair draws from where the left one stopped.
 
 The conformance set is compared too, as whole pairs, against the official scores: that is where the noise kept from one
 listener of a scene to the next shows.
@@ -37,11 +37,10 @@ from harness.haaqi.lock import environment, remember
 from harness.hearing import Audiogram, Listener
 from harness.music.demo import AUDIOGRAMS, FREQUENCIES, demo
 from harness.music.evaluationset import Scene
-from harness_leaderboard.records import CHECK_TOLERANCE
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = CHECK_TOLERANCE
+TOLERANCE = 1e-6
 """Largest difference of an ear's score between the engines. Other seeds of the noise change a score by up to 4e-5."""
 
 RATE = PROTOCOL.haaqi_sample_rate
@@ -55,7 +54,7 @@ class Case:
         name: says what is special about it.
         processed, reference: signals at 24 kHz.
         audiogram: of this ear.
-        equalisation: 1, HAAQI adds NAL-R to the reference; 2, it is there already, as in the challenge.
+        equalisation: 1, HAAQI adds NAL-R to the reference; 2, the reference already carries it, as in the challenge.
         level1: sound pressure level in dB of a signal whose root mean square is one.
         seed: of NumPy's global generator.
     """
@@ -163,7 +162,7 @@ def _outcome(engine: Callable[..., float], case: Case) -> tuple[Outcome, NDArray
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what libraries say about silence and divisions by zero: these cases are meant to be like that."""
+    """Suppress what libraries say about silence and divisions by zero: these cases are meant to be like that."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -191,7 +190,7 @@ def conformance_comparisons() -> list[Comparison]:
 
 
 def ensure_agreement() -> None:
-    """Refuse to go on unless the fast engine gives the official scores of the conformance set.
+    """Refuse to continue unless the fast engine gives the official scores of the conformance set.
 
     That is done once for each environment and state of the engine's sources, and remembered in the cache folder; what
     has to be compiled is then there for all workers.
@@ -207,8 +206,8 @@ def ensure_agreement() -> None:
     for found in conformance_comparisons():
         if not found.agrees:
             raise EvaluatorError(
-                f"the fast engine is not the locked evaluator, so nothing is scored: {found.name} scores "
-                f"{found.fast!r}, due is {found.locked!r}; score with --engine locked"
+                f"the fast engine disagrees with the locked evaluator, so nothing is scored: {found.name} scores "
+                f"{found.fast!r}, expected {found.locked!r}; use --engine locked"
             )
     remember(proof)
 
@@ -217,7 +216,7 @@ def ensure_agreement() -> None:
 
 
 def cases() -> list[Case]:
-    """All cases, about 70 s of audio. Needs the embedded evaluation set, which is built where it is not there yet."""
+    """All cases, about 70 s of audio. Needs the embedded evaluation set, which is built if it does not exist yet."""
     return [*_protocol_cases(), *_music_cases(), *_synthetic_cases(), *_hopeless_cases()]
 
 

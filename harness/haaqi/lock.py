@@ -1,8 +1,8 @@
 """The proof that the evaluator is the locked one.
 
 `lock.json` records the exact versions of the packages that make a score, the SHA-256 of every source file of theirs
-that can change one, the protocol's constants and the conformance vectors. `verify` holds the installed files and this
-program against it and scores the vectors. The fingerprint, a hash of the lock, travels with every score: scores with
+that can change one, the protocol's constants and the conformance vectors. `verify` compares installed files and this
+program with it and scores the vectors. The fingerprint, a hash of the lock, travels with every score: scores with
 different fingerprints are never ranked together.
 """
 
@@ -110,7 +110,7 @@ def _source_sha256(source: str) -> str | None:
 
 
 def source_problems() -> list[str]:
-    """Hold installed versions, source files and protocol against the lock; one line for each difference."""
+    """Compare installed versions, source files and protocol with the lock; one line for each difference."""
     locked, found = lock(), current()
     problems = []
     for package, version in locked["packages"].items():
@@ -129,9 +129,11 @@ def source_problems() -> list[str]:
     for name in sorted({*locked["protocol"], *found["protocol"]}):
         expected, actual = locked["protocol"].get(name), found["protocol"].get(name)
         if expected != actual:
-            problems.append(f"protocol constant {name} is {actual!r}, locked is {expected!r}: reinstall harness")
+            problems.append(
+                f"protocol constant {name} is {actual!r}, locked is {expected!r}: reinstall cadenza-harness"
+            )
     if found["conformance_sha256"] != locked["conformance_sha256"]:
-        problems.append("conformance.csv has been changed: reinstall harness")
+        problems.append("conformance.csv has been changed: reinstall cadenza-harness")
     return problems
 
 
@@ -156,11 +158,11 @@ def remember(proof: Path) -> None:
     try:
         write_whole(proof, json.dumps(environment(), indent=1).encode())
     except StorageError as error:
-        log.info("the proof cannot be remembered (HARNESS_CACHE names a folder that can be written): %s", error)
+        log.info("the proof cannot be kept (set HARNESS_CACHE to a writable folder): %s", error)
 
 
 def ensure_locked() -> None:
-    """Refuse to go on unless the evaluator is the locked one.
+    """Refuse to continue unless the evaluator is the locked one.
 
     Sources, versions and protocol are checked every time; the conformance vectors are scored once for each
     environment (versions of everything that computes, and of our own code) and remembered in the cache folder.

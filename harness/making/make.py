@@ -2,10 +2,9 @@
 
 Separation is done once for each piece of music, the remix once for each scene, amplification for each listener.
 Every file that exists was written whole; the manifest says which files belong to the system at hand, and is
-saved again and again, so that a run that was interrupted in any way goes on where it stopped.
+saved again and again, so that a run that was interrupted in any way resumes.
 """
 
-import contextlib
 import hashlib
 import logging
 import time
@@ -15,22 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import ValidationError
 
 from harness.challenge import STEMS
 from harness.enhancement import Signal, amplify, remix, to_remix_format
-from harness.errors import HarnessError, SubmissionError, SystemFailure, first_problem
-from harness.files import locked_folder, remove_leftovers, sha256_of_all, write_whole
+from harness.errors import HarnessError, SystemFailure, first_problem
+from harness.files import locked_folder, remove_leftovers, write_whole
 from harness.making.driving import ANYTHING, enhanced_by, reason_for, stems_of
+from harness.making.plan import Overwrite, clear, plan
 from harness.music.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.submission.flac import encode
-from harness.submission.manifest import MANIFEST, FileRecord, Manifest, manifest_for, read_manifest, write_manifest
+from harness.submission.manifest import FileRecord, Manifest, manifest_for, write_manifest
 from harness.systems import Reference, System
 
-Overwrite = Literal["never", "missing", "always"]
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 5.0
@@ -83,13 +81,16 @@ def enhance(
     result = Enhancement(_manifest(system, evaluation_set, soft_clip))
     with locked_folder(folder):
         remove_leftovers(folder)
-        todo = _prepare(result, evaluation_set, folder, overwrite)
+        planned = plan(result.manifest, evaluation_set, folder, overwrite)
+        result.manifest.files.update(planned.kept)
+        result.kept += [pair.id for pair in evaluation_set.pairs if pair.remix_name in planned.kept]
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
         write_manifest(folder, result.manifest)
-        advance(len(result.kept), "already there")
+        clear(folder, planned.removed)
+        advance(len(result.kept), "already present")
         hashes = evaluation_set.hashes(["mixture", *STEMS] if isinstance(system, Reference) else ["mixture"])
         by_music: dict[Path, list[Pair]] = defaultdict(list)
-        for pair in todo:
+        for pair in planned.todo:
             by_music[pair.scene.folder].append(pair)
         saved = time.monotonic()
         try:
@@ -120,59 +121,6 @@ def _manifest(system: System, evaluation_set: EvaluationSet, soft_clip: bool) ->
         raise SystemFailure(f"system {system.name} declares itself wrongly: {first_problem(error)}") from None
     except ANYTHING as error:
         raise SystemFailure(reason_for(system, error)) from error
-
-
-def _prepare(result: Enhancement, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> list[Pair]:
-    """Find out what is there already; returns the pairs that are still to be made."""
-    known = {pair.remix_name for pair in evaluation_set.all_pairs}
-    there = {path.name for path in folder.iterdir()} & known
-    before = None
-    if overwrite != "always":
-        before = read_manifest(folder)
-        if overwrite == "never" and (there or (before is not None and before.files)):
-            raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
-        if before is None and there:
-            raise SubmissionError(
-                f"{folder} holds remixes of unknown origin (no {MANIFEST}): choose another --output, "
-                "or replace them with --overwrite always"
-            )
-        if before is not None and before.key != result.manifest.key and (there or before.files):
-            now, then = result.manifest.identity, before.identity
-            differs = ", ".join(part for part in now if now[part] != then[part])
-            raise SubmissionError(
-                f"{folder} was made by another system (its {differs} differ): choose another --output, "
-                "or replace it with --overwrite always"
-            )
-    else:
-        with contextlib.suppress(SubmissionError):  # a broken manifest is replaced as well
-            before = read_manifest(folder)
-        # What the same system made of other scenes may stay; another system's files may not be mixed with ours.
-        same = before is not None and before.key == result.manifest.key
-        replaced = {pair.remix_name for pair in evaluation_set.pairs} & there if same else there
-        there = there - replaced
-        if before is not None and same:
-            result.manifest.files.update((name, before.files[name]) for name in there & set(before.files))
-        # First the manifest, then the files: whatever interrupts this, no old file is taken for a new one.
-        write_manifest(folder, result.manifest)
-        for name in replaced:
-            (folder / name).unlink()
-        result.manifest.files.clear()
-    if before is not None:
-        # Only regular files: a link would be refused later, and a named pipe would have us wait for its writer.
-        candidates = [folder / name for name in sorted(there & set(before.files))]
-        hashes = sha256_of_all([path for path in candidates if path.is_file() and not path.is_symlink()])
-        result.manifest.files.update(
-            (path.name, before.files[path.name])
-            for path, sha256 in hashes.items()
-            if before.files[path.name].sha256 == sha256
-        )
-    todo = []
-    for pair in evaluation_set.pairs:
-        if pair.remix_name in result.manifest.files:
-            result.kept.append(pair.id)
-        else:
-            todo.append(pair)
-    return todo
 
 
 def _enhance_music(

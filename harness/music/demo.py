@@ -89,10 +89,10 @@ SCENE_LISTENERS = {
 
 
 def demo() -> EvaluationSet:
-    """The embedded evaluation set; built if it is not there yet, rebuilt if a file is missing or damaged.
+    """The embedded evaluation set; built if it does not exist yet, rebuilt if a file is missing or damaged.
 
     Raises:
-        DataError: the excerpt is not there or not the known one, or cannot be decoded.
+        DataError: the excerpt is missing or not the known one, or cannot be decoded.
         StorageError: the cache folder cannot be written.
     """
     root = cache_folder() / f"demo-{REVISION}"
@@ -104,7 +104,7 @@ def demo() -> EvaluationSet:
 
 
 def _intact(root: Path) -> bool:
-    """Whether every file is there with the content it had when it was built, and no other."""
+    """Whether exactly the files that were built are present, with the content they had then."""
     try:
         lines = (root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         return lines == _sums(root)

@@ -57,7 +57,7 @@ class Scene:
         Args:
             name: "mixture" or a stem.
             hashes: what the file must contain (`EvaluationSet.hashes`), so that what is read is what the evaluation
-                set's identity stands for, also hours after that was computed. None: whatever is there.
+                set's identity stands for, also hours after that was computed. None: whatever it contains.
 
         Raises:
             DataError: missing, changed, not 44.1 kHz stereo WAV, too short or long, or not finite.
@@ -82,7 +82,7 @@ class Scene:
             if len(stem) != expected:
                 raise DataError(
                     f"{self.folder / name}.wav has {len(stem)} samples, its mixture has {expected}: "
-                    "fetch or make this music again"
+                    "fetch or regenerate this music"
                 )
         return stems
 
@@ -226,7 +226,9 @@ class EvaluationSet:
             lengths = {name: frames(folder / f"{name}.wav") for name in dict.fromkeys(["mixture", *names])}
             if len(set(lengths.values())) > 1:
                 listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-                raise DataError(f"{folder}: the files differ in length ({listed} samples): make this music again")
+                raise DataError(
+                    f"{folder}: the files differ in length ({listed} samples): fetch or regenerate this music"
+                )
 
 
 def _missing_music(path: Path) -> str:

@@ -116,7 +116,7 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
     Args:
         root: the folder with `metadata/` and `audio/`.
         split: e.g. "valid"; may be left out where there is only one.
-        name: how to call it; by default the folder's name.
+        name: how to refer to it; by default the folder's name.
 
     Raises:
         DataError: metadata missing or malformed (names the file, the key, and what was expected).
@@ -126,9 +126,10 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
         raise UsageError(f"--data {root}: no such folder (it should hold metadata/ and audio/; or use --data demo)")
     if split is None:
         found = splits(root)
-        if len(found) != 1:
-            listed = f"--split {' or '.join(found)}" if found else "no metadata/scenes.<split>.json in it"
-            raise UsageError(f"--data {root}: name the split: {listed}")
+        if not found:
+            raise DataError(f"--data {root}: no metadata/scenes.<split>.json in it: is this the right folder?")
+        if len(found) > 1:
+            raise UsageError(f"--data {root}: name the split: --split {' or '.join(found)}")
         split = found[0]
     metadata = root / "metadata"
     scenes_file = metadata / f"scenes.{split}.json"

@@ -13,6 +13,7 @@ A run is found again by what made its files (the manifest's key). But that is on
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.challenge import PROTOCOL
 from harness.files import canonical_sha256, sha256_of_all
@@ -89,15 +90,25 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
     def stored(status: RunStatus) -> StoredRun:
         return store.find_run(status.id, fingerprint)
 
-    for status in candidates:
-        if status.run.key == declared and same_files(run := stored(status), free, entry.replace):
-            return Match(run, declared)
-    here = str(verdict.folder.resolve())
+    here = str(verdict.source.resolve())
     label = label_of(verdict)
+    record = _declaration(run_record(declared, verdict, evaluation_set))
+
+    def in_place(status: RunStatus) -> bool:
+        """Whether a run's files came from this folder; of runs from before folders were stored, the name is known."""
+        return status.run.folder == here or (status.run.folder is None and status.run.submission == label)
+
     for status in candidates:
-        # Runs from before folders were stored have their name only.
-        in_place = status.run.folder == here or (status.run.folder is None and status.run.submission == label)
-        if in_place and same_files(run := stored(status)) and any(pair.file_sha256 for pair in run.pairs.values()):
+        # The key is in the manifest, which anybody can copy: who declares something else must be where the run was.
+        same = status.run.key == declared and (in_place(status) or _declaration(status.run) == record)
+        if same and same_files(run := stored(status), free, entry.replace):
+            return Match(run, declared, "declared anew")
+    for status in candidates:
+        if (
+            in_place(status)
+            and same_files(run := stored(status))
+            and any(pair.file_sha256 for pair in run.pairs.values())
+        ):
             key = declared if declared not in used else status.run.key
             return Match(run, key, "declared anew, with the same files")
     if entry.replace and verdict.manifest is not None:
@@ -105,7 +116,7 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
             if status.run.folder == here and _same_variant(status.run, verdict.manifest):
                 key = declared if declared not in used else status.run.key
                 return Match(stored(status), key, "its files were made anew", starts_anew=True)
-    by_content = canonical_sha256({"declared": declared, "files": contents})
+    by_content = canonical_sha256({"declared": declared, "declaration": record, "files": contents})
     for status in candidates:
         if status.run.key == by_content:
             return Match(stored(status), by_content)
@@ -113,6 +124,12 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
         return Match(None, declared)
     # The same declaration and the same files as another submission of this command: two runs all the same.
     return Match(None, by_content if by_content not in used else canonical_sha256([by_content, here]))
+
+
+def _declaration(run: RunRecord) -> dict[str, Any]:
+    """What a run declares, without what made its files and where they lie."""
+    declared = {**vars(run), "settings": dict(run.settings)}
+    return {name: value for name, value in declared.items() if name not in ("key", "submission", "folder")}
 
 
 def _same_variant(run: RunRecord, manifest: Manifest) -> bool:
@@ -133,7 +150,7 @@ def _declared(verdict: Verdict) -> str:
 
 def label_of(verdict: Verdict) -> str:
     """What to call a submission: the name of what the user gave."""
-    return verdict.folder.resolve().name
+    return verdict.label
 
 
 def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
@@ -167,7 +184,12 @@ def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> Run
         not_eligible=manifest.why_not_eligible,
         reference=manifest.reference,
         submission=label,
-        folder=str(verdict.folder.resolve()),
+        folder=str(verdict.source.resolve()),
+        team=manifest.team,
+        contact=manifest.contact,
+        url=manifest.url,
+        paper=manifest.paper,
+        description=manifest.description,
     )
 
 

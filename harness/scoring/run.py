@@ -170,7 +170,7 @@ class _Work:
         self.fingerprint = lock.fingerprint()
         self.hashes = evaluation_set.hashes(MUSIC)
         self.references = evaluation_set.references()
-        self.environments = {
+        self.environments: dict[Engine, dict[str, str]] = {
             "locked": lock.environment(),
             "fast": {**lock.environment(), "fast_engine": sources_sha256()},
         }
@@ -193,7 +193,7 @@ class _Work:
         found = match(self.store, entry, evaluation_set, self.fingerprint, taken)
         before = found.before.pairs if found.before is not None else {}
         record = run_record(found.key, verdict, evaluation_set)
-        if found.before is not None and found.before.run.folder and Path(found.before.run.folder).is_dir():
+        if found.before is not None and found.before.run.folder and Path(found.before.run.folder).exists():
             # A copy of a submission elsewhere is no reason to forget where the first one lies.
             record = replace(record, folder=found.before.run.folder, submission=found.before.run.submission)
         if entry.run_id is not None and found.before is not None:
@@ -310,19 +310,17 @@ class _Work:
             self._fail(task, reason, unless_scored=problem is None)
         else:
             subject = task.sha256, self.references[task.pair.id]
+            # A fast score takes the place of an earlier one: that may be of another version of the engine.
+            scores = [NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast")]
             if locked is not None:
                 # There is an earlier one only where the engines disagreed.
-                self._add(NewScore(*subject, "locked", locked.left, locked.right, replaces=True))
-            # A fast score takes the place of an earlier one: that may be of another version of the engine.
-            self._add(NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast"))
+                scores.append(NewScore(*subject, "locked", locked.left, locked.right, replaces=True))
+            self.store.add_scores(scores, self.fingerprint, self.environments)
         if problem:
             raise EvaluatorError(
                 f"{task.path.parent} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
                 "score it with --engine locked, and see harness evaluator verify --engine fast"
             )
-
-    def _add(self, score: NewScore) -> None:
-        self.store.add_scores([score], self.fingerprint, self.environments[score.engine])
 
     def _fail(self, task: ScoreTask, reason: str, unless_scored: bool) -> None:
         """Say that a pair failed in every run that has the file; where another process scored it, it did not."""
@@ -377,10 +375,10 @@ def _outcome(run: StoredRun, evaluation_set: EvaluationSet, entered: _Run) -> Sc
     )
 
 
-def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:
-    """Write scores with the official columns, every number with all its digits, whole or not at all."""
+def write_csv(path: Path, rows: list[dict[str, str | float]], columns: Sequence[str] = COLUMNS) -> None:
+    """Write scores with the official columns or others, every number with all its digits, whole or not at all."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)  # csv writes a float as repr() does: the shortest text that reads back the same
     write_whole(path, buffer.getvalue().encode())

@@ -34,6 +34,14 @@ def encode(samples: NDArray[np.int16]) -> bytes:
     return buffer.getvalue()
 
 
+def max_bytes(music_frames: int) -> int:
+    """Size in bytes that no remix of `music_frames` samples at 44.1 kHz can exceed.
+
+    FLAC stores what does not compress as it is: the raw size, with room for headers and tags.
+    """
+    return int(PROTOCOL.remix_frames(music_frames)[-1] * 2 * 2 * 1.1) + 2**18
+
+
 def read_remix(path: Path, music_frames: int) -> Remix:
     """Read and check one submitted remix.
 
@@ -47,8 +55,7 @@ def read_remix(path: Path, music_frames: int) -> Remix:
             or every sample is zero.
     """
     lengths = PROTOCOL.remix_frames(music_frames)
-    # FLAC stores what does not compress as it is: the raw size, with room for headers and tags.
-    content = read_bounded(path, limit=int(lengths[-1] * 2 * 2 * 1.1) + 2**18)
+    content = read_bounded(path, limit=max_bytes(music_frames))
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             for what, found, expected in (

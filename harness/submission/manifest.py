@@ -9,6 +9,8 @@ file is read once, so that what was checked and hashed is what is scored.
 """
 
 import json
+import secrets
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,14 +22,20 @@ from harness.errors import SubmissionError, first_problem
 from harness.files import canonical_sha256, read_bounded, sha256_of, sha256_of_tree, write_whole
 from harness.music.evaluationset import EvaluationSet
 from harness.systems import TRAINING_DATA, Reference, System
+from harness.systems.identity import identity_of
 
 MANIFEST = "submission.json"
 MAX_MANIFEST_BYTES = 32 * 2**20
 """A manifest of 19,200 files has 3 MB."""
 
+MAX_NAMED = 1000
+"""Source files, weights files and packages that are named one by one. Their hash is over all of them."""
+
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(max_length=500)]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Path = Annotated[str, Field(min_length=1, max_length=300)]
+_Link = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -64,6 +72,15 @@ class Manifest(BaseModel, extra="forbid"):
     pipeline_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     code_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    code_files: Annotated[dict[_Path, _Sha256], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
+    weights_files: Annotated[dict[_Path, _Sha256], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
+    packages: Annotated[dict[_Name, _Name], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
+    unidentified: _Name | None = None
+    team: _Name | None = None
+    contact: _Text | None = None
+    url: _Link | None = None
+    paper: _Link | None = None
+    description: Annotated[str, Field(max_length=2000)] | None = None
     not_eligible: _Text | None = None
     reference: bool = False
     harness: _Name | None = None
@@ -77,9 +94,10 @@ class Manifest(BaseModel, extra="forbid"):
 
     @property
     def key(self) -> str:
-        """Identity of what made the files, and of what it declares of itself.
+        """Identity of what made the files.
 
-        Files made under one key are never taken for files of another.
+        Files made under one key are never taken for files of another. What the manifest declares beside that may be
+        corrected: see `declaration`.
         """
         return canonical_sha256(self.identity)
 
@@ -94,17 +112,31 @@ class Manifest(BaseModel, extra="forbid"):
             "files named by options": self.inputs_sha256,
             "weights": self.weights_sha256,
             "code": self.code_sha256,
+            "packages": self.packages,
             "harness's own processing": self.pipeline_sha256,
-            "declaration": {
-                "class": self.class_,
-                "training_data": self.training_data,
-                "licence": self.licence,
-                "parameters": self.parameters,
-                "not_eligible": self.not_eligible,
-                "reference": self.reference,
-            },
             "evaluation set": self.evaluation_set.mixtures_sha256,
+            # Something that was learned and could not be hashed: no two such systems are known to be the same.
+            **({"weights that could not be identified": self.unidentified} if self.unidentified else {}),
         }
+
+    def differences(self, other: "Manifest") -> list[str]:
+        """What differs between two identities, by name, with the files that differ where they are known."""
+        ours, theirs = self.identity, other.identity
+        named: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+            "code": (self.code_files, other.code_files),
+            "weights": (self.weights_files, other.weights_files),
+            "packages": (self.packages, other.packages),
+            "options": (self.settings, other.settings),
+        }
+        found = []
+        for part in dict.fromkeys([*ours, *theirs]):
+            if ours.get(part) == theirs.get(part):
+                continue
+            one, two = named.get(part, ({}, {}))
+            names = sorted(name for name in {*one, *two} if one.get(name) != two.get(name))
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            found.append(f"{part} ({some})" if names else part)
+        return found
 
     def is_for(self, evaluation_set: EvaluationSet) -> bool:
         """Whether the submission is for that evaluation set (as far as it says)."""
@@ -126,6 +158,7 @@ class Manifest(BaseModel, extra="forbid"):
 
 def manifest_for(system: System, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
     """The manifest of what a loaded system makes of an evaluation set; no files yet."""
+    identity = identity_of(system)
     return Manifest.model_validate(
         {
             "format": 1,
@@ -149,13 +182,22 @@ def manifest_for(system: System, evaluation_set: EvaluationSet, soft_clip: bool)
                 name: sha256_of_tree(value) for name, value in system.settings.items() if isinstance(value, Path)
             },
             "pipeline_sha256": _pipeline_sha256(),
-            "weights_sha256": system.weights_sha256(),
-            "code_sha256": system.code,
+            "weights_sha256": identity.weights_sha256,
+            "weights_files": _some(identity.files),
+            "code_sha256": canonical_sha256(dict(identity.code)),
+            "code_files": _some(identity.code),
+            "packages": dict(identity.packages),
+            "unidentified": secrets.token_hex(16) if identity.unidentified else None,
             "not_eligible": system.not_eligible,
             "reference": isinstance(system, Reference),
             "harness": __version__,
         }
     )
+
+
+def _some(files: Mapping[str, str]) -> dict[str, str]:
+    """As many names as a manifest takes; a name may be a stranger's, and is cut from the front."""
+    return {name[-300:]: sha256 for name, sha256 in list(files.items())[:MAX_NAMED]}
 
 
 def _pipeline_sha256() -> str:
@@ -176,7 +218,19 @@ def read_manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise SubmissionError(f"{folder / MANIFEST}: {first_problem(error)}") from None
+        raise SubmissionError(f"{folder / MANIFEST}: {_said(error)}") from None
+
+
+def _said(error: ValidationError) -> str:
+    """The first thing that is wrong; for a key that is not known, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] != "extra_forbidden":
+        return first_problem(error)
+    path = ".".join(str(part) for part in first["loc"])[:200]
+    if len(first["loc"]) > 1:
+        return f"{path}: unknown key"
+    known = sorted(field.alias or name for name, field in Manifest.model_fields.items())
+    return f"{path}: unknown key (known are {', '.join(known)})"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

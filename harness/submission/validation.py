@@ -1,4 +1,4 @@
-"""Judging a submission folder: every problem is reported, not only the first.
+"""Judging submissions: every problem is reported, not only the first.
 
 A submission is valid if it holds exactly one good remix for each scene-listener pair, a manifest that agrees with
 them (or none), and nothing else.
@@ -9,14 +9,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import SubmissionError, UsageError
 from harness.music.evaluationset import EvaluationSet, Pair
 from harness.submission.flac import read_remix
 from harness.submission.manifest import MANIFEST, Manifest, read_manifest
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
+"""Endings of the names of archives. Only zip files are read; of the others it is said that they were not."""
+
 MAX_STRAYS = 1000
 """Strange entries, and absent ones, that are listed one by one; of the rest only the number is said."""
+
+Kind = Literal["file", "folder", "link"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Verdict:
     """The judgement of one submission.
 
     Attributes:
-        folder: the submission.
+        folder: where its files lie.
+        source: what the user named: that folder, or the archive from which it was unpacked.
         manifest: what it says of itself, if it has a readable manifest.
         hashes: SHA-256 of every good file, by name.
         problems: everything that is wrong; a valid submission has none.
@@ -40,6 +47,7 @@ class Verdict:
     """
 
     folder: Path
+    source: Path
     manifest: Manifest | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -50,23 +58,58 @@ class Verdict:
         """Whether it was judged, and nothing is wrong."""
         return not self.problems and self.not_judged is None
 
+    @property
+    def label(self) -> str:
+        """Its name for people: that of the folder, or of the zip file without ".zip"."""
+        source = self.source.resolve()
+        packed = self.folder != self.source and source.suffix.lower() == ".zip"
+        return source.stem if packed else source.name
+
+    @property
+    def why_not_ranked(self) -> str | None:
+        """Why it can never have a rank, whatever its scores; None if it can, once every pair is scored."""
+        if not self.valid:
+            return "it was not judged" if self.not_judged else "it is not valid"
+        if self.manifest is None:
+            return f"it has no {MANIFEST}, so its training data is not declared"
+        if self.manifest.reference:
+            return "a reference, not a system that competes"
+        return self.manifest.why_not_eligible
+
 
 def submissions_in(path: Path) -> list[Path]:
-    """The submissions at `path`: itself, or the folders in it.
+    """The submissions at `path`: itself, or the folders and archives in it.
 
-    A folder is a submission if it holds a manifest or any FLAC file.
+    A folder is a submission if it holds a manifest or any FLAC file. Archives that are not zip files are listed too,
+    so that nobody takes them for judged.
 
     Raises:
-        UsageError: there is no such folder, or no submission in it.
+        UsageError: there is nothing, or no submission in it, or it is neither a folder nor a zip file.
     """
     if not path.is_dir():
-        raise UsageError(f"{path}: no such folder")
+        ensure_readable(path)
+        return [path]
     if _looks_like_submission(path):
         return [path]
-    found = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    found = sorted(
+        child
+        for child in path.iterdir()
+        if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in ARCHIVES)
+    )
     if not found:
-        raise UsageError(f"{path}: no submission here (neither {MANIFEST} nor FLAC files nor folders)")
+        raise UsageError(f"{path}: no submission here (neither {MANIFEST} nor FLAC files, folders or zip files)")
     return found
+
+
+def ensure_readable(path: Path) -> None:
+    """Raise UsageError unless there is a folder or a zip file at `path`."""
+    if path.is_dir():
+        return
+    if not path.exists():
+        raise UsageError(f"{path}: no such folder or zip file")
+    if not path.is_file() or path.suffix.lower() != ".zip":
+        unpack = ": unpack it first" if path.suffix.lower() in ARCHIVES else ""
+        raise UsageError(f"{path}: is not a folder or a zip file{unpack}")
 
 
 def _looks_like_submission(folder: Path) -> bool:
@@ -79,21 +122,25 @@ def judge(
     pairs: Sequence[Pair] | None = None,
     workers: int = 1,
     advance: Callable[[str], None] = lambda _: None,
+    source: Path | None = None,
+    problems: Sequence[Problem] = (),
 ) -> Verdict:
     """Judge a submission against an evaluation set.
 
     Args:
-        folder: the submission.
+        folder: where its files lie.
         evaluation_set: what it is for.
         pairs: the pairs that must be there; the selected pairs of the evaluation set by default.
         workers: threads that read files.
         advance: called with a file's name whenever one has been read.
+        source: the archive from which the folder was unpacked, if it was.
+        problems: what was found wrong while it was unpacked.
 
     Raises:
         SubmissionError: the folder cannot be read at all.
         DataError: the evaluation set's music is missing.
     """
-    verdict = Verdict(folder)
+    verdict = Verdict(folder, source or folder, problems=list(problems))
     due = {pair.remix_name: pair.scene for pair in (evaluation_set.pairs if pairs is None else pairs)}
     known = {pair.remix_name for pair in evaluation_set.all_pairs}
     present = _scan(verdict, known)
@@ -113,7 +160,7 @@ def judge(
             if isinstance(result, SubmissionError):
                 # A link, for one, is both found by the scan and refused by the reader: say it once.
                 if name not in reported:
-                    verdict.problems.append(Problem(name, str(result).removeprefix(f"{name}: ")))
+                    verdict.problems.append(Problem(name, _without(name, result)))
             else:
                 verdict.hashes[name] = result
             advance(name)
@@ -136,7 +183,7 @@ def _scan(verdict: Verdict, known: set[str]) -> set[str]:
                     continue
                 strays += 1
                 if strays <= MAX_STRAYS:
-                    verdict.problems.append(Problem(entry.name, _why_stray(entry)))
+                    verdict.problems.append(Problem(entry.name, why_stray(entry.name, _kind(entry))))
     except OSError as error:
         raise SubmissionError(f"{verdict.folder} cannot be read: {error.strerror}") from None
     if strays > MAX_STRAYS:
@@ -145,28 +192,41 @@ def _scan(verdict: Verdict, known: set[str]) -> set[str]:
     return present
 
 
-def _why_stray(entry: "os.DirEntry[str]") -> str:
+def _without(name: str, error: SubmissionError) -> str:
+    """What an error says of the file that it begins with."""
+    return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")
+
+
+def _kind(entry: "os.DirEntry[str]") -> Kind:
     if entry.is_symlink():
+        return "link"
+    return "folder" if entry.is_dir(follow_symlinks=False) else "file"
+
+
+def why_stray(name: str, kind: Kind = "file") -> str:
+    """What to say of an entry that is neither the manifest nor a remix of the evaluation set."""
+    if kind == "link":
         return "is a link, and does not belong here: remove it"
-    if entry.is_dir(follow_symlinks=False):
+    if kind == "folder":
         return "is a folder: a submission holds files only"
-    if entry.name.startswith(".partial-"):
+    if name.startswith(".partial-"):
         return "is left over from an interrupted run: run the same command again, or remove it"
-    if entry.name.endswith(".txt"):
+    if name.endswith(".txt"):
         return "is a text file: the official program would take it for a scale factor; remove it"
-    if entry.name.endswith("_remix.flac"):
+    if name.endswith("_remix.flac"):
         return "names no scene-listener pair of the evaluation set"
-    if entry.name.endswith(".flac"):
+    if name.endswith(".flac"):
         return "is not named <scene>_<listener>_remix.flac"
     return "does not belong to a submission: remove it"
 
 
 def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: set[str]) -> None:
+    folder = verdict.folder
     try:
-        verdict.manifest = read_manifest(verdict.folder)
+        verdict.manifest = read_manifest(folder)
     except SubmissionError as error:
         if not any(problem.file == MANIFEST for problem in verdict.problems):
-            verdict.problems.append(Problem(MANIFEST, str(error)))
+            verdict.problems.append(Problem(MANIFEST, _without(MANIFEST, error).removeprefix(f"{folder / MANIFEST}: ")))
         return
     manifest = verdict.manifest
     if manifest is None:

@@ -11,11 +11,8 @@ A third kind, `Reference`, is handed the true stems. It marks the ceiling and is
 Signals are float64 arrays of shape (samples, 2), full scale +-1, at 44100 Hz.
 """
 
-import hashlib
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pluggy
@@ -68,7 +65,7 @@ class System(ABC):
     """Common part of all systems: what a system declares about itself.
 
     Class attributes to set:
-        name: as used in `--system NAME`: letters, digits, dot, dash.
+        name: as used in `--system NAME`: letters, digits, dot, dash, underscore.
         version: change it whenever the output changes; results of different versions are never mixed.
         summary: one line for `harness systems`.
         causal: True if the output at time t uses no input later than t + 5 ms.
@@ -88,8 +85,10 @@ class System(ABC):
     licence: str = "unknown"
     options: ClassVar[Sequence[Option]] = ()
     reference: ClassVar[bool] = False
-    code: str = ""
-    """SHA-256 of the system's source when it was imported, set by `harness.systems.discovery`."""
+    neighbours: ClassVar[Any] = None
+    sources: ClassVar[Any] = None
+    identity: Any = None
+    """What it is made of and may import: kept by `harness.systems.discovery` and `harness.systems.identity`."""
 
     def __init__(self, **settings: Any) -> None:
         known = {option.name: option for option in self.options}
@@ -114,23 +113,17 @@ class System(ABC):
         return 0
 
     def weights_sha256(self) -> str:
-        """SHA-256 of the loaded weights, or "" for a system without."""
+        """SHA-256 of the loaded weights, or "" for a system without.
+
+        Need not be overridden: files that are read in `load`, and torch modules on the instance, are hashed anyway. A
+        system that overrides it says itself what its weights are, and nothing else that it reads counts.
+        """
         return ""
 
     @property
     def not_eligible(self) -> str | None:
         """Why the challenge's rules exclude this system, or None if they do not."""
         return TRAINING_DATA[self.training_data]
-
-    @classmethod
-    def code_sha256(cls) -> str:
-        """SHA-256 of the source files of the system's class and of those that it is derived from, ours left out.
-
-        An edited system is another system. Modules that it merely imports are not covered: change `version` with them.
-        """
-        classes = (base for base in cls.__mro__ if base.__module__.split(".")[0] not in ("harness", "abc", "builtins"))
-        files = dict.fromkeys(inspect.getfile(base) for base in classes)
-        return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 class Separator(System):

@@ -20,12 +20,17 @@ import pluggy
 
 from harness.errors import PluginError, UsageError
 from harness.systems import TRAINING_DATA, Enhancer, Option, Reference, Separator, System, hookspecs
+from harness.systems.neighbours import Neighbours
+from harness.systems.sources import sources_of
 
 GROUP = "harness"
 ENVIRONMENT_VARIABLE = "HARNESS_PLUGINS"
 """Names files or modules, separated like the entries of PATH."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+NEIGHBOURS = "__harness_neighbours__"
+"""Where a plugin that is given as a file keeps what lies beside it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ def _import(source: str) -> ModuleType:
         raise PluginError(f"cannot be imported: {source}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    neighbours = Neighbours(path.parent)
+    neighbours.activate()
+    module.__dict__[NEIGHBOURS] = neighbours
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -128,8 +136,10 @@ def _systems_of(module: ModuleType) -> list[type[System]]:
         raise PluginError("registers no system (is register_systems marked with @hookimpl?)")
     for system in systems:
         _check(system)
-        # Now, not when a manifest is written: the file may be edited while the system loads or works.
-        system.code = system.code_sha256()
+        neighbours: Neighbours | None = module.__dict__.get(NEIGHBOURS)
+        system.neighbours = neighbours
+        # Now, not when a manifest is written: files may be edited while the system loads or works.
+        system.sources = sources_of(system, None if neighbours is None else neighbours.folder)
     return systems
 
 
@@ -141,7 +151,7 @@ def _check(system: type[System]) -> None:
         if not isinstance(getattr(system, attribute, None), str):
             raise PluginError(f"{system.__name__} declares no {attribute}")
     if not _NAME.fullmatch(system.name):
-        raise PluginError(f"system name {system.name!r}: only letters, digits, dots and dashes")
+        raise PluginError(f"system name {system.name!r}: only letters, digits, dots, dashes and underscores")
     if isinstance(system.training_data, str) and system.training_data not in TRAINING_DATA:
         labels = ", ".join(TRAINING_DATA)
         raise PluginError(f"{system.name}: training_data {system.training_data!r} is not one of: {labels}")

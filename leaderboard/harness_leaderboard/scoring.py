@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert, select, tuple_
 
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import ScoreRow
-from harness_leaderboard.records import NewScore
+from harness_leaderboard.records import Engine, NewScore
 from harness_leaderboard.rows import (
     environment_id,
     evaluator_id,
@@ -20,7 +20,10 @@ from harness_leaderboard.rows import (
 
 
 def add_scores(
-    connection: Connection, scores: Sequence[NewScore], fingerprint: str, environment: Mapping[str, Any]
+    connection: Connection,
+    scores: Sequence[NewScore],
+    fingerprint: str,
+    environments: Mapping[Engine, Mapping[str, Any]],
 ) -> None:
     """Store scores; see `store.Store.add_scores`."""
     for score in scores:
@@ -34,7 +37,7 @@ def add_scores(
     evaluator = evaluator_id(connection, fingerprint)
     if evaluator is None:
         raise LeaderboardError(f"no run was entered under evaluator {fingerprint[:12]}: enter one first")
-    environment_ = environment_id(connection, environment)
+    ids = {engine: environment_id(connection, environments[engine]) for engine in {score.engine for score in scores}}
     references = reference_ids(connection, [score.reference_sha256 for score in scores], make=False)
     for score in scores:
         if score.reference_sha256 not in references:
@@ -51,10 +54,10 @@ def add_scores(
             )
         )
     stored: set[tuple[int, str]] = set()
-    for ids in in_parts({remix_id for remix_id, _ in new}):
+    for part_of_ids in in_parts({remix_id for remix_id, _ in new}):
         rows = connection.execute(
             select(ScoreRow.remix_id, ScoreRow.engine).where(
-                ScoreRow.evaluator_id == evaluator, ScoreRow.remix_id.in_(ids)
+                ScoreRow.evaluator_id == evaluator, ScoreRow.remix_id.in_(part_of_ids)
             )
         )
         stored.update((remix_id, engine) for remix_id, engine in rows)
@@ -67,7 +70,7 @@ def add_scores(
             "left_score": float(score.left),
             "right_score": float(score.right),
             "score": (float(score.left) + float(score.right)) / 2,
-            "environment_id": environment_,
+            "environment_id": ids[engine],
             "scored_at": at,
         }
         for (remix_id, engine), score in new.items()

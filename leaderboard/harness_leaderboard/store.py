@@ -25,6 +25,7 @@ from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
 from harness_leaderboard.opening import OpenDatabase
 from harness_leaderboard.records import (
+    Engine,
     EnhancedFile,
     EvaluationSetRecord,
     Event,
@@ -116,7 +117,9 @@ class Store(OpenDatabase):
         with self.transaction(write=True) as connection:
             entering.drop_files(connection, run_id, pairs, None, self.name)
 
-    def add_scores(self, scores: Sequence[NewScore], fingerprint: str, environment: Mapping[str, Any]) -> None:
+    def add_scores(
+        self, scores: Sequence[NewScore], fingerprint: str, environments: Mapping[Engine, Mapping[str, Any]]
+    ) -> None:
         """Store scores. The mean over the ears is computed here.
 
         A score that is there already stays, unless the new one says that it replaces it: then the same engine's earlier
@@ -125,14 +128,14 @@ class Store(OpenDatabase):
         Args:
             scores: facts about files; their references must be those of a stored evaluation set.
             fingerprint: of the evaluator that gave them.
-            environment: the versions and the platform under which it did.
+            environments: by engine, the versions and the platform under which it computed.
 
         Raises:
             LeaderboardError: a score is NaN or not from 0 to 1; an unknown evaluator, reference or engine; any trouble
                 with the database. Nothing is stored then.
         """
         with self.transaction(write=True) as connection:
-            scoring.add_scores(connection, scores, fingerprint, environment)
+            scoring.add_scores(connection, scores, fingerprint, environments)
 
     def keep_summaries(self) -> None:
         """Sum up what has changed, so that the leaderboard need not: worth it at the end of work."""

@@ -240,5 +240,5 @@ def test_a_long_error_is_not_wrapped_and_needs_no_terminal(tiny_set: TinySet, tm
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == f"error: {deep}: no such folder\n"
+    assert done.stderr == f"error: {deep}: no such folder or zip file\n"
     assert done.stdout == ""

@@ -106,7 +106,8 @@ def test_a_run_stopped_while_scoring_goes_on(work, how, command):
     os.kill(process.pid, how)
     code, _, stderr = finish(process)
     before = scores(work)
-    assert 1 <= len(before) < 4
+    remixes = {row[0] for row in before}
+    assert 1 <= len(remixes) < 4
     if how == signal.SIGINT:
         assert code == 130
         assert "interrupted; run the same command again: it continues" in stderr
@@ -119,9 +120,9 @@ def test_a_run_stopped_while_scoring_goes_on(work, how, command):
 
     code, _, stderr = finish(start(work, *command))
     assert code == 0, stderr
-    assert f"{len(before)} pairs are scored already" in stderr
+    assert f"{len(remixes)} pairs are scored already" in stderr
     after = scores(work)
-    assert len(after) == 4
+    assert len({row[0] for row in after}) == 4
     assert set(before) <= set(after)
 
 

@@ -33,3 +33,24 @@ def test_every_command_of_the_readme_exists(line, run_cli):
     assert result.code == 0
     for option in re.findall(r"--[a-z-]+", line):
         assert option in result.stdout
+
+
+def test_what_is_said_of_managing_runs_is_what_there_is(run_cli):
+    (listed,) = re.findall(r"^harness runs .*: (.*)$", README, re.MULTILINE)
+    shown = run_cli("runs", "--help").stdout
+    for command in listed.split(", "):
+        assert re.search(rf"^\W*{command}\b", shown, re.MULTILINE), command
+
+
+def test_it_reads_without_its_neighbours():
+    """On an index page relative links lead nowhere: only the picture is one, and every file that is named exists."""
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert [link for link in links if not link.startswith("https://")] == ["docs/board.svg"]
+    root = Path(__file__).parents[2]
+    named = set(re.findall(r"\b(?:docs|submissions|benchmarks|tests)/[\w./-]+\.\w+", README)) | {
+        "CONTRIBUTING.md",
+        "CITATION.cff",
+    }
+    assert len(named) >= 7
+    for name in named:
+        assert (root / name).is_file(), name

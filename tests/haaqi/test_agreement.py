@@ -182,7 +182,7 @@ def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(fast, "score_pair", wrong)
-        with pytest.raises(EvaluatorError, match=r"scene_V001 V1, right ear .* score with --engine locked"):
+        with pytest.raises(EvaluatorError, match=r"scene_V001 V1, right ear .* use --engine locked"):
             agreement.ensure_agreement()
     agreement.ensure_agreement()
     monkeypatch.setattr(fast, "score_pair", lambda *_: pytest.fail("it is proven already"))

@@ -101,18 +101,18 @@ def test_a_folder_made_by_something_else_is_not_mixed(
 
     def refused(outcome: Outcome, differs: str) -> None:
         assert outcome.code == 1
-        found = re.search(r"was made by another system \(its (.*) differ\)", outcome.error)
+        found = re.search(r"was made by another system \(these differ: (.*)\): ", outcome.error)
         assert found is not None
         assert found[1] == differs
         assert state(tmp_path / "made") == before
 
-    refused(enhance(body, "--option", "depth=0.6"), "options")
+    refused(enhance(body, "--option", "depth=0.6"), "options (depth)")
     refused(enhance(body, "--soft-clip"), "soft clip")
-    refused(enhance(body + "\n# edited"), "code")
-    refused(enhance("version = '2'\n" + body), "version, code")
+    refused(enhance(body + "\n# edited"), "code (plugin.py)")
+    refused(enhance("version = '2'\n" + body), "version, code (plugin.py)")
     refused(
         run_cli("enhance", "--system", "passthrough", *tiny_set.args, "--output", "made"),
-        "system, options, code, declaration",
+        "system, options (depth), code (harness_plugins/passthrough.py, plugin.py), packages (numpy)",
     )
     assert enhance(body).code == 0  # 0.5 is the default
 

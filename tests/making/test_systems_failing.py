@@ -108,14 +108,20 @@ UNABLE = {
         "could not be set up: ZeroDivisionError: division by",
     ),
     "init exits": ("def __init__(self, **settings):\n    sys.exit('bye')", "could not be set up: SystemExit: bye"),
-    "init forgets super": ("def __init__(self, **settings):\n    pass", "'Probe' object has no attribute 'settings'"),
+    "init forgets super": (
+        "def __init__(self, **settings):\n    pass",
+        "system probe has no settings: call super().__init__(**settings) in its __init__",
+    ),
     "load raises": ("def load(self):\n    raise OSError('two\\nlines')", "could not be set up: OSError: two lines"),
     "load exits": ("def load(self):\n    sys.exit(1)", "system probe could not be set up: SystemExit: 1"),
     "unknown label": (
         "def load(self):\n    self.training_data = 'x'",
         "system probe could not be set up: KeyError: 'x'",
     ),
-    "parameters raise": ("parameters = property(lambda self: 1 / 0)", "system probe raised ZeroDivisionError"),
+    "parameters raise": (
+        "parameters = property(lambda self: 1 / 0)",
+        "system probe could not be set up: ZeroDivisionError",
+    ),
     "parameters negative": ("parameters = -1", "system probe declares itself wrongly: parameters: Input should be"),
     "no hash": (
         "def weights_sha256(self):\n    return 'none'",

@@ -1,5 +1,6 @@
 """The fast engine: its scores are the locked evaluator's, a sample of them is checked, and no disagreement is lost."""
 
+import csv
 import json
 import math
 import shutil
@@ -21,6 +22,7 @@ from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
 from harness.scoring import tasks
 from harness.scoring.checks import disagreement, to_check
+from harness.scoring.run import COLUMNS
 from harness.scoring.tasks import Checked, ScoreTask, in_chunks
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
@@ -303,8 +305,8 @@ def test_an_invalid_submission_does_not_keep_the_others_from_being_scored(run_cl
     command = ("score", other, submission, *tiny_set.args, "--engine", "fast", "--workers", "1", "--limit", "1")
     outcome = run_cli(*command)
     assert outcome.code == 1
-    assert f"not valid, so not scored: {other}; mend it" in outcome.error
-    assert f"{tiny_set.names[0]} " in outcome.stdout
+    assert f"not valid, so not scored: {other}; fix what is reported" in outcome.error
+    assert f"  {tiny_set.names[0]}: " in outcome.stdout
     assert board(run_cli)["scored"] == 2
     assert [row["system"] for row in run_cli("leaderboard", "--json").json] == ["passthrough"]
     listed = run_cli(*command, "--json")
@@ -312,10 +314,18 @@ def test_an_invalid_submission_does_not_keep_the_others_from_being_scored(run_cl
     assert [each.get("verdict", each.get("scored")) for each in listed.json] == ["not valid", 2]
 
 
-def test_scores_of_several_do_not_go_to_one_file(run_cli, tiny_set, submission, other, tmp_path):
-    outcome = run_cli("score", submission, other, *tiny_set.args, "--csv", "scores.csv")
-    assert (outcome.code, "--csv scores.csv takes the scores of one submission" in outcome.error) == (2, True)
-    assert not (tmp_path / "leaderboard.db").exists()
+def test_scores_of_several_go_to_one_file(run_cli, tiny_set, submission, other, tmp_path):
+    command = (*tiny_set.args, "--engine", "fast", "--workers", "1", "--limit", "1", "--csv", "scores.csv")
+    assert run_cli("score", submission, other, *command).code == 0
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["submission", *COLUMNS]
+    assert [row["submission"] for row in rows] == [str(submission)] * 2 + [str(other)] * 2
+    assert run_cli("score", submission, *command).code == 0
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        alone = list(csv.DictReader(file))
+    assert list(alone[0]) == list(COLUMNS)
+    assert [{key: row[key] for key in COLUMNS} for row in rows[:2]] == alone
 
 
 def test_a_copied_submission_is_a_run_of_its_own_and_scored_once(run_cli, tiny_set, submission, tmp_path):

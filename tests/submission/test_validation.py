@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from support import FRAMES, Outcome, RunCli, TinySet
 from harness.challenge import PROTOCOL
 from harness.submission.flac import encode
 from harness.submission.manifest import MANIFEST
+from harness.submission.twins import twins
 from harness.submission.validation import MAX_STRAYS
 
 ONE, TWO, THREE, FOUR = (f"scene_V00{scene}_V{who}_remix.flac" for scene in (1, 2) for who in (1, 2))
@@ -158,30 +160,139 @@ def test_every_problem_is_reported(case: str, submission: Path, validate: Callab
     assert verdict["verdict"] == "not valid"
 
 
-def test_a_table_for_people(submission: Path, validate: Callable[..., Outcome]) -> None:
+def test_what_people_see(submission: Path, validate: Callable[..., Outcome]) -> None:
     (submission / "[red]notes.txt").touch()
     (submission / ONE).unlink()
     outcome = validate(submission)
     assert outcome.code == 1
-    lines = outcome.stdout.splitlines()
-    assert lines[0] == f"{submission}: not valid, 2 problems"
-    assert lines[1].split() == ["file", "problem"]
-    assert lines[2].startswith("[red]notes.txt")
-    assert ONE in outcome.stdout
+    assert outcome.stdout.splitlines() == [
+        f"{submission}: not valid, 2 problems",
+        "  [red]notes.txt: is a text file: the official program would take it for a scale factor; remove it",
+        f"  {ONE}: is listed in submission.json but not there",
+    ]
+
+
+def test_the_same_problem_of_many_files_is_one_line(submission: Path, validate: Callable[..., Outcome]) -> None:
+    for name in (ONE, TWO, THREE, FOUR):
+        (submission / name).unlink()
+    (submission / MANIFEST).unlink()
+    (submission / "old.flac").touch()
+    lines = validate(submission).stdout.splitlines()
+    assert lines == [
+        f"{submission}: not valid, 5 problems",
+        "  old.flac: is not named <scene>_<listener>_remix.flac",
+        f"  missing: 4 files, e.g. {ONE}, {TWO}, {THREE}",
+    ]
+
+
+def test_problems_that_differ_in_numbers_only_are_one_line(submission: Path, validate: Callable[..., Outcome]) -> None:
+    relist(submission, lambda files: [files[name].update(sha256=f"{at}" * 64) for at, name in enumerate((ONE, TWO))])
+    heading, line = validate(submission).stdout.splitlines()
+    assert heading.endswith("not valid, 2 problems")
+    assert line.startswith(f"  {ONE} has SHA-256 ")
+    assert line.endswith(f"submission.json says 000000000000...; the like: 1 more, e.g. {TWO}")
 
 
 def test_a_valid_submission_with_and_without_manifest(submission: Path, validate: Callable[..., Outcome]) -> None:
-    for _ in range(2):
-        outcome = validate(submission)
-        assert (outcome.code, outcome.stdout) == (0, f"{submission}: valid, 4 remixes\n")
-        (submission / MANIFEST).unlink(missing_ok=True)
-    assert validate(submission, "--json").json == [
-        {"submission": str(submission), "verdict": "valid", "reason": None, "remixes": 4, "problems": []}
-    ]
+    outcome = validate(submission)
+    assert (outcome.code, outcome.stdout) == (0, f"{submission}: valid, 4 remixes\n")
+    expected = {
+        "submission": str(submission),
+        "verdict": "valid",
+        "reason": None,
+        "remixes": 4,
+        "problems": [],
+        "ranked": True,
+        "why_not_ranked": None,
+        "shares_files_with": [],
+    }
+    assert validate(submission, "--json").json == [expected]
+    (submission / MANIFEST).unlink()
+    why = "it has no submission.json, so its training data is not declared"
+    outcome = validate(submission)
+    assert outcome.code == 0
+    assert outcome.stdout.splitlines() == [f"{submission}: valid, 4 remixes", f"  cannot be ranked: {why}"]
+    assert validate(submission, "--json").json == [{**expected, "ranked": False, "why_not_ranked": why}]
     # Of a part of the evaluation set, only that part is due; the rest is no stray.
     (submission / ONE).unlink()
     assert validate(submission, "--scenes", "scene_V002").code == 0
     assert validate(submission, "--limit", 1).code == 1
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        ({"training_data": "unknown"}, "its training data is not declared"),
+        ({"training_data": "private"}, "trained on private data, which the challenge excludes"),
+        ({"not_eligible": "it peeks"}, "it peeks"),
+        ({"reference": True}, "a reference, not a system that competes"),
+    ],
+)
+def test_why_a_valid_submission_can_never_be_ranked(
+    declared: dict[str, Any], why: str, submission: Path, validate: Callable[..., Outcome]
+) -> None:
+    edit_manifest(submission, lambda content: content.update(declared))
+    outcome = validate(submission)
+    assert (outcome.code, outcome.stdout.splitlines()[1]) == (0, f"  cannot be ranked: {why}")
+    (verdict,) = validate(submission, "--json").json
+    assert (verdict["verdict"], verdict["ranked"], verdict["why_not_ranked"]) == ("valid", False, why)
+
+
+def test_submissions_that_share_files(submission: Path, tmp_path: Path, validate: Callable[..., Outcome]) -> None:
+    copies = [shutil.copytree(submission, tmp_path / name) for name in ("a", "b", "c")]
+    for folder in copies:
+        (folder / MANIFEST).unlink()
+    replace_with_other_music(copies[1] / ONE)
+    (copies[2] / ONE).rename(copies[2] / "x.flac")  # the same bytes under another name are not shared
+    for name in (TWO, THREE):
+        replace_with_other_music(copies[2] / name)
+    outcome = validate(*copies)
+    a, b, c = copies
+    assert outcome.stdout.splitlines()[-4:] == [
+        f"{a} and {b} share 3 of 4 files",
+        f"{a} and {c} share 1 files (of 4 and 3)",
+        f"{b} and {c} share 1 files (of 4 and 3)",
+        "2 valid, 1 not",
+    ]
+    listed = validate(*copies, "--json").json
+    assert listed[1]["shares_files_with"] == [
+        {"submission": str(a), "files": 3},
+        {"submission": str(c), "files": 1},
+    ]
+
+
+def test_a_submission_that_is_named_twice_is_judged_once(submission: Path, validate: Callable[..., Outcome]) -> None:
+    assert validate(submission, submission / ".." / submission.name).stdout == f"{submission}: valid, 4 remixes\n"
+
+
+def test_twins_of_many_submissions_are_found_fast() -> None:
+    """50 submissions of the official size, 48 of them copies of one."""
+    names = [f"{number}.flac" for number in range(19_200)]
+    same = dict.fromkeys(names, "a" * 64)
+    others = [{name: f"{which}{name}" for name in names} for which in (1, 2)]
+    started = time.monotonic()
+    found = twins([*[same] * 48, *others])
+    assert time.monotonic() - started < 10
+    assert len(found) == 48 * 47 // 2
+    assert {each.files for each in found} == {19_200}
+
+
+def test_archives_that_are_not_read_are_named(
+    submission: Path, tmp_path: Path, validate: Callable[..., Outcome]
+) -> None:
+    every = tmp_path / "submissions"
+    shutil.copytree(submission, every / "a")
+    for name in ("b.tar.gz", "c.7z", "d.rar", "README.md", ".hidden.zip"):
+        (every / name).touch()
+    outcome = validate(every)
+    assert outcome.code == 2
+    unread = "not judged: is not a folder or a zip file: unpack it first"
+    assert outcome.stdout.splitlines() == [
+        f"{every / 'a'}: valid, 4 remixes",
+        *(f"{every / name}: {unread}" for name in ("b.tar.gz", "c.7z", "d.rar")),
+        "1 valid, 0 not, 3 not judged",
+    ]
+    assert validate(every / "c.7z").stdout == f"{every / 'c.7z'}: {unread}\n"
 
 
 def test_a_folder_of_submissions(
@@ -232,7 +343,7 @@ def test_where_no_submission_is(
         ("nowhere", "nowhere: not judged: no such folder"),
         ("empty", "empty: not judged: no submission here"),
         ("papers", "papers: not judged: no submission here"),
-        ("papers/README.md", "README.md: not judged: no such folder"),
+        ("papers/README.md", "README.md: not judged: is not a folder or a zip file"),
     ):
         outcome = validate(tmp_path / path)
         assert (outcome.code, expected in outcome.stdout) == (2, True)
@@ -240,7 +351,7 @@ def test_where_no_submission_is(
     assert both.code == 2
     assert f"{submission}: valid" in both.stdout, "one missing path does not keep the others from being judged"
     scored = run_cli("score", "nowhere")
-    assert (scored.code, scored.error) == (2, "nowhere: no such folder")
+    assert (scored.code, scored.error) == (2, "nowhere: no such folder or zip file")
 
 
 @pytest.mark.usefixtures("must_not_hang")

@@ -80,7 +80,7 @@ def test_a_broken_plugin_is_reported_by_name_and_stops_nobody(
         ("Enhancer", "probe", "pass", "system probe does not implement enhance"),
         ("Reference", "probe", "pass", "system probe does not implement stems"),
         ("Separator", "passthrough", SEPARATE, "a system named 'passthrough' is registered already"),
-        ("Separator", "../up", SEPARATE, "system name '../up': only letters, digits, dots and dashes"),
+        ("Separator", "../up", SEPARATE, "system name '../up': only letters, digits, dots, dashes and underscores"),
         ("Separator", "", SEPARATE, "system name '': only letters"),
         ("Separator", "probe", "version = 2\n" + SEPARATE, "Probe declares no version"),
         ("Separator", "probe", "name = None\n" + SEPARATE, "Probe declares no name"),

@@ -5,8 +5,8 @@ module for each, in the order of `engine`. What makes it fast: bands side by sid
 precision where nothing is recursive, correlations only for the delays and lags that can matter, noise drawn once for
 all listeners of a scene, and the reference's share of the work kept for the next submission.
 
-It is believed only as far as it agrees with the locked evaluator: `harness evaluator verify --engine fast` holds
-both against each other, and so does every run, on a sample of its pairs. Signals that are too odd for it (shorter than
+It is believed only as far as it agrees with the locked evaluator: `harness evaluator verify --engine fast` compares
+both, and so does every run, on a sample of its pairs. Signals that are too odd for it (shorter than
 0.25 s, silent, not finite, not one channel of floating point numbers, absurdly loud or soft) go to the locked
 evaluator, so that they get its scores and its errors.
 """

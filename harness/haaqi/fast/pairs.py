@@ -98,30 +98,42 @@ class _Kept:
 
 
 class _Engine:
-    """What a process keeps from one pair to the next."""
+    """What a process keeps from one pair to the next.
+
+    Both ears' references need 200 MB for 10 s, and are of use only where a listener comes again. So an engine begins
+    with one workspace that both ears share, and what was found for a reference is dropped once its ear is scored; from
+    the first listener that comes again it keeps both ears' references, each in a workspace of its own.
+
+    Attributes:
+        keeps_references: which of the two ways it is in; it never goes back to the first.
+    """
 
     def __init__(self) -> None:
         self.scene_id: str | None = None
         self.noise: Noise
         self.kept: dict[str, _Kept] = {}
-        one = engine.Workspace()
-        # Both ears' references need 200 MB for 10 s, and are of use only where a listener comes again.
-        self.memory = {"left": one, "right": one}
+        self.keeps_references = False
+        shared = engine.Workspace()
+        self.memory = {"left": shared, "right": shared}
         self.scratch = engine.Workspace()
         self.last: tuple[str, Listener] | None = None
 
     def score_pair(self, scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
-        if self.last == (scene_id, listener) and self.memory["left"] is self.memory["right"]:
+        if self.last == (scene_id, listener) and not self.keeps_references:
+            self.keeps_references = True
             self.memory["right"] = engine.Workspace()
         self.last = scene_id, listener
         left = self._score_ear("left", scene_id, reference, processed, listener, 0)
         offset = self.kept["left"].found.draws
-        if self.memory["left"] is self.memory["right"]:
-            self.kept.clear()
+        self._drop_unless_kept()
         right = self._score_ear("right", scene_id, reference, processed, listener, offset)
-        if self.memory["left"] is self.memory["right"]:
-            self.kept.clear()
+        self._drop_unless_kept()
         return Score(left, right)
+
+    def _drop_unless_kept(self) -> None:
+        """Forget the reference just used if the other ear is going to overwrite its workspace."""
+        if not self.keeps_references:
+            self.kept.clear()
 
     def _score_ear(
         self,

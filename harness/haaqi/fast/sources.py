@@ -22,6 +22,6 @@ def code_folder() -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        log.info("code is compiled anew each time (HARNESS_CACHE names a folder that can be written): %s", error)
+        log.info("code is compiled each time (set HARNESS_CACHE to a writable folder): %s", error)
         return None
     return str(folder)

@@ -1,0 +1,124 @@
+"""What is to be made: what lies in a submission's folder already, and which of it may stay.
+
+`plan` looks and decides; `clear` then removes what may not stay. The manifest is written in between, so that whatever
+interrupts this, no old file is taken for a new one.
+"""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import SubmissionError
+from harness.files import sha256_of_all
+from harness.music.evaluationset import EvaluationSet, Pair
+from harness.submission.manifest import MANIFEST, FileRecord, Manifest, read_manifest
+
+log = logging.getLogger(__name__)
+
+Overwrite = Literal["never", "missing", "always"]
+"""What to do with a submission that is there: refuse to touch it, add what it lacks, or make everything anew."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What may stay, and what is to be made.
+
+    Attributes:
+        kept: records of the files that may stay, by name.
+        todo: the selected pairs whose files are to be made.
+        removed: names of files that have to go before any is made.
+    """
+
+    kept: dict[str, FileRecord] = field(default_factory=dict)
+    todo: tuple[Pair, ...] = ()
+    removed: frozenset[str] = frozenset()
+
+
+def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> Plan:
+    """Decide what may stay in a folder and what is to be made; nothing is changed.
+
+    Args:
+        manifest: of the system at hand.
+        evaluation_set: its selected scenes are to be made.
+        folder: the submission.
+        overwrite: see `Overwrite`.
+
+    Raises:
+        SubmissionError: what is there may not be touched.
+    """
+    known = {pair.remix_name for pair in evaluation_set.all_pairs}
+    there = {path.name for path in folder.iterdir()} & known
+    if overwrite == "always":
+        return _always(manifest, evaluation_set, folder, there)
+    before = read_manifest(folder)
+    if before is None or not (there or before.files):
+        _refuse_unknown(folder, there, overwrite)
+        return _rest({}, evaluation_set)
+    if overwrite == "never":
+        raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
+    return _missing(manifest, before, evaluation_set, folder, there)
+
+
+def _refuse_unknown(folder: Path, there: set[str], overwrite: Overwrite) -> None:
+    if there and overwrite == "never":
+        raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
+    if there:
+        raise SubmissionError(
+            f"{folder} holds remixes of unknown origin (no {MANIFEST}): choose another --output, "
+            "or replace them with --overwrite always"
+        )
+
+
+def _missing(
+    manifest: Manifest, before: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str]
+) -> Plan:
+    """Keep what the same system made."""
+    differs = manifest.differences(before)
+    if manifest.unidentified and differs == [UNIDENTIFIED]:
+        log.info("what %s has learned cannot be identified, so its files are made again", manifest.system)
+        return _always(manifest, evaluation_set, folder, there)
+    if differs:
+        raise SubmissionError(
+            f"{folder} was made by another system (these differ: {', '.join(differs)}): choose another --output, "
+            "or replace it with --overwrite always"
+        )
+    return _rest(_intact(before, folder, there), evaluation_set)
+
+
+UNIDENTIFIED = "weights that could not be identified"
+
+
+def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str]) -> Plan:
+    """Keep only what the same system made of other scenes: another system's files may not be mixed with ours."""
+    before = None
+    with contextlib.suppress(SubmissionError):  # a broken manifest is replaced as well
+        before = read_manifest(folder)
+    if before is None or before.key != manifest.key:
+        return Plan({}, tuple(evaluation_set.pairs), frozenset(there))
+    selected = {pair.remix_name for pair in evaluation_set.pairs}
+    return Plan(_intact(before, folder, there - selected), tuple(evaluation_set.pairs), frozenset(there & selected))
+
+
+def _intact(before: Manifest, folder: Path, names: set[str]) -> dict[str, FileRecord]:
+    """The files that are as the manifest says."""
+    # Only regular files: a link would be refused later, and a named pipe would have us wait for its writer.
+    candidates = [folder / name for name in sorted(names & set(before.files))]
+    hashes = sha256_of_all([path for path in candidates if path.is_file() and not path.is_symlink()])
+    return {
+        path.name: before.files[path.name]
+        for path, sha256 in hashes.items()
+        if before.files[path.name].sha256 == sha256
+    }
+
+
+def _rest(kept: dict[str, FileRecord], evaluation_set: EvaluationSet) -> Plan:
+    return Plan(kept, tuple(pair for pair in evaluation_set.pairs if pair.remix_name not in kept))
+
+
+def clear(folder: Path, names: Sequence[str] | frozenset[str]) -> None:
+    """Remove files that may not stay."""
+    for name in names:
+        (folder / name).unlink()

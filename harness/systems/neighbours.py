@@ -1,0 +1,49 @@
+"""What lies beside a plugin that is given as a file: it can import it, as `python FILE` could."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+class Neighbours:
+    """The folder of a plugin file, and the modules that it imported from there.
+
+    Two plugins in different folders may each have a neighbour `net`. Python knows one module of that name, so before a
+    plugin is imported, made or loaded, `activate` puts its own neighbours in place of another's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.modules: dict[str, ModuleType] = {}
+        self.added = False
+
+    def activate(self) -> None:
+        """Let this plugin's neighbours be found first, and no other plugin's."""
+        global _current
+        if _current is not None and _current is not self:
+            _current._put_away()
+        _current = self
+        if str(self.folder) not in sys.path:
+            sys.path.insert(0, str(self.folder))
+            self.added = True
+        sys.modules.update(self.modules)
+
+    def _put_away(self) -> None:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            # The plugin itself has a name of its own, which no other plugin uses.
+            if (
+                file
+                and Path(file).is_relative_to(self.folder)
+                and not name.startswith("harness_plugin_")
+                # An environment may lie below the folder, and even the harness: a plugin beside a checkout of it.
+                and "site-packages" not in Path(file).relative_to(self.folder).parts
+                and name.partition(".")[0] not in ("harness", "harness_leaderboard", "harness_plugins")
+            ):
+                self.modules[name] = sys.modules.pop(name)
+        if self.added and str(self.folder) in sys.path:
+            sys.path.remove(str(self.folder))
+        self.added = False
+
+
+_current: Neighbours | None = None
