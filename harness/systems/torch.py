@@ -263,11 +263,14 @@ class _TorchSystem(System):
         return count_parameters(self.model) if self.model is not None else 0
 
     def description(self) -> str:
-        """What decides the output beside the tensors of the state dict; it is hashed with them."""
+        """What decides the output besides the tensors of the state dict; it is hashed with them."""
         return ""
 
     def weights_sha256(self) -> str:
-        """SHA-256 of the loaded weights and of `description()`; "" until the model is loaded."""
+        """SHA-256 of the loaded weights and of `description()`; "" until the model is loaded.
+
+        A system's identity covers more, namely the files that `load_model` reads, unless a subclass overrides this.
+        """
         if not self._sha256 and self.model is not None:
             self._sha256 = state_sha256(self.model.state_dict(), self.description())
         return self._sha256
@@ -314,13 +317,13 @@ class TorchSeparator(_TorchSystem, Separator):
 
     Class attributes to set besides those of every system:
         model_rate: sample rate of the model in Hz, 44100 unless set: signals are resampled to it and back.
-        sources: the order in which the model gives the stems.
+        stem_order: the order in which the model gives the stems.
         more_memory: what a user can do when memory runs out.
 
     The option `device` is added to those that the class declares.
     """
 
-    sources: Sequence[str] = STEMS
+    stem_order: Sequence[str] = STEMS
 
     @abstractmethod
     def separate_tensor(self, model: Any, mixture: Any) -> Any:
@@ -331,7 +334,7 @@ class TorchSeparator(_TorchSystem, Separator):
             mixture: tensor (1, 2, samples), float32, full scale +-1, at `model_rate`, on the device.
 
         Returns:
-            Tensor (1, 4, 2, samples): the stems in the order of `sources`.
+            Tensor (1, 4, 2, samples): the stems in the order of `stem_order`.
         """
 
     def estimate(self, mixture: Signal) -> Mapping[str, Signal]:
@@ -343,9 +346,9 @@ class TorchSeparator(_TorchSystem, Separator):
         Returns:
             For each stem an array of the mixture's shape.
         """
-        shape = (1, len(self.sources), 2, len(mixture))
+        shape = (1, len(self.stem_order), 2, len(mixture))
         stems = self._array(self.separate_tensor(self.model, self._tensor(mixture)), shape, "separate_tensor")
-        return {source: stem.T for source, stem in zip(self.sources, stems, strict=True)}
+        return {name: stem.T for name, stem in zip(self.stem_order, stems, strict=True)}
 
     def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
         self._require_loaded("separate")
@@ -353,7 +356,7 @@ class TorchSeparator(_TorchSystem, Separator):
         lacking = [stem for stem in STEMS if stem not in stems]
         if lacking:
             raise SystemFailure(
-                f"{self.name}: no {', '.join(lacking)} among its sources ({', '.join(stems)}), "
+                f"{self.name}: no {', '.join(lacking)} among its stems ({', '.join(stems)}), "
                 f"expected {', '.join(STEMS)}"
             )
         frames = len(mixture)
@@ -368,7 +371,7 @@ class TorchEnhancer(_TorchSystem, Enhancer):
         def enhance(self, mixture, sample_rate, listener, gains):
             return amplify(super().enhance(mixture, sample_rate, listener, gains), listener)
 
-    The class attributes are those of `TorchSeparator`, without `sources`.
+    The class attributes are those of `TorchSeparator`, without `stem_order`.
     """
 
     @abstractmethod

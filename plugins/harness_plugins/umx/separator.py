@@ -96,7 +96,7 @@ class OpenUnmix(TorchSeparator):
         else:
             model = load_published(self.settings["model"], niter)
         self.model_rate = float(model.sample_rate)
-        self.sources = tuple(model.target_models)
+        self.stem_order = tuple(model.target_models)
         return model
 
     @property
@@ -109,6 +109,10 @@ class OpenUnmix(TorchSeparator):
 
     def description(self) -> str:
         return json.dumps([list(self.model.target_models), self.model.stft.n_fft, self.model.stft.n_hop])
+
+    def weights_sha256(self) -> str:
+        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
+        return super().weights_sha256()
 
     def separate_tensor(self, model: Any, mixture: Any) -> Any:
         return model(mixture)
