@@ -103,12 +103,17 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """The one line that says what is wrong: the last one, and the only one of its kind."""
+        """What is wrong, at the end of what was said, and the only one of its kind.
+
+        One line, or one with continuation lines that are indented by two spaces.
+        """
         lines = self.stderr.splitlines()
-        assert [line.startswith("error: ") for line in lines].count(True) == 1, self.stderr
-        assert lines[-1].startswith("error: "), self.stderr
+        starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+        assert len(starts) == 1, self.stderr
+        message = lines[starts[0] :]
+        assert all(line.startswith("  ") for line in message[1:]), self.stderr
         assert "Traceback" not in self.stderr + self.stdout
-        return lines[-1].removeprefix("error: ")
+        return "\n".join(message).removeprefix("error: ")
 
 
 RunCli = Callable[..., Outcome]

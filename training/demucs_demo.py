@@ -16,7 +16,7 @@ from demucs.pretrained import get_model
 from demucs.states import save_with_checksum, serialize_model
 from omegaconf import OmegaConf
 
-from training import curves, learning
+from training import curves, figures, learning
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
 SIGNATURE = "demo"
@@ -70,7 +70,7 @@ class Recipe:
         scale = mono.std(dim=-1)[:, None, None].clamp(min=1e-5)
         normalised = network((mixture - mean) / scale)
         mean, scale = mean[:, None], scale[:, None]
-        loss = learning.root_mean_square(normalised - (stems - mean) / scale, (2, 3))
+        loss = figures.root_mean_square(normalised - (stems - mean) / scale, (2, 3))
         return loss, normalised * scale + mean
 
 

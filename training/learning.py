@@ -6,13 +6,9 @@ and resumed gives, on a CPU, bit for bit the weights of one that was not.
 
 import contextlib
 import csv
-import ctypes
 import json
 import math
 import os
-import pickle
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,13 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training import excerpts
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
+from training.figures import HELD_OUT_AT_ONCE, medians, signal_to_distortion, unprocessed
+from training.process import interruption, keep_memory, progress_bar
+from training.states import STATE, read_state, require_same, write_state
 
-STATE = "state.pt"
 LOG = "log.csv"
 
 WARM_UP = 0.04
@@ -43,16 +40,9 @@ VALIDATIONS = 20
 """How often in a run."""
 
 HELD_OUT_SECONDS = 8
-HELD_OUT_AT_ONCE = 4
 
 SAVE_EVERY = 180.0
 """Seconds between two saved states."""
-
-SILENCE = 1e-3
-"""RMS of a held-out stem below which it has no SDR."""
-
-SMALLEST_ERROR = 1e-8
-"""Added to each mean square error, because a root has no slope at 0."""
 
 TOLERANCE = 0.01
 """Largest difference that half precision may make in an exported network, relative to its input (RMS)."""
@@ -111,7 +101,7 @@ def settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def train(recipe: Recipe, pieces: Path, work: Path, steps: int, seed: int) -> None:
-    """Train a network, or go on with the training whose state lies in `work`.
+    """Train a network, or resume the training whose state lies in `work`.
 
     `work` then holds the final state, for `trained`, and the log. Ctrl-C ends the run after the step at hand and keeps
     its state; the same call resumes it.
@@ -132,7 +122,7 @@ def train(recipe: Recipe, pieces: Path, work: Path, steps: int, seed: int) -> No
     work.mkdir(parents=True, exist_ok=True)
     console = Console()
     training, unseen = excerpts.load(pieces / "train"), excerpts.load(pieces / "held-out")
-    _keep_memory()
+    keep_memory()
     samples = round(recipe.seconds * SAMPLE_RATE)
     _require_length(training, excerpts.shortest(samples), pieces / "train")
     _require_length(unseen, HELD_OUT_SECONDS * SAMPLE_RATE, pieces / "held-out")
@@ -144,12 +134,12 @@ def train(recipe: Recipe, pieces: Path, work: Path, steps: int, seed: int) -> No
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = _Run(recipe, identity, steps, seed, device)
-    state = _read_state(work)
+    state = read_state(work)
     if state is None:
         first = excerpts.batches(training, seed, 0, min(steps, 8), recipe.batch, samples)
         recipe.prepare(run.network, (torch.from_numpy(batch).to(device) for batch in first))
     else:
-        _require_same(state["identity"], identity, work)
+        require_same(state["identity"], identity, work)
         run.restore(state)
         console.print(f"{recipe.name}: resuming after step {run.step} of {steps}")
     run.learn(training, excerpts.held_out(unseen, HELD_OUT_SECONDS * SAMPLE_RATE), work, console)
@@ -165,11 +155,11 @@ def trained(recipe: Recipe, work: Path) -> tuple[Any, Mapping[str, Any]]:
     Raises:
         TrainingProblem: there is no state in `work`, or it is one of other settings.
     """
-    state = _read_state(work)
+    state = read_state(work)
     if state is None:
         raise TrainingProblem(f"{work}: no {STATE} in it; train first")
     identity = state["identity"]
-    _require_same(identity, {**identity, "recipe": settings(recipe)}, work)
+    require_same(identity, {**identity, "recipe": settings(recipe)}, work)
     network = recipe.build()
     average = AveragedModel(network, use_buffers=True)
     average.load_state_dict(state["average"])
@@ -215,7 +205,6 @@ class _Run:
         self.rows = state["rows"]
 
     def save(self, work: Path) -> None:
-        """Write the state whole or not at all."""
         state = {
             "identity": self.identity,
             "network": self.network.state_dict(),
@@ -226,16 +215,14 @@ class _Run:
             "losses": self.losses,
             "rows": self.rows,
         }
-        partial = work / f"{STATE}.partial"
-        torch.save(state, partial)
-        partial.replace(work / STATE)
+        write_state(work, state)
 
     def learn(self, training: list[excerpts.Piece], unseen: excerpts.Batch, work: Path, console: Console) -> None:
         """Do the steps that are left."""
         recipe = self.recipe
         held_out = torch.from_numpy(unseen)
-        unprocessed = " ".join(f"{value:.1f}" for value in _unprocessed(held_out))
-        console.print(f"{recipe.name} on {self.device}. SDR in dB of {', '.join(STEMS)}; of the mixture: {unprocessed}")
+        of_mixture = " ".join(f"{value:.1f}" for value in unprocessed(held_out))
+        console.print(f"{recipe.name} on {self.device}. SDR in dB of {', '.join(STEMS)}; of the mixture: {of_mixture}")
         self._write_log(work)
         interval = max(1, round(self.steps / VALIDATIONS))
         samples = round(recipe.seconds * SAMPLE_RATE)
@@ -243,7 +230,7 @@ class _Run:
         threads = os.cpu_count() or 1 if self.device.type == "cuda" else 1
         data = excerpts.batches(training, self.seed, self.step, self.steps, recipe.batch, samples, threads)
         last_time = saved = time.monotonic()
-        with _interruption() as interrupted, contextlib.closing(data), _progress(console) as progress:
+        with interruption() as interrupted, contextlib.closing(data), progress_bar(console) as progress:
             task = progress.add_task(recipe.name, total=self.steps, completed=self.step, **self._figures())
             for stems in data:
                 self._learn_from(torch.from_numpy(stems).to(self.device))
@@ -290,10 +277,10 @@ class _Run:
                 loss, estimates = self.recipe.evaluate(network, stems)
                 losses.extend([loss] * len(stems))
                 ratios.append(signal_to_distortion(stems, estimates).cpu().numpy())
-        medians = _medians(np.concatenate(ratios))
+        median_ratios = medians(np.concatenate(ratios))
         train_loss = sum(self.losses) / len(self.losses)
         self.losses = []
-        self.rows.append([self.step, train_loss, sum(losses) / len(losses), *medians, self.seconds])
+        self.rows.append([self.step, train_loss, sum(losses) / len(losses), *median_ratios, self.seconds])
 
     def _write_log(self, work: Path) -> None:
         partial = work / f"{LOG}.partial"
@@ -331,130 +318,9 @@ def relative_rate(step: int, steps: int) -> float:
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
-# ---- figures --------------------------------------------------------------------------------------------
-
-
-def root_mean_square(error: Any, dims: tuple[int, ...]) -> Any:
-    """The loss of both networks: the root of the mean square over `dims`, averaged over the others."""
-    return (error.square().mean(dim=dims) + SMALLEST_ERROR).sqrt().mean()
-
-
-def signal_to_distortion(stems: Any, estimates: Any) -> Any:
-    """Plain SDR in dB, of each stem over both channels; NaN where the stem is silent.
-
-    Args:
-        stems: tensor (batch, 4, 2, samples).
-        estimates: the same.
-
-    Returns:
-        Tensor (batch, 4).
-    """
-    energy = stems.double().square().sum(dim=(2, 3))
-    error = (stems.double() - estimates.double()).square().sum(dim=(2, 3))
-    ratios = 10 * torch.log10((energy + 1e-9) / (error + 1e-9))
-    sounding = energy > SILENCE**2 * stems.shape[2] * stems.shape[3]
-    return torch.where(sounding, ratios, torch.nan)
-
-
-def _medians(ratios: Any) -> list[float]:
-    """Of each stem over the excerpts in which it sounds; NaN where it never does."""
-    columns = (column[~np.isnan(column)] for column in ratios.T)
-    return [float(np.median(column)) if len(column) else math.nan for column in columns]
-
-
-def _unprocessed(held_out: Any) -> list[float]:
-    """SDR of the mixture as an estimate of each stem."""
-    ratios = [signal_to_distortion(s, s.sum(dim=1, keepdim=True)) for s in held_out.split(HELD_OUT_AT_ONCE)]
-    return _medians(torch.cat(ratios).numpy())
-
-
-# ---- resuming -------------------------------------------------------------------------------------------
-
-
-def _read_state(work: Path) -> Any:
-    path = work / STATE
-    if not path.is_file():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingProblem(f"{path} cannot be read ({error}); delete it to start afresh") from error
-
-
-def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], work: Path) -> None:
-    before, now = _flat(before), _flat(now)
-    changes = [
-        f"{key}: {before.get(key)} there, {now.get(key)} now"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    if changes:
-        raise TrainingProblem(
-            f"{work} holds a training of other settings ({'; '.join(changes)}): "
-            "go on with those, choose another folder, or delete it to start afresh"
-        )
-
-
-def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in identity.items() if key != "recipe"}
-    return {**rest, **identity["recipe"]}
-
-
 def _require_length(pieces: list[excerpts.Piece], samples: int, folder: Path) -> None:
     length = min(piece.shape[1] for piece in pieces)
     if length < samples:
         raise TrainingProblem(
             f"{folder}: a piece of {length / SAMPLE_RATE:.1f} s, at least {samples / SAMPLE_RATE:.1f} s are needed"
         )
-
-
-# ---- memory and terminal -------------------------------------------------------------------------------------------
-
-
-def _keep_memory() -> None:
-    """Let the C library keep large blocks instead of giving each back to the system, which clears them anew.
-
-    A step on a CPU takes about half the time so. Only glibc has these settings (mallopt(3)).
-    """
-    mmap_max, trim_threshold, top_pad = -4, -1, -2
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        c_library = ctypes.CDLL(None)
-        c_library.mallopt(mmap_max, 0)
-        c_library.mallopt(trim_threshold, -1)
-        c_library.mallopt(top_pad, 1 << 28)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]} | held-out {task.fields[held_out]} | {task.fields[speed]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-    )
-
-
-@contextlib.contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C (or request to terminate) be seen at the end of a step; a second one is immediate."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # signals reach the main thread alone
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(*_: Any) -> None:
-        interrupted.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield interrupted
-    finally:
-        restore()

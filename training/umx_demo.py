@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from harness_plugins.umx import OpenUnmix, import_openunmix
-from training import curves, learning
+from training import curves, figures, learning
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
 HIDDEN_SIZE = 128
@@ -109,7 +109,7 @@ class Recipe:
 
 
 def _loss(estimate: Any, wanted: Any) -> Any:
-    return learning.root_mean_square(estimate - wanted, (1, 2, 3))
+    return figures.root_mean_square(estimate - wanted, (1, 2, 3))
 
 
 def _magnitudes(network: Any, audio: Any) -> Any:

@@ -252,8 +252,11 @@ def test_through_the_command_line(name: str, run_cli: RunCli, tiny_set: TinySet,
     # Without the option the published model is meant: it is not here, and nothing else is taken in its place.
     missing = run_cli(*command, "--output", "published")
     assert missing.code == 1
-    assert "could not be fetched" in missing.error
-    assert "--option model=demo" in missing.error
+    wrong, fetch, demo = missing.error.split("\n")
+    assert wrong.startswith("the weights of ")
+    assert " are not here, and " in wrong
+    assert fetch.startswith("  fetch ")
+    assert "--option model=demo" in demo
     assert not Path("published").exists()
 
 

@@ -15,7 +15,7 @@ from checkpoints import write_umx_repo
 
 from harness.errors import UsageError
 from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
-from harness_plugins.torch_support import DEMO_WAY_OUT
+from harness_plugins.torch_support import DEMO_ADVICE
 from harness_plugins.umx import PUBLISHED, OpenUnmix, import_openunmix
 
 RATE = 44100
@@ -199,12 +199,12 @@ def test_addresses_are_those_of_openunmix(model: str) -> None:
 def test_missing_weights_say_what_to_fetch(no_weights: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(WeightsMissing) as caught:
         OpenUnmix().load()
-    message = str(caught.value)
-    assert "\n" not in message
+    wrong, fetch, demo = str(caught.value).split("\n")
+    assert wrong == "the weights of umxhq are not here, and zenodo.org does not answer"
     for file in PUBLISHED["umxhq"].files:
-        assert f"https://zenodo.org/records/3370489/files/{file}" in message
-    assert str(no_weights) in message
-    assert message.endswith(DEMO_WAY_OUT)
+        assert file in fetch
+    assert fetch.endswith(f" from https://zenodo.org/records/3370489/files/ into {no_weights}")
+    assert demo == f"  {DEMO_ADVICE}"
     assert capfd.readouterr().err == ""
 
 

@@ -11,7 +11,7 @@ import soundfile
 
 from harness_plugins.demucs import Demucs
 from harness_plugins.umx import OpenUnmix
-from training import composition, curves, demucs_demo, excerpts, learning, sounds, umx_demo
+from training import composition, curves, demucs_demo, excerpts, learning, sounds, states, umx_demo
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
 TINY_DEMUCS = {"channels": 4, "depth": 5, "dconv_mode": 0, "segment": 1, "samplerate": SAMPLE_RATE}
@@ -69,7 +69,7 @@ def test_pieces_that_are_not_as_expected(pieces: Path, tmp_path: Path) -> None:
 def state(work: Path) -> Any:
     import torch
 
-    return torch.load(work / learning.STATE, weights_only=True)
+    return torch.load(work / states.STATE, weights_only=True)
 
 
 @each_recipe

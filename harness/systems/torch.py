@@ -1,0 +1,419 @@
+"""Base classes for systems built on PyTorch: what every one of them would write again.
+
+    from harness.systems.torch import TorchSeparator, load_checkpoint
+
+A subclass implements `load_model` and `separate_tensor` (or `enhance_tensor`); the base class chooses the device, puts
+the model into evaluation mode, resamples to the model's rate, switches gradients off, counts the parameters, hashes
+the state, and turns what usually goes wrong into one line: no such device, no checkpoint, one that does not fit, no
+memory left.
+
+PyTorch takes seconds to import, so every function imports it for itself: listing the systems stays fast.
+"""
+
+import hashlib
+import pickle
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from harness.challenge import Gains
+from harness.enhancement import Signal
+from harness.errors import HarnessError, SystemFailure, WeightsMissing
+from harness.hearing import Listener
+from harness.systems.base import STEMS, Enhancer, Separator, System
+from harness.systems.options import Option
+
+__all__ = [
+    "DEVICE",
+    "TorchEnhancer",
+    "TorchSeparator",
+    "choose_device",
+    "count_parameters",
+    "is_out_of_memory",
+    "load_checkpoint",
+    "one_line",
+    "state_sha256",
+]
+
+DEVICE = Option("device", str, "auto", "where to compute: auto (cuda, else mps, else cpu) or a torch device")
+
+
+# ---- device ---------------------------------------------------------------------------------------------
+
+
+def choose_device(name: str) -> Any:
+    """The torch device of that name, "auto" being the fastest that is here.
+
+    Raises:
+        SystemFailure: there is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SystemFailure(
+            f"option device={name}: not usable here ({one_line(error)}); use device=auto or device=cpu"
+        ) from error
+    return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out: every backend has its own way to say so."""
+    if isinstance(error, MemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line; torch likes to append pages of advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+# ---- weights --------------------------------------------------------------------------------------------
+
+
+def count_parameters(module: Any) -> int:
+    """Number of learned parameters of a torch module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def state_sha256(state: Mapping[str, Any], description: str = "") -> str:
+    """SHA-256 of a state dict: names, types, shapes and bytes of its tensors, in their order.
+
+    Args:
+        state: as returned by `module.state_dict()`.
+        description: whatever else decides what the weights compute (order of the sources, for instance).
+    """
+    import torch
+
+    digest = hashlib.sha256(description.encode("utf-8"))
+    for name, value in state.items():
+        tensor = value.detach().cpu().contiguous()
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load_checkpoint(model: Any, path: Path, key: str | None = None) -> Any:
+    """Fill a model with the tensors of a checkpoint, which must fit it exactly.
+
+    Only tensors and plain values are read: no code in the file is run.
+
+    Args:
+        model: a torch.nn.Module.
+        path: a file that `torch.save` wrote, or safetensors (`*.safetensors`).
+        key: where in the file the state dict is, "state_dict" for instance; by default it is the whole file.
+
+    Returns:
+        The model.
+
+    Raises:
+        WeightsMissing: there is no such file.
+        SystemFailure: it cannot be read, holds no state dict, or does not fit the model.
+    """
+    state = _read_tensors(path)
+    if key is not None:
+        if not isinstance(state, Mapping) or key not in state:
+            found = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise SystemFailure(f"checkpoint {path}: no {key!r} in it (found: {_shortened(found)})")
+        state = state[key]
+    if not _is_state(state):
+        # Training scripts often save optimizer and counters beside the weights.
+        inside = [name for name, value in state.items() if _is_state(value)] if isinstance(state, Mapping) else []
+        advice = f"try key={inside[0]!r}" if inside else "save model.state_dict() in it"
+        raise SystemFailure(f"checkpoint {path} is not a state dict: {advice}")
+    expected = model.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in state]
+    problems += [f"{name} is not in the model" for name in state if name not in expected]
+    problems += [
+        f"{name} is {_shape(state[name])}, expected {_shape(value)}"
+        for name, value in expected.items()
+        if name in state and _shape(state[name]) != _shape(value)
+    ]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise SystemFailure(
+            f"checkpoint {path} does not fit the model: {'; '.join(problems[:3])}{more}; "
+            "is it one of another architecture or other settings?"
+        )
+    model.load_state_dict(state)
+    return model
+
+
+def _read_tensors(path: Path) -> Any:
+    import torch
+
+    if not path.is_file():
+        raise WeightsMissing(f"no checkpoint at {path}: put it there, or name another file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise SystemFailure(
+            f"checkpoint {path} cannot be read: it is damaged, or holds objects besides tensors; "
+            "save model.state_dict() in it"
+        ) from error
+    except Exception as error:  # a damaged file can raise anything
+        raise SystemFailure(f"checkpoint {path} cannot be read ({one_line(error)}): is it damaged?") from error
+
+
+def _is_state(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, torch.Tensor) for each in value.values())
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _shortened(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else text[: length - 4] + " ..."
+
+
+# ---- the systems ----------------------------------------------------------------------------------------
+
+
+class _TorchSystem(System):
+    """What a separator and an enhancer share: `load_model` to implement, the model and its device to use."""
+
+    model_rate: float = 44100
+    """Sample rate of the model in Hz; set it in the class, or in `load_model` if it depends on the checkpoint."""
+
+    more_memory: str = "use --option device=cpu"
+    """What a user can do when memory runs out."""
+
+    moves_itself: ClassVar[bool] = False
+    """True if the system moves the model to `self.device` where it needs it; `load` then leaves it where it is."""
+
+    model: Any = None
+    """The loaded torch.nn.Module, in evaluation mode; None before `load`."""
+
+    device: Any = None
+    """The torch.device chosen by `--option device=`; None before `load`."""
+
+    _sha256: str = ""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        # A class that lists options of its own would lose this one. What is no list is discovery's to refuse.
+        if isinstance(cls.options, (list, tuple)) and all(
+            getattr(option, "name", None) != DEVICE.name for option in cls.options
+        ):
+            cls.options = (*cls.options, DEVICE)
+
+    @abstractmethod
+    def load_model(self) -> Any:
+        """Build the network and fill it with its weights; `load_checkpoint(network, path)` does the second.
+
+        Returns:
+            A torch.nn.Module, on the CPU: it is moved to the device and put into evaluation mode afterwards.
+
+        Raises:
+            WeightsMissing: weights are not here; the message says what to fetch, from where, where to put it.
+        """
+
+    def load(self) -> None:
+        """Load the model and get it ready.
+
+        Raises:
+            SystemFailure: the device cannot be used, the model is no torch.nn.Module, it does not fit its checkpoint,
+                or there is not enough memory for it.
+            WeightsMissing: a file that `load_model` opens is not here.
+        """
+        import torch
+
+        self.device = choose_device(self.settings[DEVICE.name])
+        self.model, self._sha256 = None, ""
+        try:
+            model = self.load_model()
+            if not isinstance(model, torch.nn.Module):
+                raise SystemFailure(
+                    f"{self.name}: load_model() returned {_described(model)}, expected a torch.nn.Module"
+                )
+            model.eval()
+            model.requires_grad_(False)
+            self.model = model if self.moves_itself else model.to(self.device)
+        except HarnessError:
+            raise
+        except FileNotFoundError as error:
+            raise WeightsMissing(f"{self.name}: no such file: {error.filename or error}") from error
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise self._out_of_memory() from error
+            raise SystemFailure(f"{self.name}: the model cannot be loaded ({one_line(error)})") from error
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned parameters; 0 until the model is loaded."""
+        return count_parameters(self.model) if self.model is not None else 0
+
+    def description(self) -> str:
+        """What decides the output besides the tensors of the state dict; it is hashed with them."""
+        return ""
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the loaded weights and of `description()`; "" until the model is loaded.
+
+        A system's identity covers more, namely the files that `load_model` reads, unless a subclass overrides this.
+        """
+        if not self._sha256 and self.model is not None:
+            self._sha256 = state_sha256(self.model.state_dict(), self.description())
+        return self._sha256
+
+    def _require_loaded(self, method: str) -> None:
+        if self.model is None:
+            raise SystemFailure(f"{self.name}: load() must be called before {method}()")
+
+    def _out_of_memory(self) -> SystemFailure:
+        return SystemFailure(f"{self.name}: out of memory on {self.device}; {self.more_memory}")
+
+    def _compute(self, function: Any, *arguments: Any) -> Any:
+        """Call a function without gradients; say what can be done if memory runs out."""
+        import torch
+
+        try:
+            with torch.no_grad():
+                return function(*arguments)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._out_of_memory() from error
+
+    def _tensor(self, signal: Signal) -> Any:
+        """A signal (samples, 2) as a float32 tensor (1, 2, samples) on the device."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(signal.T, dtype=np.float32)).to(self.device)[None]
+
+    def _array(self, result: Any, shape: tuple[int, ...], method: str) -> Any:
+        """The first of a batch of results as a float64 array, after a look at its shape."""
+        import torch
+
+        if not isinstance(result, torch.Tensor):
+            raise SystemFailure(f"{self.name}: {method}() returned {_described(result)}, expected a tensor {shape}")
+        if _shape(result) != shape:
+            raise SystemFailure(f"{self.name}: {method}() returned a tensor {_shape(result)}, expected {shape}")
+        # In double precision only here: not every device has it.
+        return result[0].detach().cpu().double().numpy()
+
+
+class TorchSeparator(_TorchSystem, Separator):
+    """A separator around a torch model: implement `load_model` and `separate_tensor`.
+
+    Class attributes to set besides those of every system:
+        model_rate: sample rate of the model in Hz, 44100 unless set: signals are resampled to it and back.
+        stem_order: the order in which the model gives the stems.
+        more_memory: what a user can do when memory runs out.
+
+    The option `device` is added to those that the class declares.
+    """
+
+    stem_order: Sequence[str] = STEMS
+
+    @abstractmethod
+    def separate_tensor(self, model: Any, mixture: Any) -> Any:
+        """Separate a mixture. Gradients are off, and the model is in evaluation mode.
+
+        Args:
+            model: what `load_model` returned, on the device.
+            mixture: tensor (1, 2, samples), float32, full scale +-1, at `model_rate`, on the device.
+
+        Returns:
+            Tensor (1, 4, 2, samples): the stems in the order of `stem_order`.
+        """
+
+    def estimate(self, mixture: Signal) -> Mapping[str, Signal]:
+        """The four stems by name; override it to work on either side of `separate_tensor` in double precision.
+
+        Args:
+            mixture: (samples, 2), float64, at `model_rate`.
+
+        Returns:
+            For each stem an array of the mixture's shape.
+        """
+        shape = (1, len(self.stem_order), 2, len(mixture))
+        stems = self._array(self.separate_tensor(self.model, self._tensor(mixture)), shape, "separate_tensor")
+        return {name: stem.T for name, stem in zip(self.stem_order, stems, strict=True)}
+
+    def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
+        self._require_loaded("separate")
+        stems = self._compute(self.estimate, _resampled(mixture, sample_rate, self.model_rate))
+        lacking = [stem for stem in STEMS if stem not in stems]
+        if lacking:
+            raise SystemFailure(
+                f"{self.name}: no {', '.join(lacking)} among its stems ({', '.join(stems)}), "
+                f"expected {', '.join(STEMS)}"
+            )
+        frames = len(mixture)
+        return {stem: _fitted(_resampled(stems[stem], self.model_rate, sample_rate), frames) for stem in STEMS}
+
+
+class TorchEnhancer(_TorchSystem, Enhancer):
+    """An enhancer around a torch model: implement `load_model` and `enhance_tensor`.
+
+    A model that leaves the amplification to NAL-R overrides `enhance`:
+
+        def enhance(self, mixture, sample_rate, listener, gains):
+            return amplify(super().enhance(mixture, sample_rate, listener, gains), listener)
+
+    The class attributes are those of `TorchSeparator`, without `stem_order`.
+    """
+
+    @abstractmethod
+    def enhance_tensor(self, model: Any, mixture: Any, listener: Listener, gains: Gains) -> Any:
+        """Enhance a mixture for a listener. Gradients are off, and the model is in evaluation mode.
+
+        Args:
+            model: what `load_model` returned, on the device.
+            mixture: tensor (1, 2, samples), float32, full scale +-1, at `model_rate`, on the device.
+            listener: the audiograms of both ears.
+            gains: target gain of each stem in dB.
+
+        Returns:
+            Tensor (1, 2, samples): the remix, 0 dB FS being 100 dB SPL.
+        """
+
+    def enhance(self, mixture: Signal, sample_rate: int, listener: Listener, gains: Gains) -> Signal:
+        self._require_loaded("enhance")
+        at_rate = _resampled(mixture, sample_rate, self.model_rate)
+        result = self._compute(self.enhance_tensor, self.model, self._tensor(at_rate), listener, gains)
+        remix = self._array(result, (1, 2, len(at_rate)), "enhance_tensor").T
+        return _fitted(_resampled(remix, self.model_rate, sample_rate), len(mixture))
+
+
+def _described(value: Any) -> str:
+    """What came instead of what was expected, with the advice for what is most often forgotten."""
+    if value is None:
+        return "nothing (is a return missing?)"
+    kind = type(value).__name__
+    return f"a {kind} (a state dict? load it into a network)" if isinstance(value, Mapping) else f"a {kind}"
+
+
+def _resampled(signal: Signal, rate: float, new_rate: float) -> Signal:
+    if rate == new_rate:
+        return signal
+    import soxr
+
+    # VHQ: the HQ setting computes in single precision.
+    result: Signal = soxr.resample(signal, rate, new_rate, quality="VHQ")
+    return result
+
+
+def _fitted(signal: Signal, frames: int) -> Signal:
+    """Cut or pad a signal by the sample or two by which resampling there and back may miss."""
+    return np.pad(signal[:frames], ((0, max(0, frames - len(signal))), (0, 0)))

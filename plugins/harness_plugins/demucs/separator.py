@@ -1,0 +1,211 @@
+"""The system `demucs`: its options, and separation with the model that they choose."""
+
+import contextlib
+import hashlib
+import json
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.systems import STEMS, Option, Signal, SystemFailure
+from harness.systems.torch import DEVICE, TorchSeparator, count_parameters, state_sha256
+from harness_plugins.demucs.judging import LICENCE, judge, licence_of, local_parts, published_parts
+from harness_plugins.demucs.loading import load_local, load_published
+from harness_plugins.demucs.published import PUBLISHED
+from harness_plugins.torch_support import DEMO, TRAINING, demo_folder, package_version
+
+STEM_OF = {**{stem: stem for stem in STEMS}, "guitar": "other", "piano": "other"}
+"""To which stem each source that a demucs model may have belongs."""
+
+# `demucs.apply` takes its random shifts from Python's global generator.
+_RANDOM_LOCK = threading.Lock()
+
+
+class Demucs(TorchSeparator):
+    """Separates with a model of the demucs package, as the challenge's baseline does with Hybrid Demucs.
+
+    The mixture is normalised by mean and standard deviation of its mono mix, separated in overlapping
+    segments and scaled back. Sources are taken by name; guitar and piano of six-source models are added to
+    "other".
+    """
+
+    name = "demucs"
+    version = f"1+demucs{package_version('demucs')}"
+    summary = "Hybrid Demucs and its relatives, with the demucs package"
+    training_data = PUBLISHED["mdx"]
+    licence = LICENCE
+    more_memory = "use a shorter --option segment=SECONDS or --option device=cpu"
+    moves_itself = True  # demucs moves one model of a bag after the other
+    options = (
+        Option(
+            "model",
+            str,
+            "mdx",
+            "a name or signature that demucs knows, hf://[OWNER/]NAME, a name in the folder given by repo, "
+            "or demo: small, trained on synthetic music, needs no network",
+        ),
+        Option(
+            "repo",
+            Path,
+            None,
+            "folder of local checkpoints (demucs' LocalRepo format); "
+            "loading one runs code in it: only load checkpoints you trust",
+        ),
+        TRAINING,
+        DEVICE,
+        Option("segment", float, None, "seconds of music at a time; by default the model's own", minimum=0.5),
+        Option("overlap", float, 0.25, "share of a segment that overlaps the next", minimum=0, maximum=0.99),
+        Option("shifts", int, 0, "average over so many shifts in time; each costs a whole pass", 0, 20),
+        Option(
+            "consistent",
+            bool,
+            None,
+            "make the stems add up to the mixture: share out what they leave of it (by default for model=demo only)",
+        ),
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._model_name: str = self.settings["model"]
+        self._repo: Path | None = self.settings["repo"]
+        demo = self._repo is None and self._model_name == DEMO
+        self._consistent: bool = demo if self.settings["consistent"] is None else self.settings["consistent"]
+        if demo:
+            self._repo = demo_folder(self.name, f"{DEMO}-*.th")
+        name = self._model_name
+        parts = local_parts(name, self._repo) if self._repo else published_parts(name)
+        self.training_data, self._not_eligible = judge(name, parts, self.settings["training"])
+        self.licence = licence_of(parts)
+
+    @property
+    def not_eligible(self) -> str | None:
+        return self._not_eligible
+
+    def load_model(self) -> Any:
+        model = load_local(self._model_name, self._repo) if self._repo else load_published(self._model_name)
+        self._check(model)
+        self.model_rate = model.samplerate
+        return model
+
+    def _check(self, model: Any) -> None:
+        """Refuse a model that cannot give the four stems of stereo music, or not with these settings."""
+        from demucs.htdemucs import HTDemucs
+
+        name, sources = self._model_name, list(model.sources)
+        lacking = [stem for stem in STEMS if stem not in sources]
+        strange = [source for source in sources if source not in STEM_OF]
+        if lacking or strange or len(set(sources)) != len(sources):
+            raise SystemFailure(
+                f"model {name} separates into {', '.join(sources)}; "
+                f"expected {', '.join(STEMS)}, and at most guitar and piano beside them"
+            )
+        if model.audio_channels != 2:
+            raise SystemFailure(f"model {name} has {model.audio_channels} audio channel(s), expected stereo")
+        for source, weights in zip(sources, zip(*getattr(model, "weights", []), strict=True), strict=False):
+            if not sum(weights):
+                raise SystemFailure(f"model {name}: its weights for {source} add up to 0, see its yaml file")
+        segment = self.settings["segment"]
+        limit = min((float(part.segment) for part in _parts_of(model) if isinstance(part, HTDemucs)), default=np.inf)
+        if segment is not None and segment > limit:
+            raise SystemFailure(
+                f"option segment={segment:g}: model {name} takes at most {limit:g} seconds, "
+                "the length that it was trained with"
+            )
+
+    # ---- the loaded model -------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned parameters of all models of the bag; one that is in it twice counts once."""
+        if self.model is None:
+            return 0
+        distinct = {state_sha256(part.state_dict()): count_parameters(part) for part in _parts_of(self.model)}
+        return sum(distinct.values())
+
+    def description(self) -> str:
+        parts = [
+            (type(part).__qualname__, getattr(part, "_init_args_kwargs", None), part.segment)
+            for part in _parts_of(self.model)
+        ]
+        # Through JSON, because the same model has lists in one file format where it has tuples in another.
+        return json.dumps([self.model.sources, getattr(self.model, "weights", None), parts], default=str)
+
+    def weights_sha256(self) -> str:
+        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
+        return super().weights_sha256()
+
+    def estimate(self, mixture: Signal) -> Mapping[str, Signal]:
+        import torch
+
+        mono = mixture.mean(axis=1)
+        mean, scale = mono.mean(), mono.std() or 1.0  # silence has no scale
+        normalised = torch.from_numpy(((mixture - mean) / scale).T.astype(np.float32))
+        with _shifts_from(mixture):
+            sources = self.separate_tensor(self.model, normalised[None])[0]
+        signals = sources.cpu().double().numpy().transpose(0, 2, 1) * scale + mean
+        stems = {stem: np.zeros_like(signals[0]) for stem in STEMS}
+        for source, signal in zip(self.model.sources, signals, strict=True):
+            stems[STEM_OF[source]] += signal
+        return _consistent(stems, mixture) if self._consistent else stems
+
+    def separate_tensor(self, model: Any, mixture: Any) -> Any:
+        """Separate a normalised mixture (1, 2, samples) into `model.sources`: (1, sources, 2, samples)."""
+        from demucs.apply import apply_model
+
+        return apply_model(
+            model,
+            mixture,
+            shifts=self.settings["shifts"],
+            split=True,
+            overlap=self.settings["overlap"],
+            segment=self.settings["segment"],
+            device=self.device,
+        )
+
+
+def _consistent(stems: Mapping[str, Signal], mixture: Signal) -> dict[str, Signal]:
+    """Make the stems add up to the mixture: what they leave of it goes to each, where and as much as it sounds there.
+
+    A network trained on waveforms gives less where it is in doubt, so that music gets lost; a small one is in doubt
+    above 1.6 kHz. The shares are proportional to the stems' magnitudes, in frames of 93 ms at 44.1 kHz.
+
+    Source: S. Wisdom et al., "Differentiable Consistency Constraints for Improved Deep Speech Enhancement", ICASSP
+    2019, section 3.2 (mixture consistency; there the weights are fixed over time and frequency or follow the power).
+    """
+    from scipy import signal
+
+    window = signal.windows.hann(4096, sym=False)
+    transform = signal.ShortTimeFFT(window, 1024, 1.0)  # in samples
+
+    def spectrum(of: Signal) -> Any:
+        missing = max(0, len(window) - len(of))  # it refuses what is shorter than half a window
+        return transform.stft(np.pad(of, ((0, missing), (0, 0))), axis=0)
+
+    magnitudes = np.stack([np.abs(spectrum(stem)) for stem in stems.values()]) + 1e-9
+    rest = spectrum(mixture - np.sum(list(stems.values()), axis=0))
+    shares = magnitudes / magnitudes.sum(axis=0)
+    return {
+        name: stem + transform.istft(share * rest, f_axis=0)[: len(mixture)]
+        for (name, stem), share in zip(stems.items(), shares, strict=True)
+    }
+
+
+def _parts_of(model: Any) -> list[Any]:
+    """The models of a bag, or the one model."""
+    return list(getattr(model, "models", [model]))
+
+
+@contextlib.contextmanager
+def _shifts_from(mixture: Signal) -> Iterator[None]:
+    """Make demucs' random shifts a function of the music, and leave Python's generator as it was."""
+    with _RANDOM_LOCK:
+        state = random.getstate()
+        random.seed(hashlib.sha256(mixture.tobytes()).digest())
+        try:
+            yield
+        finally:
+            random.setstate(state)

@@ -1,0 +1,118 @@
+"""The system `umx`: its options, and separation with the model that they choose."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.systems import STEMS, TRAINING_DATA, Option, SystemFailure
+from harness.systems.torch import DEVICE, TorchSeparator, count_parameters
+from harness_plugins.torch_support import (
+    DEMO,
+    DEMO_LICENCE,
+    DEMO_REASON,
+    DEMO_TRAINING_DATA,
+    TRAINING,
+    demo_folder,
+    package_version,
+)
+from harness_plugins.umx.loading import load_local, load_published
+from harness_plugins.umx.published import PUBLISHED
+
+
+class OpenUnmix(TorchSeparator):
+    """Separates with Open-Unmix: four networks estimate magnitudes, the phase is the mixture's.
+
+    The mixture is not normalised. With `niter` the estimates are refined by so many rounds of a multichannel
+    Wiener filter; the challenge's baseline uses none.
+    """
+
+    name = "umx"
+    version = f"1+openunmix{package_version('openunmix')}"
+    summary = "Open-Unmix, with the openunmix package"
+    training_data = PUBLISHED["umxhq"].training_data
+    licence = PUBLISHED["umxhq"].licence
+    more_memory = "use --option device=cpu or shorter music (Open-Unmix takes it whole)"
+    options = (
+        Option(
+            "model",
+            str,
+            "umxhq",
+            "a published model, or demo: small, trained on synthetic music, needs no network; unused with repo",
+            choices=(*PUBLISHED, DEMO),
+        ),
+        Option(
+            "repo",
+            Path,
+            None,
+            "folder of a model of your own: separator.json, and STEM.json and STEM.pth for each stem",
+        ),
+        TRAINING,
+        DEVICE,
+        Option("niter", int, 0, "rounds of the Wiener filter", minimum=0, maximum=10),
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._repo: Path | None = self.settings["repo"]
+        declared: str | None = self.settings["training"]
+        if self._repo is None:
+            model = self.settings["model"]
+            if model == DEMO:
+                self.training_data, self.licence = DEMO_TRAINING_DATA, DEMO_LICENCE
+                self._not_eligible: str | None = f"{model} {DEMO_REASON}"
+            else:
+                published = PUBLISHED[model]
+                self.training_data, self.licence = published.training_data, published.licence
+                self._not_eligible = published.not_eligible
+            if declared not in (None, self.training_data):
+                raise SystemFailure(
+                    f"option training={declared}: {model} is no model of your own, "
+                    f"its training data is known ({self.training_data})"
+                )
+        else:
+            self.training_data, self.licence = declared or "unknown", "unknown"
+            self._not_eligible = None
+            if declared is None:
+                self._not_eligible = (
+                    f"the training data of the model in {self._repo} is not declared (--option training=...)"
+                )
+            elif TRAINING_DATA[declared] is not None:
+                self._not_eligible = f"the model in {self._repo} is declared as {TRAINING_DATA[declared]}"
+
+    @property
+    def not_eligible(self) -> str | None:
+        return self._not_eligible
+
+    def load_model(self) -> Any:
+        if importlib.util.find_spec("openunmix") is None:
+            raise SystemFailure("the package openunmix is not installed (pip install 'openunmix>=1.3,<2')")
+        niter = self.settings["niter"]
+        if self._repo:
+            model = load_local(self._repo, niter)
+        elif self.settings["model"] == DEMO:
+            files = [f"{stem}.{ending}" for stem in STEMS for ending in ("json", "pth")]
+            model = load_local(demo_folder(self.name, "separator.json", *files), niter)
+        else:
+            model = load_published(self.settings["model"], niter)
+        self.model_rate = float(model.sample_rate)
+        self.stem_order = tuple(model.target_models)
+        return model
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned parameters of the four networks; 0 until they are loaded.
+
+        The window of the Fourier transform, which openunmix keeps as a parameter too, is not learned.
+        """
+        return count_parameters(self.model.target_models) if self.model is not None else 0
+
+    def description(self) -> str:
+        return json.dumps([list(self.model.target_models), self.model.stft.n_fft, self.model.stft.n_hop])
+
+    def weights_sha256(self) -> str:
+        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
+        return super().weights_sha256()
+
+    def separate_tensor(self, model: Any, mixture: Any) -> Any:
+        return model(mixture)

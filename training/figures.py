@@ -1,0 +1,50 @@
+"""What is measured while a network learns: its loss, and how well it separates what was held out."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+HELD_OUT_AT_ONCE = 4
+"""Excerpts."""
+
+SILENCE = 1e-3
+"""RMS of a held-out stem below which it has no SDR."""
+
+SMALLEST_ERROR = 1e-8
+"""Added to each mean square error, because a root has no slope at 0."""
+
+
+def root_mean_square(error: Any, dims: tuple[int, ...]) -> Any:
+    """The loss of both networks: the root of the mean square over `dims`, averaged over the others."""
+    return (error.square().mean(dim=dims) + SMALLEST_ERROR).sqrt().mean()
+
+
+def signal_to_distortion(stems: Any, estimates: Any) -> Any:
+    """Plain SDR in dB, of each stem over both channels; NaN where the stem is silent.
+
+    Args:
+        stems: tensor (batch, 4, 2, samples).
+        estimates: the same.
+
+    Returns:
+        Tensor (batch, 4).
+    """
+    energy = stems.double().square().sum(dim=(2, 3))
+    error = (stems.double() - estimates.double()).square().sum(dim=(2, 3))
+    ratios = 10 * torch.log10((energy + 1e-9) / (error + 1e-9))
+    sounding = energy > SILENCE**2 * stems.shape[2] * stems.shape[3]
+    return torch.where(sounding, ratios, torch.nan)
+
+
+def medians(ratios: Any) -> list[float]:
+    """Of each stem over the excerpts in which it sounds; NaN where it never does."""
+    columns = (column[~np.isnan(column)] for column in ratios.T)
+    return [float(np.median(column)) if len(column) else math.nan for column in columns]
+
+
+def unprocessed(held_out: Any) -> list[float]:
+    """SDR of the mixture as an estimate of each stem."""
+    ratios = [signal_to_distortion(s, s.sum(dim=1, keepdim=True)) for s in held_out.split(HELD_OUT_AT_ONCE)]
+    return medians(torch.cat(ratios).numpy())
