@@ -1,4 +1,4 @@
-"""What the tests of the leaderboard store: a small evaluation set, a system, and short ways of naming what they need."""
+"""What the tests of the leaderboard store: a small evaluation set, a system, and short ways to name things."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import text
 
 from harness_leaderboard.records import (
-    EnhancedFile,
     Engine,
+    EnhancedFile,
     EvaluationSetRecord,
     NewScore,
     RunRecord,
@@ -75,4 +75,4 @@ def mark(store: Store, run_id: int, scene: str, listener: str, file: str = FILE,
 def count(store: Store, table: str) -> int:
     """Number of rows."""
     with store.engine.connect() as connection:
-        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())

@@ -309,9 +309,9 @@ class SceneSums:
             for column, value in zip(columns.setdefault(scene, ([], [], [])), values, strict=True):
                 column.append(value)
         names = tuple(sorted(columns))
-        sums = [tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3)]
+        left, right, score = (tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3))
         totals = (math.fsum(scores.left), math.fsum(scores.right), math.fsum(scores.score))
-        return cls(names, tuple(len(columns[name][0]) for name in names), *sums, totals=totals)
+        return cls(names, tuple(len(columns[name][0]) for name in names), left, right, score, totals)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from stored import EVALUATION_SET, FINGERPRINT, PAIRS, RUN
 from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, SceneSums, ScoredRun
 from harness_leaderboard.store import Store
 
+
 @pytest.fixture
 def run_record() -> RunRecord:
     """A system that may be ranked."""

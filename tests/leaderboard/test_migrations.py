@@ -12,14 +12,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError
+from stored import add, mark
 
 import harness_leaderboard
 from harness_leaderboard.database import sqlite_engine
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.migrations import REVISIONS
 from harness_leaderboard.models import Base
+from harness_leaderboard.opening import alembic_config
 from harness_leaderboard.records import ScoreRecord
-from harness_leaderboard.store import Store, alembic_config
+from harness_leaderboard.store import Store
 
 NEXT_STEP = '''"""Another step."""
 
@@ -72,9 +74,6 @@ def test_check_constraints_are_those_of_the_models(store: Store, tmp_path: Path)
         "ck_scores_score",
         "ck_scores_mean",
         "ck_scores_engine",
-        "ck_scores_locked_left",
-        "ck_scores_locked_right",
-        "ck_scores_checked",
     }
     direct.dispose()
 
@@ -129,39 +128,45 @@ def test_scores_from_before_there_were_engines_are_the_locked_ones(old_url: str)
     with pytest.raises(LeaderboardError, match="older version: harness run or harness score brings it up to date"):
         Store.open(old_url, create=False)
     with Store.open(old_url, create=True) as store:
-        found = store.find_run("a", "e", "f")
-    assert found is not None
+        found = store.find_run(1)
+        (environment,) = store.environments()
     assert {pair: (record.state, record.reason) for pair, record in found.pairs.items()} == {
         ("S1", "L1"): ("scored", None),
         ("S1", "L2"): ("failed", "it raised"),
         ("S2", "L1"): ("pending", None),
         ("S2", "L2"): ("scored", None),
     }
-    assert found.pairs["S1", "L1"].score == ScoreRecord(0.5, 0.75, 0.625, "2024-01-31T12:00:02Z", "locked", None, None)
-    assert found.pairs["S2", "L2"].score == ScoreRecord(
-        0.1, 0.30000000000000004, 0.2, "2024-01-31T12:00:01Z", "locked", None, None
+    assert found.pairs["S1", "L1"].locked == ScoreRecord(
+        "locked", 0.5, 0.75, 0.625, "2024-01-31T12:00:02Z", environment
     )
+    assert found.pairs["S2", "L2"].locked == ScoreRecord(
+        "locked", 0.1, 0.30000000000000004, 0.2, "2024-01-31T12:00:01Z", environment
+    )
+    assert [pair.fast for pair in found.pairs.values()] == [None] * 4
     with Store.open(old_url, create=False) as store:
         (scored,) = store.runs()
     assert scored.last_scored == "2024-01-31T12:00:02Z"
-    assert (len(scored.scores.score), scored.failed, scored.fast, scored.checked) == (2, 1, 0, 0)
+    assert (scored.scored, scored.failed, scored.fast, scored.checked) == (2, 1, 0, 0)
 
 
 def test_a_migrated_database_holds_what_it_held_together(old_url: str) -> None:
     later = (
-        "INSERT INTO scores (pair_id, left_score, right_score, score, fingerprint, environment_id, scored_at)"
-        " VALUES (6, 0.5, 0.5, 0.5, 'f', 1, '2024-01-31T12:00:00Z')"
+        "INSERT INTO scores (remix_id, evaluator_id, left_score, right_score, score, environment_id, scored_at)"
+        " VALUES (1, 1, 0.5, 0.5, 0.5, 1, '2024-01-31T12:00:00Z')"
     )
     with Store.open(old_url, create=True) as store, store.engine.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
         assert connection.exec_driver_sql("PRAGMA integrity_check").all() == [("ok",)]
+        assert {name for name in inspect(connection).get_table_names() if name != "alembic_version"} == set(
+            Base.metadata.tables
+        )
         # Only the rows that were there are given an engine.
         with pytest.raises(IntegrityError, match=r"NOT NULL.*engine"):
             connection.exec_driver_sql(later)
         with pytest.raises(IntegrityError, match="ck_scores_mean"):
             connection.exec_driver_sql("UPDATE scores SET left_score = 0.6")
-        connection.exec_driver_sql("DELETE FROM runs")
-        assert connection.exec_driver_sql("SELECT count(*) FROM scores").scalar() == 0
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            connection.exec_driver_sql("DELETE FROM runs")
 
 
 def run(code: str, where: Path, *arguments: str) -> str:
@@ -181,14 +186,14 @@ def test_an_older_database_is_upgraded_by_writing_only(url: str, start: object, 
 
 def test_replacing_a_table_keeps_what_refers_to_it(url: str, store: Store, start: object, tmp_path: Path) -> None:
     run_id = start()  # type: ignore[operator]
-    store.mark_enhanced(run_id, "S1", "L1", "1" * 64, 0)
-    store.add_score(run_id, "S1", "L1", "1" * 64, 0.5, 0.5, "f" * 64, {})
+    mark(store, run_id, "S1", "L1")
+    add(store, "S1", "L1", 0.5, 0.5)
     replaced = """with op.batch_alter_table("runs", recreate="always") as batch:
         batch.add_column(sa.Column("note", sa.String(), nullable=True))"""
     assert run(OPEN, with_another_step(tmp_path, replaced), url, "write") == "1 runs\n"
     with store.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT note FROM runs").all() == [(None,)]
-        assert connection.exec_driver_sql("SELECT count(*) FROM pairs").scalar() == 4
+        assert connection.exec_driver_sql("SELECT count(*) FROM run_pairs").scalar() == 4
         assert connection.exec_driver_sql("SELECT count(*) FROM scores").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
@@ -205,16 +210,17 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, start: object, tmp_path
 
 def test_a_new_step_can_be_generated(store: Store, tmp_path: Path) -> None:
     newer = with_another_step(tmp_path, "pass")
-    # The recipe of leaderboard/migrations/__init__.py.
+    # The recipe of harness_leaderboard/migrations/__init__.py.
     code = """
 import sys
 from alembic import command
-from harness_leaderboard.store import Store, alembic_config
+from harness_leaderboard.opening import alembic_config
+from harness_leaderboard.store import Store
 with Store.open(sys.argv[1], create=True) as store, store.engine.begin() as connection:
     config = alembic_config(connection)
     command.revision(config, "what changes", autogenerate=True, rev_id="99999")
 """
     run(code, newer, f"sqlite:///{tmp_path / 'scratch.db'}")
-    (made,) = (newer / "leaderboard" / "migrations" / "versions").glob("99999_*.py")
+    (made,) = (newer / "harness_leaderboard" / "migrations" / "versions").glob("99999_*.py")
     compile(made.read_text(), made.name, "exec")
     assert 'drop_table("extra")' in made.read_text().replace("'", '"')

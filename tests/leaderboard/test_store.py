@@ -1,37 +1,39 @@
-"""What is written comes back, and a score never outlives its file."""
+"""What is written comes back, and scores belong to files: no run can take away another's."""
 
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from stored import FILE, FINGERPRINT, OTHER_FILE, PAIRS, add, count, mark, reference, set_pairs
 
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.records import EnhancedFile, EvaluationSetRecord, PairRecord, RunRecord, StoredRun, checks_due
+from harness_leaderboard.records import (
+    Engine,
+    EnhancedFile,
+    EvaluationSetRecord,
+    NewScore,
+    PairRecord,
+    RunRecord,
+    checks_due,
+)
 from harness_leaderboard.store import Store
 
-FINGERPRINT = "f" * 64
-FILE, OTHER_FILE = "1" * 64, "2" * 64
 Start = Callable[..., int]
 
 
-def stored(store: Store, key: str = "a" * 64) -> StoredRun:
-    found = store.find_run(key, "e" * 64, FINGERPRINT)
-    assert found is not None
-    return found
-
-
 def score(store: Store, run_id: int, left: float = 0.1, right: float = 0.2) -> None:
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 7)
-    store.add_score(run_id, "S1", "L1", FILE, left, right, FINGERPRINT, {"numpy": "2.0"})
+    """Give a run a file with a score."""
+    mark(store, run_id, "S1", "L1", clipped=7)
+    add(store, "S1", "L1", left, right)
 
 
-def count(store: Store, table: str) -> int:
-    with store.engine.connect() as connection:
-        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+def pair_of(store: Store, run_id: int, scene: str = "S1", listener: str = "L1") -> PairRecord:
+    return store.find_run(run_id).pairs[scene, listener]
 
 
 def test_the_connection_is_set_up(store: Store) -> None:
@@ -62,22 +64,37 @@ def test_a_run_comes_back_as_it_was(
     store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
     run_id = start()
-    found = stored(store)
+    found = store.find_run(run_id)
     assert found.id == run_id
     assert found.run == run_record
     assert found.evaluation_set == evaluation_set
-    assert found.fingerprint == FINGERPRINT
-    assert found.created_at == found.updated_at
-    assert found.created_at.endswith("Z")
-    assert found.pairs["S2", "L1"] == PairRecord("S2", "L1", "track two", "pending", None, None, None, None)
-    assert len(found.pairs) == 4
+    status = found.status
+    assert (status.fingerprint, status.name, status.visibility) == (FINGERPRINT, None, "shown")
+    assert status.created_at == status.updated_at
+    assert status.created_at.endswith("Z")
+    assert found.pairs["S2", "L1"] == PairRecord(
+        "S2", "L1", "track two", reference("S2", "L1"), "pending", None, None, None, None, None
+    )
+    assert list(found.pairs) == [(pair.scene, pair.listener) for pair in PAIRS]
+    assert store.statuses() == [status]
 
 
-def test_a_run_is_found_by_all_of_its_identity(store: Store, start: Start) -> None:
-    start()
-    assert store.find_run("b" * 64, "e" * 64, FINGERPRINT) is None
-    assert store.find_run("a" * 64, "0" * 64, FINGERPRINT) is None
-    assert store.find_run("a" * 64, "e" * 64, "0" * 64) is None
+def test_all_that_may_be_declared_comes_back(store: Store, start: Start, run_record: RunRecord) -> None:
+    more: dict[str, Any] = {
+        "folder": "/x",
+        "team": "Ä",
+        "contact": "a@b",
+        "url": "https://x",
+        "paper": "doi",
+        "description": "d\ne",
+    }
+    run_id = start(**more)
+    assert store.find_run(run_id).run == replace(run_record, **more)
+
+
+def test_there_is_no_such_run(store: Store) -> None:
+    with pytest.raises(LeaderboardError, match=r"there is no run 7 in .*: harness runs lists them"):
+        store.find_run(7)
 
 
 def test_starting_again_keeps_states_and_updates_declarations(
@@ -85,30 +102,63 @@ def test_starting_again_keeps_states_and_updates_declarations(
 ) -> None:
     run_id = start()
     score(store, run_id)
-    store.mark_failed(run_id, "S1", "L2", "it raised")
+    store.mark_failed(run_id, {("S1", "L2"): "it raised"})
     assert start(version="5", not_eligible="private data", parameters=3) == run_id
-    more = [("S1", "L1", "track one"), ("S3", "L1", "track three")]
-    assert store.start_run(run_record, evaluation_set, FINGERPRINT, {}, more) == run_id
-    found = stored(store)
+    assert store.find_run(run_id).run.version == "5"
+    assert store.start_run(run_record, evaluation_set, FINGERPRINT, {}, PAIRS) == run_id
+    found = store.find_run(run_id)
     assert found.run == run_record
     assert {pair: record.state for pair, record in found.pairs.items()} == {
         ("S1", "L1"): "scored",
         ("S1", "L2"): "failed",
         ("S2", "L1"): "pending",
         ("S2", "L2"): "pending",
-        ("S3", "L1"): "pending",
     }
     assert found.pairs["S1", "L2"].reason == "it raised"
     assert (count(store, "runs"), count(store, "evaluation_sets"), count(store, "evaluators")) == (1, 1, 1)
 
 
-def test_other_evaluators_and_sets_are_other_runs(
+def test_a_set_that_was_known_in_part_is_completed_in_every_run(
+    store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
+) -> None:
+    first = store.start_run(run_record, evaluation_set, FINGERPRINT, {}, PAIRS[:1])
+    score(store, first)
+    second = store.start_run(replace(run_record, key="b"), evaluation_set, FINGERPRINT, {}, PAIRS)
+    for run_id in (first, second):
+        assert len(store.find_run(run_id).pairs) == 4
+        mark(store, run_id, "S2", "L2")
+    assert pair_of(store, first).state == "scored"
+    assert pair_of(store, first, "S2", "L1").state == "pending"
+
+
+def test_a_run_on_a_set_of_which_no_pair_is_known(
+    store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
+) -> None:
+    run_id = store.start_run(run_record, evaluation_set, FINGERPRINT, {}, [])
+    assert store.find_run(run_id).pairs == {}
+    (run,) = store.runs()
+    assert run.scored == 0
+
+
+def test_runs_are_told_apart_by_key_and_set_and_not_by_evaluator(
     store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
     first = start()
-    second = store.start_run(run_record, evaluation_set, "0" * 64, {}, [])
-    third = store.start_run(run_record, replace(evaluation_set, sha256="0" * 64), FINGERPRINT, {}, [])
-    assert len({first, second, third, start(key="b" * 64)}) == 4
+    assert start(fingerprint="0" * 64) == first
+    other = store.start_run(run_record, replace(evaluation_set, sha256="0" * 64), FINGERPRINT, {}, PAIRS)
+    assert len({first, other, start(key="b" * 64)}) == 3
+
+
+def test_sets_share_references_and_with_them_scores(
+    store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
+) -> None:
+    score(store, start())
+    other = store.start_run(run_record, replace(evaluation_set, name="x", sha256="0" * 64), FINGERPRINT, {}, PAIRS)
+    mark(store, other, "S1", "L1")
+    assert pair_of(store, other).state == "scored"
+    assert (count(store, "reference_signals"), count(store, "scores")) == (4, 1)
+    # What runs on different sets have in common is not what their boards are about.
+    assert [run.shares for run in store.runs()] == [{}, {}]
 
 
 def test_a_set_cannot_change_under_its_hash(
@@ -116,106 +166,151 @@ def test_a_set_cannot_change_under_its_hash(
 ) -> None:
     start()
     with pytest.raises(LeaderboardError, match="has 2 scenes and 5 pairs, but 2 and 4 under the same hash"):
-        store.start_run(run_record, replace(evaluation_set, pairs=5), FINGERPRINT, {}, [])
+        store.start_run(run_record, replace(evaluation_set, pairs=5), FINGERPRINT, {}, PAIRS)
 
 
 def test_a_pair_given_twice_is_refused_and_nothing_stored(
     store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
-    twice = [("S1", "L1", "track one")] * 2
-    with pytest.raises(LeaderboardError, match="refused impossible data, nothing was stored: UNIQUE"):
-        store.start_run(run_record, evaluation_set, FINGERPRINT, {}, twice)
+    with pytest.raises(LeaderboardError, match="evaluation set demo has the pair S1 for L1 twice"):
+        store.start_run(run_record, evaluation_set, FINGERPRINT, {}, [*PAIRS, PAIRS[0]])
     assert store.runs() == []
     assert count(store, "evaluation_sets") == 0
 
 
-def test_impossible_declarations_are_refused(start: Start) -> None:
-    with pytest.raises(LeaderboardError, match="ck_runs_parameters"):
+def test_impossible_declarations_are_refused_and_nothing_is_stored(store: Store, start: Start) -> None:
+    with pytest.raises(LeaderboardError, match=r"refused impossible data, nothing was stored: .*ck_runs_parameters"):
         start(parameters=-1)
-    with pytest.raises(LeaderboardError, match="ck_runs_pairs_due"):
-        start(pairs_due=0)
+    assert (count(store, "runs"), count(store, "evaluation_sets"), count(store, "set_pairs")) == (0, 0, 0)
 
 
 def test_large_models_fit(store: Store, start: Start) -> None:
-    start(parameters=70_000_000_000)
-    assert stored(store).run.parameters == 70_000_000_000
+    run_id = start(parameters=70_000_000_000)
+    assert store.find_run(run_id).run.parameters == 70_000_000_000
 
 
 def test_a_score_comes_back_to_the_last_bit(store: Store, start: Start) -> None:
-    score(store, start(), 0.1 + 0.2, 1 / 3)
-    pair = stored(store).pairs["S1", "L1"]
+    run_id = start()
+    score(store, run_id, 0.1 + 0.2, 1 / 3)
+    pair = pair_of(store, run_id)
     assert (pair.state, pair.file_sha256, pair.clipped, pair.reason) == ("scored", FILE, 7, None)
-    assert pair.score is not None
-    assert (pair.score.left, pair.score.right) == (0.1 + 0.2, 1 / 3)
-    assert pair.score.score == (0.1 + 0.2 + 1 / 3) / 2
-    assert (pair.score.engine, pair.score.locked_left, pair.score.locked_right) == ("locked", None, None)
-    assert (pair.score.difference, pair.score.disputed) == (None, False)
+    assert pair.locked is not None
+    assert (pair.locked.left, pair.locked.right) == (0.1 + 0.2, 1 / 3)
+    assert pair.locked.score == (0.1 + 0.2 + 1 / 3) / 2
+    assert store.environments()[pair.locked.environment_sha256] == {"numpy": "2.0"}
+    assert (pair.score, pair.locked.engine, pair.fast) == (pair.locked, "locked", None)
+    assert (pair.difference, pair.disputed) == (None, False)
 
 
-def fast(store: Store, run_id: int, listener: str, left: float, locked: tuple[float, float] | None = None) -> None:
-    """Store a fast score of the first scene, the right ear's being 0.2."""
-    store.mark_enhanced(run_id, "S1", listener, FILE, 0)
-    store.add_score(run_id, "S1", listener, FILE, left, 0.2, FINGERPRINT, {}, engine="fast", locked=locked)
+def test_a_score_counts_for_every_run_that_has_the_file(store: Store, start: Start) -> None:
+    first, second = start(), start(key="b" * 64)
+    # Stored before any run has the file.
+    add(store, "S1", "L1", 0.4, 0.6)
+    assert [run.scored for run in store.runs()] == [0, 0]
+    for run_id in (first, second):
+        mark(store, run_id, "S1", "L1")
+        assert pair_of(store, run_id).state == "scored"
+    assert [run.scores.score for run in store.runs()] == [(0.5,), (0.5,)]
+    assert [run.shares for run in store.runs()] == [{second: 1}, {first: 1}]
+    assert count(store, "scores") == 1
+
+
+def test_a_file_belongs_to_its_reference(store: Store, start: Start) -> None:
+    """The same bytes for another listener are another remix: silence scores differently for each."""
+    run_id = start()
+    score(store, run_id)
+    mark(store, run_id, "S1", "L2")
+    assert pair_of(store, run_id, "S1", "L2").state == "enhanced"
+
+
+def test_listeners_with_the_same_audiograms_share_scores(
+    store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
+) -> None:
+    pairs = [PAIRS[0], replace(PAIRS[1], reference_sha256=PAIRS[0].reference_sha256)]
+    first, second = (
+        store.start_run(replace(run_record, key=key), evaluation_set, FINGERPRINT, {}, pairs) for key in "ab"
+    )
+    add(store, "S1", "L1", 0.4, 0.6)
+    for run_id in (first, second):
+        store.mark_all_enhanced(run_id, [EnhancedFile("S1", listener, FILE, 0) for listener in ("L1", "L2")])
+    assert [run.scored for run in store.runs()] == [2, 2]
+    # It is one file that they share.
+    assert [run.shares for run in store.runs()] == [{second: 1}, {first: 1}]
+
+
+def both(store: Store, run_id: int, listener: str, fast: float, locked: tuple[float, float] | None = None) -> None:
+    """Give the first scene a fast score, the right ear's being 0.2, and a locked one."""
+    mark(store, run_id, "S1", listener)
+    add(store, "S1", listener, fast, 0.2, "fast")
+    if locked is not None:
+        add(store, "S1", listener, *locked)
 
 
 def test_a_checked_score_comes_back_with_its_check(store: Store, start: Start) -> None:
-    fast(store, start(), "L1", 0.1 + 0.2, (0.3, 0.2 + 1e-9))
-    found = stored(store).pairs["S1", "L1"].score
-    assert found is not None
-    assert (found.engine, found.left, found.right) == ("fast", 0.1 + 0.2, 0.2)
-    assert (found.locked_left, found.locked_right) == (0.3, 0.2 + 1e-9)
+    run_id = start()
+    both(store, run_id, "L1", 0.1 + 0.2, (0.3, 0.2 + 1e-9))
+    found = pair_of(store, run_id)
+    assert found.fast is not None
+    assert found.locked is not None
+    assert (found.fast.engine, found.fast.left, found.fast.right) == ("fast", 0.1 + 0.2, 0.2)
+    assert (found.locked.engine, found.locked.left, found.locked.right) == ("locked", 0.3, 0.2 + 1e-9)
+    assert found.score is found.locked
     assert found.difference == (0.2 + 1e-9) - 0.2
     assert not found.disputed
 
 
 @pytest.mark.parametrize("locked", [(0.5, 0.2), (0.5 + 1.001e-6, 0.2), (0.5, 0.2 - 1.001e-6), (0.5 - 0.999e-6, 0.2)])
 def test_a_score_is_disputed_from_the_tolerance_on(store: Store, start: Start, locked: tuple[float, float]) -> None:
-    fast(store, start(), "L1", 0.5, locked)
-    found = stored(store).pairs["S1", "L1"].score
-    assert found is not None
+    run_id = start()
+    both(store, run_id, "L1", 0.5, locked)
     gap = max(abs(locked[0] - 0.5), abs(locked[1] - 0.2))
-    assert found.difference == gap
-    assert found.disputed == (gap > 1e-6)
+    assert pair_of(store, run_id).difference == gap
+    assert pair_of(store, run_id).disputed == (gap > 1e-6)
     assert [run.largest_difference for run in store.runs()] == [gap]
 
 
 def test_runs_count_fast_and_checked_scores(store: Store, start: Start) -> None:
     run_id = start()
     start(key="b" * 64)
-    fast(store, run_id, "L1", 0.5, (0.5 + 2e-9, 0.2))
-    fast(store, run_id, "L2", 0.5)
-    store.mark_enhanced(run_id, "S2", "L1", FILE, 0)
-    store.add_score(run_id, "S2", "L1", FILE, 0.1, 0.2, FINGERPRINT, {})
-    store.mark_failed(run_id, "S2", "L2", "it raised")
+    both(store, run_id, "L1", 0.5, (0.5 + 2e-9, 0.2))
+    both(store, run_id, "L2", 0.5)
+    mark(store, run_id, "S2", "L1")
+    add(store, "S2", "L1", 0.1, 0.2)
+    store.mark_failed(run_id, {("S2", "L2"): "it raised"})
     first, second = store.runs()
-    assert (first.fast, first.checked, first.largest_difference) == (2, 1, (0.5 + 2e-9) - 0.5)
-    assert (first.failed, len(first.scores.score)) == (1, 3)
-    assert (second.fast, second.checked, second.largest_difference) == (0, 0, None)
-    # The right ear counts as much as the left.
-    fast(store, run_id, "L2", 0.5, (0.5, 0.2 - 3e-9))
+    assert (first.fast, first.checked, first.only_fast) == (2, 1, 1)
+    assert first.largest_difference == (0.5 + 2e-9) - 0.5
+    assert (first.failed, first.scored, len(first.scores.score)) == (1, 3, 3)
+    assert (second.fast, second.checked, second.only_fast, second.largest_difference) == (0, 0, 0, None)
+    # The right ear counts as much as the left, and the locked score is the one that counts.
+    add(store, "S1", "L2", 0.5, 0.2 - 3e-9)
     (first, _) = store.runs()
-    assert (first.fast, first.checked, first.largest_difference) == (2, 2, 0.2 - (0.2 - 3e-9))
+    assert (first.fast, first.checked, first.only_fast) == (2, 2, 0)
+    assert first.largest_difference == 0.2 - (0.2 - 3e-9)
+    assert set(first.scores.left) == {0.5 + 2e-9, 0.5, 0.1}
 
 
-def test_a_locked_score_replaces_a_fast_one_and_its_check(store: Store, start: Start) -> None:
+@pytest.mark.parametrize("order", [("locked", "fast"), ("fast", "locked")])
+@pytest.mark.parametrize("replaces", [False, True])
+def test_the_locked_score_counts_whoever_came_first(
+    store: Store, start: Start, order: tuple[Engine, Engine], replaces: bool
+) -> None:
     run_id = start()
-    fast(store, run_id, "L1", 0.5, (0.6, 0.2))
-    assert [run.largest_difference for run in store.runs()] == [0.6 - 0.5]
-    store.add_score(run_id, "S1", "L1", FILE, 0.6, 0.2, FINGERPRINT, {}, engine="locked")
-    (run,) = store.runs()
-    assert (run.fast, run.checked, run.largest_difference, run.scores.left) == (0, 0, None, (0.6,))
+    mark(store, run_id, "S1", "L1")
+    for engine in order:
+        add(store, "S1", "L1", *{"locked": (0.6, 0.2), "fast": (0.5, 0.2)}[engine], engine, replaces=replaces)
+    pair = pair_of(store, run_id)
+    assert pair.locked is not None
+    assert pair.fast is not None
+    assert (pair.locked.left, pair.fast.left, pair.score) == (0.6, 0.5, pair.locked)
+    assert [run.scores.left for run in store.runs()] == [(0.6,)]
 
 
-def test_impossible_checks_are_refused(store: Store, start: Start) -> None:
-    run_id = start()
-    for locked in ((float("nan"), float("nan")), (0.5, 1.1), (-0.1, 0.5)):
-        with pytest.raises(LeaderboardError, match=r"S1 for L1: the locked (left|right) score .* is not from 0 to 1"):
-            fast(store, run_id, "L1", 0.5, locked)
-    with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_checked"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.2, FINGERPRINT, {}, engine="locked", locked=(0.5, 0.2))
+def test_an_unknown_engine_is_refused(store: Store, start: Start) -> None:
+    start()
     with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_engine"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.2, FINGERPRINT, {}, engine="quick")  # type: ignore[arg-type]
-    assert count(store, "scores") == 0
+        add(store, "S1", "L1", 0.5, 0.2, "quick")  # type: ignore[arg-type]
+    assert (count(store, "scores"), count(store, "remixes")) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -232,126 +327,199 @@ def test_the_ends_of_the_range_are_scores(store: Store, start: Start, value: flo
     assert run.scores.score == (value,)
 
 
-def test_scoring_again_replaces(store: Store, start: Start) -> None:
+def test_a_score_stays_unless_it_is_replaced(store: Store, start: Start) -> None:
     run_id = start()
     score(store, run_id, 0.1, 0.1)
-    store.add_score(run_id, "S1", "L1", FILE, 0.3, 0.3, FINGERPRINT, {"numpy": "2.1"})
-    (run,) = store.runs()
-    assert run.scores.score == (0.3,)
+    add(store, "S1", "L1", 0.3, 0.3, environment={"numpy": "2.1"})
+    assert [run.scores.score for run in store.runs()] == [(0.1,)]
+    add(store, "S1", "L1", 0.3, 0.3, environment={"numpy": "2.1"}, replaces=True)
+    assert [run.scores.score for run in store.runs()] == [(0.3,)]
+    locked = pair_of(store, run_id).locked
+    assert locked is not None
+    assert store.environments()[locked.environment_sha256] == {"numpy": "2.1"}
+    # Of two in one call the later one.
+    twice = [NewScore(FILE, reference("S1", "L1"), "locked", value, value, replaces=True) for value in (0.4, 0.5)]
+    store.add_scores(twice, FINGERPRINT, {})
+    assert [run.scores.score for run in store.runs()] == [(0.5,)]
 
 
 def test_equal_environments_are_stored_once(store: Store, start: Start) -> None:
-    run_id = start()
+    start()
     for listener, environment in (("L1", {"a": "1", "b": "2"}), ("L2", {"b": "2", "a": "1"})):
-        store.mark_enhanced(run_id, "S1", listener, FILE, None)
-        store.add_score(run_id, "S1", listener, FILE, 0.5, 0.5, FINGERPRINT, environment)
+        add(store, "S1", listener, 0.5, 0.5, environment=environment)
     assert count(store, "environments") == 1
 
 
 def test_the_same_file_keeps_its_score(store: Store, start: Start) -> None:
     run_id = start()
     score(store, run_id)
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 8)
-    pair = stored(store).pairs["S1", "L1"]
+    mark(store, run_id, "S1", "L1", clipped=8)
+    pair = pair_of(store, run_id)
     assert pair.state == "scored"
-    assert pair.score is not None
     assert pair.clipped == 8
 
 
-def test_another_file_loses_the_score(store: Store, start: Start) -> None:
+def test_another_file_has_another_score_and_the_first_keeps_its_own(store: Store, start: Start) -> None:
     run_id = start()
     score(store, run_id)
-    store.mark_enhanced(run_id, "S1", "L1", OTHER_FILE, 0)
-    assert stored(store).pairs["S1", "L1"] == PairRecord("S1", "L1", "track one", "enhanced", None, OTHER_FILE, 0, None)
-    assert count(store, "scores") == 0
-
-
-def test_a_failure_loses_the_score_and_can_be_mended(store: Store, start: Start) -> None:
-    run_id = start()
-    score(store, run_id)
-    store.mark_failed(run_id, "S1", "L1", "the file is gone")
-    assert stored(store).pairs["S1", "L1"] == PairRecord(
-        "S1", "L1", "track one", "failed", "the file is gone", None, None, None
+    mark(store, run_id, "S1", "L1", OTHER_FILE)
+    assert pair_of(store, run_id) == PairRecord(
+        "S1", "L1", "track one", reference("S1", "L1"), "enhanced", None, OTHER_FILE, 0, None, None
     )
-    assert count(store, "scores") == 0
-    assert [run.failed for run in store.runs()] == [1]
+    assert [run.scored for run in store.runs()] == [0]
+    mark(store, run_id, "S1", "L1", FILE)
+    assert [run.scores.left for run in store.runs()] == [(0.1,)]
+
+
+def test_a_failure_has_no_score_until_the_file_is_there_again(store: Store, start: Start) -> None:
+    run_id, other = start(), start(key="b" * 64)
     score(store, run_id)
-    assert stored(store).pairs["S1", "L1"].state == "scored"
-    assert stored(store).pairs["S1", "L1"].reason is None
+    mark(store, other, "S1", "L1")
+    store.mark_failed(run_id, {("S1", "L1"): "the file is gone"})
+    assert pair_of(store, run_id) == PairRecord(
+        "S1", "L1", "track one", reference("S1", "L1"), "failed", "the file is gone", None, None, None, None
+    )
+    # What fails here takes nothing from anybody else.
+    assert [(run.failed, run.scored) for run in store.runs()] == [(1, 0), (0, 1)]
+    mark(store, run_id, "S1", "L1")
+    assert pair_of(store, run_id).state == "scored"
+    assert pair_of(store, run_id).reason is None
+
+
+def test_a_pair_may_be_pending_again(store: Store, start: Start) -> None:
+    run_id = start()
+    score(store, run_id)
+    store.mark_failed(run_id, {("S1", "L2"): "it raised"})
+    store.mark_pending(run_id, [("S1", "L1"), ("S1", "L2")])
+    for listener in ("L1", "L2"):
+        pair = pair_of(store, run_id, "S1", listener)
+        assert (pair.state, pair.reason, pair.file_sha256, pair.clipped, pair.score) == ("pending", *[None] * 4)
+    assert [(run.failed, run.scored) for run in store.runs()] == [(0, 0)]
+    store.mark_pending(run_id, [])
 
 
 def test_many_files_are_marked_at_once_or_not_at_all(store: Store, start: Start) -> None:
     run_id = start()
     score(store, run_id)
     files = [EnhancedFile("S1", "L1", FILE, 1), EnhancedFile("S2", "L2", OTHER_FILE, None)]
-    with pytest.raises(LeaderboardError, match="has no pair S9 for L1: start it with this pair"):
+    with pytest.raises(LeaderboardError, match="has no pair S9 for L1: its evaluation set has no such pair"):
         store.mark_all_enhanced(run_id, [*files, EnhancedFile("S9", "L1", FILE, 0)])
-    assert stored(store).pairs["S2", "L2"].state == "pending"
-    with pytest.raises(LeaderboardError, match="ck_pairs_clipped"):
+    assert pair_of(store, run_id, "S2", "L2").state == "pending"
+    with pytest.raises(LeaderboardError, match="ck_run_pairs_clipped"):
         store.mark_all_enhanced(run_id, [*files, EnhancedFile("S2", "L1", FILE, -1)])
-    assert stored(store).pairs["S2", "L2"].state == "pending"
+    assert pair_of(store, run_id, "S2", "L2").state == "pending"
     store.mark_all_enhanced(run_id, files)
     store.mark_all_enhanced(run_id, [])
-    assert stored(store).pairs["S1", "L1"].state == "scored"
-    assert stored(store).pairs["S2", "L2"].file_sha256 == OTHER_FILE
+    assert pair_of(store, run_id).state == "scored"
+    assert pair_of(store, run_id, "S2", "L2").file_sha256 == OTHER_FILE
+
+
+def test_failures_are_stored_all_or_none(store: Store, start: Start) -> None:
+    run_id = start()
+    with pytest.raises(LeaderboardError, match=r"run 1 in .* has no pair S9 for L1"):
+        store.mark_failed(run_id, {("S1", "L1"): "it raised", ("S9", "L1"): "it raised"})
+    assert pair_of(store, run_id).state == "pending"
+    with pytest.raises(LeaderboardError, match=r"run 99 in .* has no pair S1 for L1"):
+        store.mark_failed(99, {("S1", "L1"): "no such run"})
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1, float("inf")])
 @pytest.mark.parametrize("ear", ["left", "right"])
 def test_impossible_scores_are_refused(store: Store, start: Start, ear: str, value: float) -> None:
-    run_id = start()
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 0)
+    start()
+    good = NewScore(FILE, reference("S1", "L1"), "locked", 0.5, 0.5)
     ears = {"left": 0.5, "right": 0.5, ear: value}
-    with pytest.raises(LeaderboardError, match=f"S1 for L1: the {ear} score {value} is not from 0 to 1"):
-        store.add_score(run_id, "S1", "L1", FILE, ears["left"], ears["right"], FINGERPRINT, {})
+    bad = NewScore(FILE, reference("S1", "L2"), "fast", ears["left"], ears["right"])
+    with pytest.raises(LeaderboardError, match=f"remix 1{{12}}: the {ear} score {value} is not from 0 to 1"):
+        store.add_scores([good, bad], FINGERPRINT, {})
     assert count(store, "scores") == 0
 
 
-def test_scores_of_another_evaluator_file_or_pair_are_refused(store: Store, start: Start) -> None:
-    run_id = start()
-    with pytest.raises(LeaderboardError, match=r"is not the one that the run has \(pending\)"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.5, FINGERPRINT, {})
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 0)
-    with pytest.raises(LeaderboardError, match="scored by evaluator 000000000000, but the run is under ffffffff"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.5, "0" * 64, {})
-    with pytest.raises(LeaderboardError, match=r"is not the one that the run has \(1{12}\): score it again"):
-        store.add_score(run_id, "S1", "L1", OTHER_FILE, 0.5, 0.5, FINGERPRINT, {})
-    with pytest.raises(LeaderboardError, match="has no pair S9 for L1"):
-        store.add_score(run_id, "S9", "L1", FILE, 0.5, 0.5, FINGERPRINT, {})
-    with pytest.raises(LeaderboardError, match=r"run 99 in .* has no pair S1 for L1"):
-        store.mark_failed(99, "S1", "L1", "no such run")
-    assert count(store, "scores") == 0
+def test_scores_of_an_unknown_evaluator_or_reference_are_refused(store: Store, start: Start) -> None:
+    start()
+    with pytest.raises(LeaderboardError, match="no run was entered under evaluator 000000000000: enter one first"):
+        add(store, "S1", "L1", 0.5, 0.5, fingerprint="0" * 64)
+    with pytest.raises(LeaderboardError, match=r"no evaluation set has the reference [0-9a-f]{12}: enter it first"):
+        add(store, "S9", "L1", 0.5, 0.5)
+    assert (count(store, "scores"), count(store, "environments")) == (0, 0)
+
+
+def test_each_evaluator_has_its_own_scores(store: Store, start: Start) -> None:
+    run_id, other = start(), "0" * 64
+    score(store, run_id, 0.1, 0.2)
+    add(store, "S1", "L1", 0.1, 0.2, "fast")
+    assert start(fingerprint=other) == run_id
+    assert [(run.fingerprint, run.scored) for run in store.runs()] == [(FINGERPRINT, 1), (other, 0)]
+    assert store.find_run(run_id).status.fingerprint == other
+    assert pair_of(store, run_id).state == "enhanced"
+    add(store, "S1", "L1", 0.7, 0.8, fingerprint=other)
+    old, new = store.find_run(run_id, FINGERPRINT).pairs["S1", "L1"], pair_of(store, run_id)
+    assert old.locked is not None
+    assert old.fast is not None
+    assert new.locked is not None
+    assert (old.locked.left, new.locked.left, new.fast) == (0.1, 0.7, None)
+    first, second = store.runs()
+    assert (first.fingerprint, first.scores.left, first.fast) == (FINGERPRINT, (0.1,), 1)
+    assert (second.fingerprint, second.scores.left, second.fast) == (other, (0.7,), 0)
 
 
 def test_runs_carry_what_the_ranking_needs(store: Store, start: Start, run_record: RunRecord) -> None:
     run_id = start()
     start(key="b" * 64)
     score(store, run_id, 0.1, 0.2)
-    store.mark_failed(run_id, "S1", "L2", "it raised")
+    store.mark_failed(run_id, {("S1", "L2"): "it raised"})
     first, second = store.runs()
     assert first.run == run_record
     assert (first.scores.scene, first.scores.listener, first.scores.track) == (("S1",), ("L1",), ("track one",))
     assert (first.scores.left, first.scores.right) == ((0.1,), (0.2,))
+    assert (first.sums.scene, first.sums.pairs, first.sums.left, first.sums.totals) == (
+        ("S1",),
+        (1,),
+        (0.1,),
+        (0.1, 0.2, (0.1 + 0.2) / 2),
+    )
     assert first.failed == 1
     assert first.last_scored is not None
-    assert (second.scores.score, second.failed, second.last_scored) == ((), 0, None)
+    assert (second.scores.score, second.scored, second.failed, second.last_scored) == ((), 0, 0, None)
+
+
+def test_more_pairs_than_one_statement_may_have_values(store: Store, run_record: RunRecord) -> None:
+    names = [(f"S{number // 20:03}", f"L{number % 20:02}", "track") for number in range(1200)]
+    about = EvaluationSetRecord("large", "valid", "1" * 64, 60, 1200)
+    run_id = store.start_run(run_record, about, FINGERPRINT, {}, set_pairs(names))
+    store.mark_all_enhanced(run_id, [EnhancedFile(scene, listener, FILE, 0) for scene, listener, _ in names])
+    new = [
+        NewScore(FILE, reference(scene, listener), "locked", place / 1200, 0.5)
+        for place, (scene, listener, _) in enumerate(names)
+    ]
+    store.add_scores(new, FINGERPRINT, {})
+    store.add_scores([replace(score, right=0.25, replaces=True) for score in new], FINGERPRINT, {})
+    (run,) = store.runs()
+    assert (run.scored, sorted(run.scores.left), set(run.scores.right)) == (
+        1200,
+        [n / 1200 for n in range(1200)],
+        {0.25},
+    )
+    assert len(run.sums.scene) == 60
 
 
 WRITER = """
 import sys
-from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.records import EnhancedFile, EvaluationSetRecord, NewScore, RunRecord, SetPair
 from harness_leaderboard.store import Store
 url, me, writers, pairs = sys.argv[1], *map(int, sys.argv[2:])
 with Store.open(url, create=True) as store:
-    due = [(f"S{scene}", "L1", "track") for scene in range(pairs)]
+    due = [SetPair(f"S{scene}", "L1", "track", f"r{scene}") for scene in range(pairs)]
     about = EvaluationSetRecord("demo", "valid", "e" * 64, pairs, pairs)
     for key in ("shared", f"own {me}"):
-        run = RunRecord(key, "s", "1", {}, True, 0, "none", "none", "", None, False, key, pairs)
+        run = RunRecord(key, "s", "1", {}, True, 0, "none", "none", "", None, False, key)
         run_id = store.start_run(run, about, "f", {}, due)
-        for number, (scene, listener, _) in enumerate(due):
+        for number, pair in enumerate(due):
             if key != "shared" or number % writers == me:
-                store.mark_enhanced(run_id, scene, listener, "1", 0)
-                store.add_score(run_id, scene, listener, "1", 0.5, 0.5, "f", {"writer": "any"})
+                file = f"{key} {number}"
+                store.mark_all_enhanced(run_id, [EnhancedFile(pair.scene, pair.listener, file, 0)])
+                score = NewScore(file, pair.reference_sha256, "locked", 0.5, 0.5)
+                store.add_scores([score], "f", {"writer": "any"})
 """
 
 
@@ -378,6 +546,6 @@ def test_readers_see_what_is_committed_while_somebody_writes(url: str, store: St
         store.engine.execution_options(immediate=True).begin() as connection,
         Store.open(url, create=False) as reader,
     ):
-        connection.execute(text("DELETE FROM runs"))
+        connection.execute(text("UPDATE runs SET visibility = 'hidden'"))
         assert len(reader.runs()) == 1
     assert store.runs() == []
