@@ -48,7 +48,7 @@ for _command in (
     systems.plugins,
 ):
     common.add_command(app, _command)
-app.add_typer(managing.app, name="runs")
+app.add_typer(managing.runs, name="runs")
 app.add_typer(evaluator.app, name="evaluator")
 
 

@@ -20,7 +20,10 @@ from harness.cli.common import (
     evaluation_set,
     workers_or_default,
 )
-from harness.cli.runs import Run, app, find
+from harness.cli.runs import Run, find
+from harness.cli.runs import app as runs
+
+__all__ = ["runs"]
 
 if TYPE_CHECKING:
     from harness_leaderboard.records import StoredRun
@@ -278,5 +281,5 @@ def import_(
 
 
 for _command in (rename, hide, unhide, remove, restore, rescore, audit, export):
-    add_command(app, _command)
-add_command(app, import_, "import")
+    add_command(runs, _command)
+add_command(runs, import_, "import")

@@ -176,12 +176,8 @@ def compare(board: Board) -> list[Comparison]:
     for above, row in pairwise(ranked):
         # Both are complete, so they have the same pairs, and the sums of their scenes are all that it takes.
         theirs, ours = above.source.sums, row.source.sums
-        behind = _estimate(
-            ours.pairs,
-            list(map(operator.sub, theirs.score, ours.score)),
-            theirs.totals[2] - ours.totals[2],
-            max(theirs.score),
-        )
+        sums = list(map(operator.sub, theirs.score, ours.score))
+        behind = _estimate(ours.pairs, sums, theirs.totals[2] - ours.totals[2], max(theirs.score))
         comparisons.append(Comparison(row, above, behind))
     return comparisons
 
@@ -206,7 +202,14 @@ def estimate(scenes: Sequence[str], values: Sequence[float]) -> Estimate:
 
 
 def _estimate(pairs: Sequence[int], sums: Sequence[float], total: float, scale: float | None = None) -> Estimate:
-    """The same from the number of values in each scene and their sums; `scale` is what the sums were rounded to."""
+    """The same from what each scene has.
+
+    Args:
+        pairs: how many values.
+        sums: the sums of these.
+        total: the sum of all values.
+        scale: what the sums were rounded to, by default the largest of them.
+    """
     count = sum(pairs)
     mean = total / count
     clusters = len(sums)
@@ -214,7 +217,7 @@ def _estimate(pairs: Sequence[int], sums: Sequence[float], total: float, scale: 
         return Estimate(mean, None, None, None, count)
     # Of a scene, sum(score - m) is its sum less n times m. Where all values are equal, rounding would leave a spread
     # of 1e-17 and a p value that means nothing.
-    residuals = [of_scene - number * mean for number, of_scene in zip(pairs, sums, strict=True)]
+    residuals = [total - number * mean for number, total in zip(pairs, sums, strict=True)]
     largest = max(map(abs, sums)) if scale is None else scale
     residuals = [0.0 if abs(residual) < 1e-14 * largest else residual for residual in residuals]
     squares = math.fsum(residual**2 for residual in residuals)
