@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 HERE = Path(__file__).resolve().parent
-CHECKPOINTS = HERE.parent / "plugins" / "checkpoints"
+CHECKPOINTS = HERE.parent / "plugins" / "harness_plugins" / "checkpoints"
 
 TRAIN_PIECES = 150
 HELD_OUT_PIECES = 12
