@@ -211,8 +211,9 @@ def test_a_damaged_checkpoint(
 @pytest.mark.parametrize(("name", "file"), [("demucs", "demo-*.th"), ("umx", "drums.pth")])
 def test_an_installation_that_lacks_them(name: str, file: str, tmp_path: Path, run_cli: RunCli) -> None:
     """A copy of the plugins without that file, which Python finds before the real ones."""
-    shutil.copytree(ROOT / "plugins", tmp_path / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
-    (path,) = (tmp_path / "plugins" / "checkpoints" / name).glob(file)
+    copy = tmp_path / "harness_plugins"
+    shutil.copytree(ROOT / "plugins/harness_plugins", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (path,) = (copy / "checkpoints" / name).glob(file)
     path.unlink()
     harness = [sys.executable, "-c", "from harness.cli import main; main()"]
     done = subprocess.run(
