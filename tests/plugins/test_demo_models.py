@@ -255,7 +255,7 @@ def test_through_the_command_line(name: str, run_cli: RunCli, tiny_set: TinySet,
     assert missing.code == 1
     wrong, fetch, demo = missing.error.split("\n")
     assert wrong.startswith("the weights of ")
-    assert " are not here, and " in wrong
+    assert " are not here, " in wrong
     assert fetch.startswith("  fetch ")
     assert "--option model=demo" in demo
     assert not Path("published").exists()
