@@ -1,16 +1,18 @@
 """How long people wait for the commands that only show something: `harness --help` and `harness leaderboard`.
 
-    python benchmarks/commands.py [--repeats N] [--runs N] [--scenes N] [--listeners N]
+    python benchmarks/commands.py [--repeats N] [--runs N ...] [--scenes N] [--listeners N]
 
-Starts each command as a process of its own, in turns, and prints the median wall time. The database is filled
-beforehand with as many runs as asked for, each complete: by default 10 runs of 960 scenes for 20 listeners, 19,200
-scores each, as many as the challenge's largest split has. Aims: 0.3 s for the help, 1 s for the leaderboard.
+Starts each command as a process of its own, in turns, and prints the median wall time. Beforehand databases are filled
+with as many complete runs as asked for: by default one with 10 and one with 100 runs of 960 scenes for 20 listeners,
+19,200 scores each, as many as the challenge's largest split has. Summaries are kept, as they are at the end of scoring.
+Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100.
 
 The limit is the interpreter's own start, `python -c pass`: nothing written in Python is faster. The last column is
 the ratio to it within each round, since machines are shared and noisy.
 """
 
 import argparse
+import hashlib
 import os
 import shutil
 import statistics
@@ -20,17 +22,20 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from harness.haaqi import lock
-from harness_leaderboard.models import Environment, Pair, Score
-from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.models import RemixRow, RunPairRow, ScoreRow, SetPairRow
+from harness_leaderboard.records import EvaluationSetRecord, RunRecord, SetPair
+from harness_leaderboard.rows import environment_id, evaluator_id
 from harness_leaderboard.store import Store
 
-AIMS = {"harness --help": 0.3, "harness leaderboard": 1.0}
-"""Seconds."""
+HELP_AIM = 0.3
+BOARD_AIMS = {10: 1.0, 100: 3.0}
+"""Seconds; those for the leaderboard by the number of runs."""
 
 
 def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
@@ -39,8 +44,8 @@ def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
     names = [
         (f"scene_{1 + s:05}", f"L{1 + who:04}", f"Track {s % 50:02}") for s in range(scenes) for who in range(listeners)
     ]
+    pairs = [SetPair(*name, reference_sha256=hashlib.sha256(" ".join(name[:2]).encode()).hexdigest()) for name in names]
     base = draw.uniform(0.3, 0.7, scenes)[:, None] + draw.uniform(-0.2, 0.2, listeners)
-    fingerprint = lock.fingerprint()
     evaluation_set = EvaluationSetRecord("benchmark", "valid", "0" * 64, scenes, len(names))
     with Store.open(url, create=True) as store:
         for index in range(runs):
@@ -57,35 +62,62 @@ def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
                 not_eligible=None,
                 reference=False,
                 submission=f"system{index}",
-                pairs_due=len(names),
             )
-            run_id = store.start_run(run, evaluation_set, fingerprint, lock.lock(), names)
+            run_id = store.start_run(run, evaluation_set, lock.fingerprint(), lock.lock(), pairs)
             scores = np.clip(base[..., None] + 0.005 * index + draw.normal(0, 0.05, (scenes, listeners, 2)), 0, 1)
-            with store.engine.begin() as connection:
-                environment = connection.scalar(select(Environment.id))
-                if environment is None:
-                    made = insert(Environment).values(sha256="0" * 64, details=lock.environment())
-                    environment = connection.execute(made.returning(Environment.id)).scalar_one()
-                # Bulk statements; `Store.add_score` is a transaction for each score, as it has to be.
-                of_run = Pair.run_id == run_id
-                connection.execute(update(Pair).where(of_run).values(state="scored", file_sha256="0" * 64, clipped=0))
-                ids = connection.scalars(select(Pair.id).where(of_run).order_by(Pair.id)).all()
-                connection.execute(
-                    insert(Score),
-                    [
-                        {
-                            "pair_id": pair_id,
-                            "left_score": left,
-                            "right_score": right,
-                            "score": (left + right) / 2,
-                            "fingerprint": fingerprint,
-                            "environment_id": environment,
-                            "scored_at": "2024-01-31T12:00:00Z",
-                            "engine": "locked",
-                        }
-                        for pair_id, (left, right) in zip(ids, scores.reshape(-1, 2).tolist(), strict=True)
-                    ],
-                )
+            _add_files_and_scores(store, run_id, scores.reshape(-1, 2))
+        store.keep_summaries()
+
+
+def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, Any]") -> None:
+    """Give each pair of a run a file and a locked score, in bulk: the store looks at what is there already.
+
+    Args:
+        scores: of the left and right ear, in the order of the pairs, [pairs, 2].
+    """
+    with store.transaction(write=True) as connection:
+        environment = environment_id(connection, lock.environment())
+        evaluator = evaluator_id(connection, lock.fingerprint())
+        first = 1 + (connection.scalar(select(func.max(RemixRow.id))) or 0)
+        references = connection.scalars(
+            select(SetPairRow.reference_id)
+            .join(RunPairRow, RunPairRow.pair_id == SetPairRow.id)
+            .where(RunPairRow.run_id == run_id)
+            .order_by(SetPairRow.id)
+        ).all()
+        connection.execute(
+            insert(RemixRow),
+            [
+                {"id": id_, "reference_id": reference, "file_sha256": hashlib.sha256(f"{id_}".encode()).hexdigest()}
+                for id_, reference in enumerate(references, first)
+            ],
+        )
+        connection.execute(
+            insert(ScoreRow),
+            [
+                {
+                    "remix_id": id_,
+                    "evaluator_id": evaluator,
+                    "engine": "locked",
+                    "left_score": left,
+                    "right_score": right,
+                    "score": (left + right) / 2,
+                    "environment_id": environment,
+                    "scored_at": "2024-01-31T12:00:00Z",
+                }
+                for id_, (left, right) in enumerate(scores.tolist(), first)
+            ],
+        )
+        # Every reference has one pair here, so its remix in this run is found by it.
+        remix = (
+            select(RemixRow.id)
+            .join(SetPairRow, SetPairRow.reference_id == RemixRow.reference_id)
+            .where(SetPairRow.id == RunPairRow.pair_id, RemixRow.id >= first)
+            .scalar_subquery()
+        )
+        connection.execute(
+            update(RunPairRow).where(RunPairRow.run_id == run_id).values(state="enhanced", remix_id=remix, clipped=0)
+        )
 
 
 def seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
@@ -101,7 +133,9 @@ def seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9, help="processes of each command (default 9)")
-    parser.add_argument("--runs", type=int, default=10, help="runs in the database (default 10)")
+    parser.add_argument(
+        "--runs", type=int, nargs="+", default=[10, 100], help="runs in each database (default: one of 10, one of 100)"
+    )
     parser.add_argument("--scenes", type=int, default=960, help="scenes of each run (default 960)")
     parser.add_argument("--listeners", type=int, default=20, help="listeners of each scene (default 20)")
     wanted = parser.parse_args()
@@ -110,28 +144,32 @@ def main() -> None:
         raise SystemExit(f"no program harness beside {sys.executable}: install the project there")
 
     with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/leaderboard.db"
-        print(f"database: {wanted.runs} runs x {wanted.scenes * wanted.listeners:,} scores", flush=True)
-        fill(url, wanted.runs, wanted.scenes, wanted.listeners)
-        environment = {**os.environ, "HARNESS_DB": url}
-        commands = {
+        commands: dict[str, Sequence[str]] = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "harness --help": [program, "--help"],
-            "harness leaderboard": [program, "leaderboard"],
         }
+        aims = {"harness --help": HELP_AIM}
+        for runs in wanted.runs:
+            url = f"sqlite:///{folder}/{runs}.db"
+            print(f"database: {runs} runs x {wanted.scenes * wanted.listeners:,} scores", flush=True)
+            fill(url, runs, wanted.scenes, wanted.listeners)
+            name = f"leaderboard, {runs} runs"
+            commands[name] = [program, "leaderboard", "--db", url]
+            if runs in BOARD_AIMS:
+                aims[name] = BOARD_AIMS[runs]
         for command in commands.values():  # reads files and compiles modules once
-            seconds(command, environment)
+            seconds(command, os.environ)
         rounds = [
-            {name: seconds(command, environment) for name, command in commands.items()} for _ in range(wanted.repeats)
+            {name: seconds(command, os.environ) for name, command in commands.items()} for _ in range(wanted.repeats)
         ]
 
     print(f"{wanted.repeats} rounds; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"{'':20} {'median':>8} {'fastest':>8} {'aim':>7} {'x python':>9}")
+    print(f"{'':24} {'median':>8} {'fastest':>8} {'aim':>7} {'x python':>9}")
     for name in commands:
         times = [taken[name] for taken in rounds]
         ratio = statistics.median(taken[name] / taken["python -c pass"] for taken in rounds)
-        aim = f"{AIMS[name]:.1f} s" if name in AIMS else ""
-        print(f"{name:20} {statistics.median(times):6.3f} s {min(times):6.3f} s {aim:>7} {ratio:9.1f}")
+        aim = f"{aims[name]:.1f} s" if name in aims else ""
+        print(f"{name:24} {statistics.median(times):6.3f} s {min(times):6.3f} s {aim:>7} {ratio:9.1f}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import common, evaluator, judging, leaderboard, runs, systems, work
+from harness.cli import common, evaluator, judging, leaderboard, managing, systems, work
 
 app = typer.Typer(
     name="harness",
@@ -48,7 +48,7 @@ for _command in (
     systems.plugins,
 ):
     common.add_command(app, _command)
-app.add_typer(runs.app, name="runs")
+app.add_typer(managing.runs, name="runs")
 app.add_typer(evaluator.app, name="evaluator")
 
 

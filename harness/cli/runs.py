@@ -1,7 +1,6 @@
-"""harness runs: list, show, rename, hide, unhide, remove, restore, rescore, audit, export, import"""
+"""harness runs: the list, and show. What changes runs is in `managing`."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,17 +8,10 @@ import typer
 from harness import console
 from harness.cli.common import (
     DEFAULT_DATABASE,
-    Data,
     Database,
-    Engine,
-    EngineOption,
     Json,
-    Split,
-    Workers,
     add_command,
     errors_as_lines,
-    evaluation_set,
-    workers_or_default,
 )
 
 if TYPE_CHECKING:
@@ -29,13 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, inspect and manage the runs on a leaderboard.")
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, its name, or its system if that is unique.")]
-Reason = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the run's log.", show_default=False)
-]
-Submission = Annotated[
-    Path | None,
-    typer.Option("--submission", metavar="DIR", help="Where the run's files lie, if they were moved."),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -84,9 +69,7 @@ def _mean(run: "ScoredRun | None") -> str:
 
 
 def _mean_of(run: "ScoredRun | None") -> float | None:
-    import math
-
-    return math.fsum(run.sums.score) / run.scored if run and run.scored else None
+    return run.sums.totals[2] / run.scored if run and run.scored else None
 
 
 def _as_json(status: "RunStatus", run: "ScoredRun | None") -> dict[str, Any]:
@@ -225,249 +208,4 @@ def _show(
     console.say("(every pair with its file's hash and scores: --json)")
 
 
-def rename(
-    run: Run,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; '' takes its name away.")],
-    reason: Reason,
-    db: Database = DEFAULT_DATABASE,
-) -> None:
-    """Choose what a run is called on its board."""
-    from harness_leaderboard.store import Store
-
-    with Store.open(db, create=True) as store:
-        status = find(store, run)
-        store.rename(status.id, checked_name(name) or None, reason)
-        console.say(f"run {status.id} is called {name!r}" if name else f"run {status.id} has no name of its own")
-
-
-MAX_NAME = 100
-
-
-def checked_name(name: str) -> str:
-    """A run's name, if it can be one. Raises UsageError."""
-    from harness.errors import UsageError
-
-    if len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
-        raise UsageError(f"a run's name has at most {MAX_NAME} printable characters, and no spaces around it: {name!r}")
-    if name.lstrip("#").isdigit():
-        raise UsageError(f"{name!r} is a number, and runs have numbers already: choose another name")
-    return name
-
-
-def _set_visibility(run: str, what: str, reason: str, db: str, yes: bool = True) -> None:
-    from harness_leaderboard.store import Store
-
-    with Store.open(db, create=True) as store:
-        status = find(store, run)
-        if not yes:
-            label = f"run {status.id} ({status.run.system} {status.run.version}, {status.evaluation_set.name})"
-            typer.confirm(f"remove {label}?", abort=True, err=True)
-        store.set_visibility(status.id, what, reason)
-        console.say(f"run {status.id} ({status.run.system} {status.run.version}) is {what}")
-
-
-def hide(run: Run, reason: Reason, db: Database = DEFAULT_DATABASE) -> None:
-    """Take a run off its board; its scores stay."""
-    _set_visibility(run, "hidden", reason, db)
-
-
-def unhide(run: Run, reason: Reason, db: Database = DEFAULT_DATABASE) -> None:
-    """Show a hidden run again."""
-    _set_visibility(run, "unhidden", reason, db)
-
-
-def remove(
-    run: Run,
-    reason: Reason,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    db: Database = DEFAULT_DATABASE,
-) -> None:
-    """Remove a run from its board and from the list. `restore` brings it back: scores and log are kept."""
-    _set_visibility(run, "removed", reason, db, yes)
-
-
-def restore(run: Run, reason: Reason, db: Database = DEFAULT_DATABASE) -> None:
-    """Bring a removed run back (see: harness runs --all)."""
-    _set_visibility(run, "restored", reason, db)
-
-
-def rescore(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; or --all.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every run on the evaluation set that is shown.")] = False,
-    submission: Submission = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the run's log.")] = "",
-    data: Data = None,
-    split: Split = None,
-    engine: EngineOption = Engine.locked,
-    workers: Workers = None,
-    db: Database = DEFAULT_DATABASE,
-) -> None:
-    """Score runs with the present evaluator or another engine, from the files that they were entered with.
-
-    Files that have such a score already are not scored again, unless an earlier version of the fast engine gave it.
-    Exit code: 0 every pair is scored, 1 some are not, 2 it could not start.
-    """
-    from harness.cli.scoring import score_entries
-    from harness.errors import HarnessError, UsageError
-    from harness.scoring.run import Entry
-    from harness.submission.validation import judge
-    from harness_leaderboard.store import Store
-
-    if (run is None) == (not everything):
-        raise UsageError("name a run, or give --all")
-    if submission is not None and everything:
-        raise UsageError("--submission goes with one run")
-    with Store.open(db, create=True) as store:
-        found = evaluation_set(data, split)
-        shown = [status for status in store.statuses() if status.visibility == "shown"]
-        chosen = shown if run is None else [find(store, run)]
-        if run is not None and chosen[0].evaluation_set.sha256 != found.sha256:
-            raise UsageError(
-                f"run {chosen[0].id} is on the evaluation set {chosen[0].evaluation_set.name}: "
-                "say where that lies with --data ROOT"
-            )
-        chosen = [each for each in chosen if each.evaluation_set.sha256 == found.sha256]
-        entries, missing = [], 0
-        for status in chosen:
-            folder = submission or Path(status.run.folder or "")
-            try:
-                if not status.run.folder and submission is None:
-                    raise UsageError("where its files lie is not known: name their folder with --submission")
-                if not folder.is_dir():
-                    raise UsageError(f"its files are not in {folder} any more: name their folder with --submission")
-                verdict = judge(folder, found, found.pairs, workers_or_default(workers))
-                _keep_known(store.find_run(status.id), verdict)
-                entries.append(Entry(verdict, run_id=status.id))
-            except HarnessError as error:
-                if run is not None:
-                    raise UsageError(f"run {status.id}: {error}") from None
-                missing += 1
-                console.warn(f"run {status.id} is left out: {error}")
-        scored = score_entries(store, entries, found, engine, workers_or_default(workers), anew=True) if entries else []
-        for result in scored:
-            store.note(result.run_id, "rescored", reason, {"engine": engine.value})
-            console.say(f"run {result.run_id}: {len(result.rows)} pairs scored, {len(result.failures)} not")
-    raise typer.Exit(1 if missing or any(result.failures for result in scored) else 0)
-
-
-def _keep_known(stored: "StoredRun", verdict: Any) -> None:
-    """Leave of a judged folder only the files that the run was entered with: what has changed since is another's."""
-    from harness.challenge import PROTOCOL
-    from harness.errors import SubmissionError
-
-    known = {PROTOCOL.remix_name(*pair_id): pair.file_sha256 for pair_id, pair in stored.pairs.items()}
-    verdict.problems.clear()
-    changed = [name for name, sha256 in known.items() if sha256 and verdict.hashes.get(name) != sha256]
-    if changed:
-        raise SubmissionError(
-            f"{len(changed)} of its files are missing in {verdict.folder} or have changed, {changed[0]} for one: "
-            "score the folder as a submission of its own (harness score)"
-        )
-    verdict.hashes = {name: sha256 for name, sha256 in verdict.hashes.items() if known.get(name) == sha256}
-
-
-def audit(
-    run: Run,
-    sample: Annotated[
-        int | None,
-        typer.Option("--sample", metavar="N", min=1, help="Only N pairs, drawn at random.", show_default="all"),
-    ] = None,
-    submission: Submission = None,
-    data: Data = None,
-    split: Split = None,
-    workers: Workers = None,
-    db: Database = DEFAULT_DATABASE,
-    as_json: Json = False,
-) -> None:
-    """Score a run again with the locked evaluator, and compare with what is stored; only the log is written to.
-
-    Exit code: 0 the scores are those stored, 1 some are not or could not be computed, 2 it could not start.
-    """
-    from harness.haaqi import lock
-    from harness.scoring import auditing
-    from harness_leaderboard.store import Store
-
-    with Store.open(db, create=True) as store:
-        status = find(store, run)
-        found = evaluation_set(data, split)
-        stored = store.find_run(status.id, lock.fingerprint())
-        chosen = auditing.sample(stored, sample)
-        with console.progress(
-            f"Auditing run {status.id}", len(chosen), "pairs", workers_or_default(workers)
-        ) as advance:
-            result = auditing.audit(
-                stored,
-                submission or Path(status.run.folder or status.run.submission),
-                found,
-                chosen,
-                workers_or_default(workers),
-                advance,
-            )
-        outcome = {
-            "pairs": len(chosen),
-            "largest_difference": result.largest_difference,
-            "disputed": len(result.disputed),
-            "unscored": len(result.unscored),
-        }
-        store.note(status.id, "audited", "", outcome)
-    if as_json:
-        lines = [
-            {"scene": scene, "listener": listener, "difference": difference, "engine": engine}
-            for (scene, listener), (difference, engine) in result.compared.items()
-        ]
-        console.print_json({"run": status.id, "passed": result.passed, **outcome, "compared": lines})
-    else:
-        for kind, problems in (("differs", result.disputed), ("not scored", result.unscored)):
-            for (scene, listener), words in problems.items():
-                console.err.print(f"[red]{kind}:[/red] {scene} {listener}: {console.escape(words)}", soft_wrap=True)
-        if result.largest_difference is not None:
-            console.say(
-                f"run {status.id}: {len(result.compared)} of {len(chosen)} pairs scored again, "
-                f"largest difference {result.largest_difference:.1e}"
-            )
-    raise typer.Exit(0 if result.passed else 1)
-
-
-def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
-    db: Database = DEFAULT_DATABASE,
-) -> None:
-    """Write a copy of the leaderboard into one file, which `import` reads: an SQLite database."""
-    from harness_leaderboard.store import Store
-
-    with Store.open(db, create=False) as store:
-        merged = store.export(file.expanduser())
-    console.say(f"{file}: {merged.runs} runs, {merged.scores} scores")
-
-
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Another leaderboard: an export, or its database.")],
-    reason: Reason,
-    db: Database = DEFAULT_DATABASE,
-    as_json: Json = False,
-) -> None:
-    """Merge another leaderboard into this one. Its scores are believed; where both contradict, ours stay.
-
-    Exit code: 0 merged, 1 some scores of files that both have differ or it could not be read.
-    """
-    from harness_leaderboard.store import Store
-
-    with Store.open(db, create=True) as store:
-        merged = store.import_(file.expanduser(), reason)
-    if as_json:
-        console.print_json(asdict(merged))
-    else:
-        console.say(f"{file}: {merged.runs} new runs, {merged.scores} new scores, {merged.known} already present")
-        if merged.files_kept:
-            console.warn(f"{merged.files_kept} pairs have another file here: ours stay")
-        if merged.different:
-            console.warn(
-                f"{merged.different} scores differ from ours, by up to {merged.largest_difference:.1e}: ours stay; "
-                "harness runs audit RUN shows who is right"
-            )
-    raise typer.Exit(1 if merged.different else 0)
-
-
-for _command in (show, rename, hide, unhide, remove, restore, rescore, audit, export):
-    add_command(app, _command)
-add_command(app, import_, "import")
+add_command(app, show)

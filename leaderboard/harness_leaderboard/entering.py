@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
 
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import (
@@ -69,7 +69,10 @@ def enter_set(connection: Connection, record: EvaluationSetRecord, pairs: Sequen
     resolved = {
         known[name].reference_id: pair.reference_sha256
         for name, pair in zip(names, pairs, strict=True)
-        if name in known and known[name].sha256.startswith(UNRESOLVED)
+        if name in known
+        and known[name].sha256.startswith(UNRESOLVED)
+        # Another database may know no more of it than this one.
+        and not pair.reference_sha256.startswith(UNRESOLVED)
     }
     if resolved:
         resolve(connection, resolved)
@@ -89,7 +92,24 @@ def enter_set(connection: Connection, record: EvaluationSetRecord, pairs: Sequen
                 for pair in missing
             ],
         )
+        _add_pending(connection, set_id)
     return set_id
+
+
+def _add_pending(connection: Connection, set_id: int) -> None:
+    """Give every run on an evaluation set the pairs that it lacks."""
+    has = (
+        select(RunPairRow.run_id)
+        .where(RunPairRow.run_id == RunRow.id, RunPairRow.pair_id == SetPairRow.id)
+        .correlate(RunRow, SetPairRow)
+        .exists()
+    )
+    lacking = (
+        select(RunRow.id, SetPairRow.id, literal("pending"))
+        .join(SetPairRow, SetPairRow.evaluation_set_id == RunRow.evaluation_set_id)
+        .where(RunRow.evaluation_set_id == set_id, ~has)
+    )
+    connection.execute(insert(RunPairRow).from_select(["run_id", "pair_id", "state"], lacking))
 
 
 def resolve(connection: Connection, hashes: Mapping[int, str]) -> None:
@@ -138,12 +158,17 @@ def enter_run(
     Args:
         run_id: the run to declare anew; None for the one with the same key, made if there is none.
         why: for the log, if something is declared anew.
+
+    Raises:
+        LeaderboardError: there is no run `run_id` on the evaluation set.
     """
     at = now()
     evaluator = evaluator_id(connection, fingerprint, evaluator_details)
     declared = {**asdict(run), "settings": dict(run.settings)}
     which = RunRow.id == run_id if run_id is not None else RunRow.key == run.key
     before = connection.execute(select(RunRow.__table__).where(which, RunRow.evaluation_set_id == set_id)).one_or_none()
+    if before is None and run_id is not None:
+        raise LeaderboardError(f"there is no run {run_id} on this evaluation set: harness runs lists them")
     if before is None:
         made = insert(RunRow).values(
             **declared,
@@ -154,13 +179,7 @@ def enter_run(
             updated_at=at,
         )
         new_id = int(connection.execute(made.returning(RunRow.id)).scalar_one())
-        connection.execute(
-            insert(RunPairRow),
-            [
-                {"run_id": new_id, "pair_id": pair_id, "state": "pending"}
-                for pair_id in connection.scalars(select(SetPairRow.id).where(SetPairRow.evaluation_set_id == set_id))
-            ],
-        )
+        _add_pending(connection, set_id)
         write_event(connection, new_id, "entered", "", {"submission": run.submission})
         return new_id
     old = {name: before._mapping[name] for name in RunRecord.__dataclass_fields__}
@@ -168,6 +187,9 @@ def enter_run(
     if changed:
         connection.execute(insert(DeclarationRow).values(run_id=before.id, declared=old, replaced_at=at))
         write_event(connection, before.id, "declared anew", why, {"changed": changed})
+    if before.evaluator_id != evaluator:
+        # A run without any score is shown under its evaluator, and no longer under the one that it had.
+        forget_summaries(connection, before.id)
     if before.visibility == "removed":
         write_event(connection, before.id, "restored", "entered again")
     connection.execute(

@@ -144,9 +144,11 @@ def pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
 
 
 def notes(board: Board) -> list[str]:
-    """What stands below a board: its footnotes, how fast scores were checked, and the gaps between ranked runs."""
+    """What stands below a board: footnotes, how fast scores were checked, shared files, gaps between ranked runs."""
     reasons = [f"{mark} {reason}" for mark, reason in labels.footnotes(board).items()]
-    return [labels.printable(note) for note in (*reasons, *labels.checks(board), *labels.gaps(board))]
+    return [
+        labels.printable(note) for note in (*reasons, *labels.checks(board), *labels.shares(board), *labels.gaps(board))
+    ]
 
 
 def boards_markdown(boards: Iterable[Board], names: Collection[str] | None = None, only: str = "") -> str:

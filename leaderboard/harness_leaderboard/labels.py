@@ -158,6 +158,18 @@ def checks(board: Board) -> list[str]:
     ]
 
 
+def shares(board: Board) -> list[str]:
+    """A line for each two runs of the board that have files in common."""
+    names = {row.source.id: label for row, label in zip(board.rows, labels(board), strict=True)}
+    found = []
+    for row in board.rows:
+        for other, count in sorted(row.source.shares.items()):
+            if other in names and row.source.id < other:
+                files = min(row.scored, board.evaluation_set.pairs)
+                found.append(f"{names[row.source.id]} and {names[other]} share {count} of {files} files, byte for byte")
+    return found
+
+
 def _small(value: float) -> str:
     return f"{value:.0e}" if value else "0"
 

@@ -4,14 +4,17 @@ Scores are facts, so they need no reconciling: what both have is compared, and o
 key, same evaluation set) gets the files that it lacks here; where both have a file for a pair, ours stays.
 """
 
-import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, insert, select, update
 
+from harness_leaderboard.database import trouble
 from harness_leaderboard.entering import enter_set
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.migrations import REVISIONS
@@ -95,7 +98,7 @@ def import_(store: "Store", path: Path, why: str) -> Merged:
         if _revision(path) not in (None, REVISIONS[-1]):
             # From an older version: brought up to date in a copy, since theirs is not ours to change.
             copy = Path(folder) / "copy.db"
-            shutil.copyfile(path, copy)
+            _copy(path, copy)
             url = f"sqlite:///{copy}"
             opener(url, create=True).close()
         with (
@@ -112,15 +115,24 @@ def _revision(path: Path) -> str | None:
     """Revision of a database, None if it has none (opening it then says what is wrong)."""
     if not path.is_file():
         raise LeaderboardError(f"{path}: no such file")
-    import sqlite3
-    from contextlib import closing
-
     try:
-        with closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return str(row[0]) if row and row[0] in REVISIONS else None
     except sqlite3.Error:
         return None
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Copy a database with all that is in its log."""
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as theirs,
+            closing(sqlite3.connect(copy)) as ours,
+        ):
+            theirs.backup(ours)
+    except sqlite3.Error as error:
+        raise trouble(str(path), error) from error
 
 
 def merge(source: Connection, target: Connection, database: str, why: str) -> Merged:

@@ -176,7 +176,8 @@ def compare(board: Board) -> list[Comparison]:
     for above, row in pairwise(ranked):
         # Both are complete, so they have the same pairs, and the sums of their scenes are all that it takes.
         theirs, ours = above.source.sums, row.source.sums
-        behind = _estimate(ours.pairs, list(map(operator.sub, theirs.score, ours.score)), max(theirs.score))
+        sums = list(map(operator.sub, theirs.score, ours.score))
+        behind = _estimate(ours.pairs, sums, theirs.totals[2] - ours.totals[2], max(theirs.score))
         comparisons.append(Comparison(row, above, behind))
     return comparisons
 
@@ -196,13 +197,21 @@ def estimate(scenes: Sequence[str], values: Sequence[float]) -> Estimate:
     columns: defaultdict[str, list[float]] = defaultdict(list)
     for scene, value in zip(scenes, values, strict=True):
         columns[scene].append(value)
-    return _estimate([len(column) for column in columns.values()], [math.fsum(column) for column in columns.values()])
+    sums = [math.fsum(column) for column in columns.values()]
+    return _estimate([len(column) for column in columns.values()], sums, math.fsum(values))
 
 
-def _estimate(pairs: Sequence[int], sums: Sequence[float], scale: float | None = None) -> Estimate:
-    """The same from the number of values in each scene and their sums; `scale` is what the sums were rounded to."""
+def _estimate(pairs: Sequence[int], sums: Sequence[float], total: float, scale: float | None = None) -> Estimate:
+    """The same from what each scene has.
+
+    Args:
+        pairs: how many values.
+        sums: the sums of these.
+        total: the sum of all values.
+        scale: what the sums were rounded to, by default the largest of them.
+    """
     count = sum(pairs)
-    mean = math.fsum(sums) / count
+    mean = total / count
     clusters = len(sums)
     if clusters < 2:
         return Estimate(mean, None, None, None, count)
@@ -265,9 +274,9 @@ def _unranked(source: ScoredRun) -> Row:
         rank=None,
         status=status,
         why_not_ranked=why,
-        estimate=_estimate(sums.pairs, sums.score) if scored else None,
-        left=math.fsum(sums.left) / scored if scored else None,
-        right=math.fsum(sums.right) / scored if scored else None,
+        estimate=_estimate(sums.pairs, sums.score, sums.totals[2]) if scored else None,
+        left=sums.totals[0] / scored if scored else None,
+        right=sums.totals[1] / scored if scored else None,
         scored=scored,
         due=due,
         source=source,

@@ -55,10 +55,12 @@ COUNTS_OF_RUN = text(
 )
 
 SHARES_OF_RUN = text(
-    "SELECT b.run_id, count(*) FROM run_pairs a"
+    "SELECT b.run_id, count(DISTINCT a.remix_id) FROM run_pairs a"
     " JOIN run_pairs b ON b.remix_id = a.remix_id AND b.run_id <> a.run_id"
+    " JOIN runs r ON r.id = a.run_id JOIN runs o ON o.id = b.run_id AND o.evaluation_set_id = r.evaluation_set_id"
     " WHERE a.run_id = :run AND a.remix_id IS NOT NULL GROUP BY b.run_id"
 )
+"""Files are counted, not pairs: listeners with the same audiograms may have one file between them."""
 
 EVALUATORS_OF_RUN = text(
     "SELECT DISTINCT s.evaluator_id FROM run_pairs r JOIN scores s ON s.remix_id = r.remix_id WHERE r.run_id = :run"

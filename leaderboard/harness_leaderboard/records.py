@@ -290,6 +290,8 @@ class SceneSums:
     Attributes:
         pairs: how many pairs of the scene have a score.
         left, right, score: the sums of their scores, each rounded once (`math.fsum`).
+        totals: left, right and score summed up over all pairs, each rounded once: means are those of the pairs to the
+            last bit, which the sums of scenes, rounded already, would not give.
     """
 
     scene: tuple[str, ...] = ()
@@ -297,6 +299,7 @@ class SceneSums:
     left: tuple[float, ...] = ()
     right: tuple[float, ...] = ()
     score: tuple[float, ...] = ()
+    totals: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, scores: PairScores) -> Self:
@@ -306,8 +309,9 @@ class SceneSums:
             for column, value in zip(columns.setdefault(scene, ([], [], [])), values, strict=True):
                 column.append(value)
         names = tuple(sorted(columns))
-        sums = [tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3)]
-        return cls(names, tuple(len(columns[name][0]) for name in names), *sums)
+        left, right, score = (tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3))
+        totals = (math.fsum(scores.left), math.fsum(scores.right), math.fsum(scores.score))
+        return cls(names, tuple(len(columns[name][0]) for name in names), left, right, score, totals)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Store(OpenDatabase):
         with self.transaction(write=False) as connection:
             row = connection.execute(statuses().where(RunRow.id == run_id)).one_or_none()
             if row is None:
-                raise LeaderboardError(f"there is no run {run_id} in {self.name}: harness runs lists them")
+                raise self._no_run(run_id)
             status = status_of(row)
             if fingerprint is not None:
                 status = RunStatus(**{**vars(status), "fingerprint": fingerprint})
@@ -218,6 +218,8 @@ class Store(OpenDatabase):
         after, before = VERBS[what]
         with self.transaction(write=True) as connection:
             now_ = connection.scalar(select(RunRow.visibility).where(RunRow.id == run_id))
+            if now_ is None:
+                raise self._no_run(run_id)
             if now_ not in before:
                 raise LeaderboardError(f"run {run_id} is {now_}, so it cannot be {what}: harness runs lists them")
             connection.execute(update(RunRow).where(RunRow.id == run_id).values(visibility=after))
@@ -227,20 +229,26 @@ class Store(OpenDatabase):
         """Choose what a run is called; None takes the name away.
 
         Raises:
-            LeaderboardError: another run on the same evaluation set is called so.
+            LeaderboardError: there is no such run; another run on the same evaluation set is called so.
         """
         with self.transaction(write=True) as connection:
-            row = connection.execute(select(RunRow.evaluation_set_id, RunRow.name).where(RunRow.id == run_id)).one()
+            found = connection.execute(select(RunRow.evaluation_set_id, RunRow.name).where(RunRow.id == run_id))
+            row = found.one_or_none()
+            if row is None:
+                raise self._no_run(run_id)
             taken = connection.scalar(
                 select(RunRow.id).where(
                     RunRow.name == name, RunRow.evaluation_set_id == row.evaluation_set_id, RunRow.id != run_id
                 )
             )
-            if taken is not None:
+            if name is not None and taken is not None:
                 raise LeaderboardError(f"run {taken} on this evaluation set is called {name!r}: choose another name")
             if row.name != name:
                 connection.execute(update(RunRow).where(RunRow.id == run_id).values(name=name))
                 write_event(connection, run_id, "renamed", why, {"from": row.name, "to": name})
+
+    def _no_run(self, run_id: int) -> LeaderboardError:
+        return LeaderboardError(f"there is no run {run_id} in {self.name}: harness runs lists them")
 
     def note(self, run_id: int, what: str, why: str, details: Mapping[str, Any] | None = None) -> None:
         """Write into the log what was done to a run."""

@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
-from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, ScoredRun
+from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, SceneSums, ScoredRun, SetPair
 from harness_leaderboard.store import Store
 
 FINGERPRINT = "f" * 64
-PAIRS = [("S1", "L1", "track one"), ("S1", "L2", "track one"), ("S2", "L1", "track two"), ("S2", "L2", "track two")]
+PAIRS = [
+    SetPair("S1", "L1", "track one", "1" * 64),
+    SetPair("S1", "L2", "track one", "2" * 64),
+    SetPair("S2", "L1", "track two", "3" * 64),
+    SetPair("S2", "L2", "track two", "4" * 64),
+]
 EVALUATION_SET = EvaluationSetRecord(name="demo", split="valid", sha256="e" * 64, scenes=2, pairs=4)
 RUN = RunRecord(
     key="a" * 64,
@@ -30,7 +35,6 @@ RUN = RunRecord(
     not_eligible=None,
     reference=False,
     submission="demucs",
-    pairs_due=4,
 )
 
 
@@ -86,6 +90,8 @@ def scored_run() -> Callable[..., ScoredRun]:
         checked: int = 0,
         largest_difference: float | None = None,
         name: str | None = None,
+        only_fast: int | None = None,
+        shares: dict[int, int] | None = None,
         **declared: Any,
     ) -> ScoredRun:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
@@ -97,12 +103,15 @@ def scored_run() -> Callable[..., ScoredRun]:
             run,
             about,
             fingerprint,
-            PairScores(*columns),
+            SceneSums.of(PairScores(*columns)),
             failed,
             last,
             fast,
             checked,
             largest_difference,
+            fast - checked if only_fast is None else only_fast,
+            shares or {},
+            lambda: PairScores(*columns),
         )
 
     return make

@@ -7,16 +7,27 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from harness_leaderboard.models import Environment, EvaluationSet, Evaluator, Pair, Run, Score
+from harness_leaderboard.models import (
+    EnvironmentRow,
+    EvaluationSetRow,
+    EvaluatorRow,
+    ReferenceRow,
+    RemixRow,
+    RunPairRow,
+    RunRow,
+    ScoreRow,
+    SetPairRow,
+)
+from harness_leaderboard.records import EnhancedFile, NewScore
 from harness_leaderboard.store import Store
 
 
 @pytest.fixture
 def filled(store: Store, start: Callable[..., int]) -> Store:
-    """One run with a scored pair, an environment, and three pending pairs."""
+    """One run with a scored pair, another file, an environment, and two pending pairs."""
     run_id = start()
-    store.mark_enhanced(run_id, "S1", "L1", "1" * 64, 0)
-    store.add_score(run_id, "S1", "L1", "1" * 64, 0.5, 0.6, "f" * 64, {"python": "3.11"})
+    store.mark_all_enhanced(run_id, [EnhancedFile("S1", "L1", "1" * 64, 0), EnhancedFile("S1", "L2", "2" * 64, 0)])
+    store.add_scores([NewScore("1" * 64, "1" * 64, "locked", 0.5, 0.6)], "f" * 64, {"locked": {"python": "3.11"}})
     return store
 
 
@@ -42,80 +53,67 @@ def write(store: Store, statement: Any) -> None:
         ("score", float("nan")),
         ("score", None),
         ("score", 0.55 + 1e-9),
-        ("pair_id", 1),
-        ("pair_id", 999),
-        ("fingerprint", "unknown"),
-        ("fingerprint", None),
+        ("remix_id", 999),
+        ("remix_id", None),
+        ("evaluator_id", 999),
+        ("evaluator_id", None),
         ("environment_id", 999),
         ("environment_id", None),
         ("scored_at", None),
         ("engine", None),
         ("engine", "quick"),
         ("engine", "Fast"),
-        ("engine", "locked"),
-        ("locked_left", -0.001),
-        ("locked_left", 1.001),
-        ("locked_left", None),
-        ("locked_left", float("nan")),
-        ("locked_right", -0.001),
-        ("locked_right", 1.001),
-        ("locked_right", None),
-        ("locked_right", float("inf")),
     ],
 )
 def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
     row = {
-        "pair_id": 2,
+        "remix_id": 2,
+        "evaluator_id": 1,
         "left_score": 0.5,
         "right_score": 0.6,
         "score": 0.55,
-        "fingerprint": "f" * 64,
         "environment_id": 1,
         "scored_at": "2024-01-31T12:00:00Z",
         "engine": "fast",
-        "locked_left": 0.5,
-        "locked_right": 0.6,
     }
     with pytest.raises(IntegrityError):
-        write(filled, insert(Score).values(**{**row, column: value}))
-    write(filled, insert(Score).values(**row))
-
-
-@pytest.mark.parametrize("engine", ["locked", "fast"])
-def test_scores_need_no_check(filled: Store, engine: str) -> None:
-    write(filled, text("UPDATE scores SET engine = :engine").bindparams(engine=engine))
+        write(filled, insert(ScoreRow).values(**{**row, column: value}))
+    write(filled, insert(ScoreRow).values(**row))
+    with pytest.raises(IntegrityError):
+        write(filled, insert(ScoreRow).values(**row))
 
 
 def test_a_score_has_to_say_its_engine(filled: Store) -> None:
-    row = {name: getattr(Score, name) for name in Score.__table__.columns.keys() if name != "engine"}  # noqa: SIM118
-    again = insert(Score).from_select(list(row), select(*{**row, "pair_id": Score.pair_id + 1}.values()))
+    columns = "remix_id, evaluator_id, left_score, right_score, score, environment_id, scored_at"
     with pytest.raises(IntegrityError, match=r"NOT NULL.*engine"):
-        write(filled, again)
+        write(filled, text(f"INSERT INTO scores ({columns}) SELECT {columns} FROM scores"))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"scene": "S1"},
         {"run_id": 999},
-        {"run_id": None},
-        {"track": None},
+        {"pair_id": 999},
         {"state": "done"},
         {"state": None},
         {"state": "failed"},
+        {"state": "scored", "remix_id": 1},
         {"reason": "a reason without a failure"},
         {"state": "enhanced"},
-        {"state": "scored"},
-        {"file_sha256": "1" * 64},
-        {"state": "failed", "reason": "it has a file", "file_sha256": "1" * 64},
+        {"remix_id": 1},
+        {"remix_id": 999, "state": "enhanced"},
+        {"state": "failed", "reason": "it has a file", "remix_id": 1},
         {"clipped": -1},
     ],
 )
-def test_pairs_refuse(filled: Store, change: dict[str, Any]) -> None:
-    row = {"run_id": 1, "scene": "S3", "listener": "L1", "track": "track", "state": "pending"}
+def test_pairs_of_runs_refuse(filled: Store, change: dict[str, Any]) -> None:
+    write(filled, text("DELETE FROM run_pairs WHERE pair_id = 4"))
+    row = {"run_id": 1, "pair_id": 4, "state": "pending"}
     with pytest.raises(IntegrityError):
-        write(filled, insert(Pair).values(**{**row, **change}))
-    write(filled, insert(Pair).values(**row))
+        write(filled, insert(RunPairRow).values(**{**row, **change}))
+    write(filled, insert(RunPairRow).values(**row))
+    with pytest.raises(IntegrityError):
+        write(filled, insert(RunPairRow).values(**row))
 
 
 @pytest.mark.parametrize(
@@ -123,9 +121,10 @@ def test_pairs_refuse(filled: Store, change: dict[str, Any]) -> None:
     [
         {},
         {"key": "b", "evaluation_set_id": 999},
-        {"key": "b", "fingerprint": "unknown"},
+        {"key": "b", "evaluator_id": 999},
         {"key": "b", "parameters": -1},
-        {"key": "b", "pairs_due": 0},
+        {"key": "b", "visibility": "secret"},
+        {"key": "b", "visibility": None},
         {"key": "b", "system": None},
         {"key": "b", "causal": None},
         {"key": "b", "created_at": None},
@@ -133,21 +132,28 @@ def test_pairs_refuse(filled: Store, change: dict[str, Any]) -> None:
 )
 def test_runs_refuse(filled: Store, change: dict[str, Any]) -> None:
     with filled.engine.begin() as connection:
-        row = dict(connection.execute(select(Run.__table__)).mappings().one())
+        row = dict(connection.execute(select(RunRow.__table__)).mappings().one())
     del row["id"]
     with pytest.raises(IntegrityError):
-        write(filled, insert(Run).values(**{**row, **change}))
-    write(filled, insert(Run).values(**{**row, "key": "b"}))
+        write(filled, insert(RunRow).values(**{**row, **change}))
+    write(filled, insert(RunRow).values(**{**row, "key": "b"}))
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        insert(EvaluationSet).values(name="x", split="valid", sha256="e" * 64, scenes=2, pairs=4),
-        insert(EvaluationSet).values(name="x", split="valid", sha256="0", scenes=0, pairs=4),
-        insert(EvaluationSet).values(name="x", split="valid", sha256="0", scenes=2, pairs=0),
-        insert(Evaluator).values(fingerprint="f" * 64, details={}),
-        insert(Environment).from_select(["sha256", "details"], select(Environment.sha256, Environment.details)),
+        insert(EvaluationSetRow).values(name="x", split="valid", sha256="e" * 64, scenes=2, pairs=4),
+        insert(EvaluationSetRow).values(name="x", split="valid", sha256="0", scenes=0, pairs=4),
+        insert(EvaluationSetRow).values(name="x", split="valid", sha256="0", scenes=2, pairs=0),
+        insert(EvaluatorRow).values(fingerprint="f" * 64, details={}),
+        insert(EnvironmentRow).from_select(
+            ["sha256", "details"], select(EnvironmentRow.sha256, EnvironmentRow.details)
+        ),
+        insert(ReferenceRow).values(sha256="1" * 64),
+        insert(RemixRow).values(reference_id=1, file_sha256="1" * 64),
+        insert(RemixRow).values(reference_id=999, file_sha256="1" * 64),
+        insert(SetPairRow).values(evaluation_set_id=1, scene="S1", listener="L1", track="x", reference_id=1),
+        insert(SetPairRow).values(evaluation_set_id=1, scene="S9", listener="L1", track="x", reference_id=999),
     ],
 )
 def test_what_identifies_is_unique(filled: Store, statement: Any) -> None:
@@ -155,8 +161,6 @@ def test_what_identifies_is_unique(filled: Store, statement: Any) -> None:
         write(filled, statement)
 
 
-def test_a_deleted_run_takes_its_pairs_and_scores_with_it(filled: Store) -> None:
-    write(filled, text("DELETE FROM runs"))
-    with filled.engine.begin() as connection:
-        assert connection.scalar(text("SELECT count(*) FROM pairs")) == 0
-        assert connection.scalar(text("SELECT count(*) FROM scores")) == 0
+def test_a_run_with_pairs_cannot_be_deleted(filled: Store) -> None:
+    with pytest.raises(IntegrityError):
+        write(filled, text("DELETE FROM runs"))

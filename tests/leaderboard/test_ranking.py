@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from harness_leaderboard.ranking import boards, breakdown, compare, estimate
-from harness_leaderboard.records import EvaluationSetRecord, PairScores, ScoredRun
+from harness_leaderboard.records import EvaluationSetRecord, PairScores, SceneSums, ScoredRun
 
 MakeRun = Callable[..., ScoredRun]
 Rows = list[tuple[str, str, str, float, float]]
@@ -199,7 +199,7 @@ def test_a_run_with_too_few_checks_is_that_last_of_all(scored_run: MakeRun) -> N
 
 
 def test_a_part_of_the_set_is_not_the_set(scored_run: MakeRun) -> None:
-    (row,) = boards([scored_run(rows(0.9, 0.9), pairs_due=2)])[0].rows
+    (row,) = boards([scored_run(rows(0.9, 0.9))])[0].rows
     assert (row.rank, row.status, row.why_not_ranked) == (None, "incomplete", "2 of 4 pairs scored")
 
 
@@ -260,16 +260,6 @@ def test_comparison_is_paired(scored_run: MakeRun) -> None:
     assert comparison.behind.pairs == 4
 
 
-def test_comparison_is_over_common_pairs(scored_run: MakeRun) -> None:
-    extra = [*rows(0.5, 0.5, 0.5, 0.5), ("S3", "L1", "three", 1.0, 1.0)]
-    (board,) = boards([scored_run(rows(0.4, 0.4, 0.4, 0.4), system="b"), scored_run(extra, system="a")])
-    (comparison,) = compare(board)
-    assert comparison.behind.pairs == 4
-    assert comparison.behind.mean == pytest.approx(0.1)
-
-
-def test_columns_of_unequal_length_are_noticed(scored_run: MakeRun) -> None:
-    run = scored_run(rows(0.5, 0.5, 0.5, 0.5))
-    broken = replace(run, scores=PairScores(("S1",), ("L1",), ("one",), (0.5,), (0.5,), (0.5, 0.6)))
+def test_columns_of_unequal_length_are_noticed() -> None:
     with pytest.raises(ValueError, match="zip"):
-        boards([broken])
+        SceneSums.of(PairScores(("S1",), ("L1",), ("one",), (0.5,), (0.5,), (0.5, 0.6)))

@@ -1,4 +1,4 @@
-"""What is written comes back, and a score never outlives its file."""
+"""What is written comes back; a score belongs to its file's content, whoever has the file."""
 
 import subprocess
 import sys
@@ -10,23 +10,40 @@ import pytest
 from sqlalchemy import text
 
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.records import EnhancedFile, EvaluationSetRecord, PairRecord, RunRecord, StoredRun, checks_due
+from harness_leaderboard.records import (
+    EnhancedFile,
+    EvaluationSetRecord,
+    NewScore,
+    PairRecord,
+    RunRecord,
+    SetPair,
+    checks_due,
+)
 from harness_leaderboard.store import Store
 
 FINGERPRINT = "f" * 64
-FILE, OTHER_FILE = "1" * 64, "2" * 64
+FILE, OTHER_FILE = "a" * 64, "b" * 64
+REFERENCES = {("S1", "L1"): "1" * 64, ("S1", "L2"): "2" * 64, ("S2", "L1"): "3" * 64, ("S2", "L2"): "4" * 64}
+ENVIRONMENTS = {"locked": {"numpy": "2.0"}, "fast": {"numpy": "2.0", "fast_engine": "1"}}
 Start = Callable[..., int]
 
 
-def stored(store: Store, key: str = "a" * 64) -> StoredRun:
-    found = store.find_run(key, "e" * 64, FINGERPRINT)
-    assert found is not None
-    return found
+def mark(store: Store, run_id: int, pair: tuple[str, str] = ("S1", "L1"), file: str = FILE) -> None:
+    store.mark_all_enhanced(run_id, [EnhancedFile(*pair, file, 7)])
 
 
-def score(store: Store, run_id: int, left: float = 0.1, right: float = 0.2) -> None:
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 7)
-    store.add_score(run_id, "S1", "L1", FILE, left, right, FINGERPRINT, {"numpy": "2.0"})
+def add(
+    store: Store,
+    left: float,
+    right: float,
+    engine: str = "locked",
+    pair: tuple[str, str] = ("S1", "L1"),
+    file: str = FILE,
+    replaces: bool = False,
+    fingerprint: str = FINGERPRINT,
+) -> None:
+    score = NewScore(file, REFERENCES[pair], engine, left, right, replaces)  # type: ignore[arg-type]
+    store.add_scores([score], fingerprint, ENVIRONMENTS)  # type: ignore[arg-type]
 
 
 def count(store: Store, table: str) -> int:
@@ -62,53 +79,50 @@ def test_a_run_comes_back_as_it_was(
     store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
     run_id = start()
-    found = stored(store)
+    found = store.find_run(run_id)
     assert found.id == run_id
     assert found.run == run_record
     assert found.evaluation_set == evaluation_set
-    assert found.fingerprint == FINGERPRINT
-    assert found.created_at == found.updated_at
-    assert found.created_at.endswith("Z")
-    assert found.pairs["S2", "L1"] == PairRecord("S2", "L1", "track two", "pending", None, None, None, None)
+    assert (found.status.fingerprint, found.status.name, found.status.visibility) == (FINGERPRINT, None, "shown")
+    assert found.status.created_at == found.status.updated_at
+    assert found.status.created_at.endswith("Z")
+    assert found.pairs["S2", "L1"] == PairRecord(
+        "S2", "L1", "track two", "3" * 64, "pending", None, None, None, None, None
+    )
     assert len(found.pairs) == 4
+    with pytest.raises(LeaderboardError, match="there is no run 99 in"):
+        store.find_run(99)
 
 
-def test_a_run_is_found_by_all_of_its_identity(store: Store, start: Start) -> None:
-    start()
-    assert store.find_run("b" * 64, "e" * 64, FINGERPRINT) is None
-    assert store.find_run("a" * 64, "0" * 64, FINGERPRINT) is None
-    assert store.find_run("a" * 64, "e" * 64, "0" * 64) is None
+def test_a_run_is_found_by_its_key_and_set(store: Store, start: Start, run_record: RunRecord) -> None:
+    first = start()
+    assert start() == first
+    other_set = EvaluationSetRecord("other", "valid", "0" * 64, 1, 1)
+    second = store.start_run(run_record, other_set, FINGERPRINT, {}, [SetPair("S1", "L1", "track one", "1" * 64)])
+    assert len({first, second, start(key="b" * 64)}) == 3
+    # Another evaluator is no other run: scores say themselves which evaluator gave them.
+    assert store.start_run(run_record, other_set, "0" * 64, {}, [SetPair("S1", "L1", "track one", "1" * 64)]) == second
 
 
-def test_starting_again_keeps_states_and_updates_declarations(
-    store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
+def test_declaring_anew_keeps_files_and_scores_and_the_old_declaration(
+    store: Store, start: Start, run_record: RunRecord
 ) -> None:
     run_id = start()
-    score(store, run_id)
-    store.mark_failed(run_id, "S1", "L2", "it raised")
-    assert start(version="5", not_eligible="private data", parameters=3) == run_id
-    more = [("S1", "L1", "track one"), ("S3", "L1", "track three")]
-    assert store.start_run(run_record, evaluation_set, FINGERPRINT, {}, more) == run_id
-    found = stored(store)
-    assert found.run == run_record
-    assert {pair: record.state for pair, record in found.pairs.items()} == {
-        ("S1", "L1"): "scored",
-        ("S1", "L2"): "failed",
-        ("S2", "L1"): "pending",
-        ("S2", "L2"): "pending",
-        ("S3", "L1"): "pending",
-    }
+    mark(store, run_id)
+    add(store, 0.1, 0.2)
+    store.mark_failed(run_id, {("S1", "L2"): "it raised"})
+    assert start(folder="/somewhere/else") == run_id  # where it lies is no declaration
+    assert store.history(run_id)[0] == []
+    assert start(version="5", not_eligible="private data", parameters=3, team="us") == run_id
+    found = store.find_run(run_id)
+    assert found.run == replace(run_record, version="5", not_eligible="private data", parameters=3, team="us")
+    assert found.pairs["S1", "L1"].state == "scored"
     assert found.pairs["S1", "L2"].reason == "it raised"
+    old, events = store.history(run_id)
+    assert [each.run["version"] for each in old] == ["4.0.1"]
+    assert [event.what for event in events] == ["entered", "declared anew"]
+    assert events[-1].details == {"changed": ["not_eligible", "parameters", "team", "version"]}
     assert (count(store, "runs"), count(store, "evaluation_sets"), count(store, "evaluators")) == (1, 1, 1)
-
-
-def test_other_evaluators_and_sets_are_other_runs(
-    store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
-) -> None:
-    first = start()
-    second = store.start_run(run_record, evaluation_set, "0" * 64, {}, [])
-    third = store.start_run(run_record, replace(evaluation_set, sha256="0" * 64), FINGERPRINT, {}, [])
-    assert len({first, second, third, start(key="b" * 64)}) == 4
 
 
 def test_a_set_cannot_change_under_its_hash(
@@ -122,8 +136,8 @@ def test_a_set_cannot_change_under_its_hash(
 def test_a_pair_given_twice_is_refused_and_nothing_stored(
     store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
-    twice = [("S1", "L1", "track one")] * 2
-    with pytest.raises(LeaderboardError, match="refused impossible data, nothing was stored: UNIQUE"):
+    twice = [SetPair("S1", "L1", "track one", "1" * 64)] * 2
+    with pytest.raises(LeaderboardError, match="has the pair S1 for L1 twice"):
         store.start_run(run_record, evaluation_set, FINGERPRINT, {}, twice)
     assert store.runs() == []
     assert count(store, "evaluation_sets") == 0
@@ -132,47 +146,32 @@ def test_a_pair_given_twice_is_refused_and_nothing_stored(
 def test_impossible_declarations_are_refused(start: Start) -> None:
     with pytest.raises(LeaderboardError, match="ck_runs_parameters"):
         start(parameters=-1)
-    with pytest.raises(LeaderboardError, match="ck_runs_pairs_due"):
-        start(pairs_due=0)
 
 
 def test_large_models_fit(store: Store, start: Start) -> None:
-    start(parameters=70_000_000_000)
-    assert stored(store).run.parameters == 70_000_000_000
+    assert store.find_run(start(parameters=70_000_000_000)).run.parameters == 70_000_000_000
 
 
 def test_a_score_comes_back_to_the_last_bit(store: Store, start: Start) -> None:
-    score(store, start(), 0.1 + 0.2, 1 / 3)
-    pair = stored(store).pairs["S1", "L1"]
+    run_id = start()
+    mark(store, run_id)
+    add(store, 0.1 + 0.2, 1 / 3)
+    pair = store.find_run(run_id).pairs["S1", "L1"]
     assert (pair.state, pair.file_sha256, pair.clipped, pair.reason) == ("scored", FILE, 7, None)
     assert pair.score is not None
     assert (pair.score.left, pair.score.right) == (0.1 + 0.2, 1 / 3)
     assert pair.score.score == (0.1 + 0.2 + 1 / 3) / 2
-    assert (pair.score.engine, pair.score.locked_left, pair.score.locked_right) == ("locked", None, None)
-    assert (pair.score.difference, pair.score.disputed) == (None, False)
-
-
-def fast(store: Store, run_id: int, listener: str, left: float, locked: tuple[float, float] | None = None) -> None:
-    """Store a fast score of the first scene, the right ear's being 0.2."""
-    store.mark_enhanced(run_id, "S1", listener, FILE, 0)
-    store.add_score(run_id, "S1", listener, FILE, left, 0.2, FINGERPRINT, {}, engine="fast", locked=locked)
-
-
-def test_a_checked_score_comes_back_with_its_check(store: Store, start: Start) -> None:
-    fast(store, start(), "L1", 0.1 + 0.2, (0.3, 0.2 + 1e-9))
-    found = stored(store).pairs["S1", "L1"].score
-    assert found is not None
-    assert (found.engine, found.left, found.right) == ("fast", 0.1 + 0.2, 0.2)
-    assert (found.locked_left, found.locked_right) == (0.3, 0.2 + 1e-9)
-    assert found.difference == (0.2 + 1e-9) - 0.2
-    assert not found.disputed
+    assert (pair.score.engine, pair.fast, pair.difference, pair.disputed) == ("locked", None, None, False)
+    assert store.environments()[pair.score.environment_sha256] == {"numpy": "2.0"}
 
 
 @pytest.mark.parametrize("locked", [(0.5, 0.2), (0.5 + 1.001e-6, 0.2), (0.5, 0.2 - 1.001e-6), (0.5 - 0.999e-6, 0.2)])
 def test_a_score_is_disputed_from_the_tolerance_on(store: Store, start: Start, locked: tuple[float, float]) -> None:
-    fast(store, start(), "L1", 0.5, locked)
-    found = stored(store).pairs["S1", "L1"].score
-    assert found is not None
+    run_id = start()
+    mark(store, run_id)
+    add(store, 0.5, 0.2, "fast")
+    add(store, *locked)
+    found = store.find_run(run_id).pairs["S1", "L1"]
     gap = max(abs(locked[0] - 0.5), abs(locked[1] - 0.2))
     assert found.difference == gap
     assert found.disputed == (gap > 1e-6)
@@ -182,40 +181,65 @@ def test_a_score_is_disputed_from_the_tolerance_on(store: Store, start: Start, l
 def test_runs_count_fast_and_checked_scores(store: Store, start: Start) -> None:
     run_id = start()
     start(key="b" * 64)
-    fast(store, run_id, "L1", 0.5, (0.5 + 2e-9, 0.2))
-    fast(store, run_id, "L2", 0.5)
-    store.mark_enhanced(run_id, "S2", "L1", FILE, 0)
-    store.add_score(run_id, "S2", "L1", FILE, 0.1, 0.2, FINGERPRINT, {})
-    store.mark_failed(run_id, "S2", "L2", "it raised")
+    for pair in (("S1", "L1"), ("S1", "L2"), ("S2", "L1")):
+        mark(store, run_id, pair)
+    add(store, 0.5, 0.2, "fast")
+    add(store, 0.5 + 2e-9, 0.2)
+    add(store, 0.5, 0.2, "fast", ("S1", "L2"))
+    add(store, 0.1, 0.2, "locked", ("S2", "L1"))
+    store.mark_failed(run_id, {("S2", "L2"): "it raised"})
     first, second = store.runs()
-    assert (first.fast, first.checked, first.largest_difference) == (2, 1, (0.5 + 2e-9) - 0.5)
-    assert (first.failed, len(first.scores.score)) == (1, 3)
-    assert (second.fast, second.checked, second.largest_difference) == (0, 0, None)
-    # The right ear counts as much as the left.
-    fast(store, run_id, "L2", 0.5, (0.5, 0.2 - 3e-9))
-    (first, _) = store.runs()
-    assert (first.fast, first.checked, first.largest_difference) == (2, 2, 0.2 - (0.2 - 3e-9))
+    assert (first.fast, first.checked, first.only_fast) == (2, 1, 1)
+    assert first.largest_difference == (0.5 + 2e-9) - 0.5
+    assert (first.failed, first.scored, len(first.scores.score)) == (1, 3, 3)
+    assert (second.fast, second.checked, second.largest_difference, second.scored) == (0, 0, None, 0)
+    assert (second.failed, second.last_scored) == (0, None)
 
 
-def test_a_locked_score_replaces_a_fast_one_and_its_check(store: Store, start: Start) -> None:
+@pytest.mark.parametrize("first", ["locked", "fast"])
+def test_the_locked_score_counts_whoever_comes_first(store: Store, start: Start, first: str) -> None:
     run_id = start()
-    fast(store, run_id, "L1", 0.5, (0.6, 0.2))
-    assert [run.largest_difference for run in store.runs()] == [0.6 - 0.5]
-    store.add_score(run_id, "S1", "L1", FILE, 0.6, 0.2, FINGERPRINT, {}, engine="locked")
+    mark(store, run_id)
+    for engine in (first, "fast" if first == "locked" else "locked"):
+        add(store, 0.5 if engine == "fast" else 0.6, 0.2, engine, replaces=engine == "fast")
     (run,) = store.runs()
-    assert (run.fast, run.checked, run.largest_difference, run.scores.left) == (0, 0, None, (0.6,))
+    assert run.scores.left == (0.6,)
+    assert (run.fast, run.checked, run.only_fast) == (1, 1, 0)
 
 
-def test_impossible_checks_are_refused(store: Store, start: Start) -> None:
-    run_id = start()
-    for locked in ((float("nan"), float("nan")), (0.5, 1.1), (-0.1, 0.5)):
-        with pytest.raises(LeaderboardError, match=r"S1 for L1: the locked (left|right) score .* is not from 0 to 1"):
-            fast(store, run_id, "L1", 0.5, locked)
-    with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_checked"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.2, FINGERPRINT, {}, engine="locked", locked=(0.5, 0.2))
-    with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_engine"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.2, FINGERPRINT, {}, engine="quick")  # type: ignore[arg-type]
-    assert count(store, "scores") == 0
+def test_a_stored_score_stays_unless_it_is_replaced(store: Store, start: Start) -> None:
+    mark(store, start())
+    add(store, 0.1, 0.1)
+    add(store, 0.3, 0.3)
+    assert store.runs()[0].scores.score == (0.1,)
+    add(store, 0.3, 0.3, replaces=True)
+    assert store.runs()[0].scores.score == (0.3,)
+    assert count(store, "scores") == 1
+
+
+def test_a_copied_file_is_scored_already(store: Store, start: Start) -> None:
+    first, second = start(), start(key="b" * 64)
+    mark(store, first)
+    add(store, 0.1, 0.2)
+    assert [run.scored for run in store.runs()] == [1, 0]
+    mark(store, second)
+    one, other = store.runs()
+    assert one.sums == other.sums
+    assert (one.shares, other.shares) == ({second: 1}, {first: 1})
+    # The same content for another pair is another remix: it is held against another reference.
+    mark(store, second, ("S1", "L2"))
+    assert store.runs()[1].scored == 1
+    mark(store, second, file=OTHER_FILE)
+    assert [run.shares for run in store.runs()] == [{}, {}]
+
+
+def test_sets_that_share_a_reference_share_its_scores(store: Store, start: Start, run_record: RunRecord) -> None:
+    mark(store, start())
+    add(store, 0.1, 0.2)
+    other = EvaluationSetRecord("part of it", "valid", "0" * 64, 1, 1)
+    run_id = store.start_run(run_record, other, FINGERPRINT, {}, [SetPair("S1", "somebody", "track", "1" * 64)])
+    store.mark_all_enhanced(run_id, [EnhancedFile("S1", "somebody", FILE, None)])
+    assert store.find_run(run_id).pairs["S1", "somebody"].state == "scored"
 
 
 @pytest.mark.parametrize(
@@ -227,136 +251,122 @@ def test_how_many_checks_are_due(pairs: int, due: int) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_the_ends_of_the_range_are_scores(store: Store, start: Start, value: float) -> None:
-    score(store, start(), value, value)
+    mark(store, start())
+    add(store, value, value)
     (run,) = store.runs()
     assert run.scores.score == (value,)
 
 
-def test_scoring_again_replaces(store: Store, start: Start) -> None:
-    run_id = start()
-    score(store, run_id, 0.1, 0.1)
-    store.add_score(run_id, "S1", "L1", FILE, 0.3, 0.3, FINGERPRINT, {"numpy": "2.1"})
-    (run,) = store.runs()
-    assert run.scores.score == (0.3,)
-
-
 def test_equal_environments_are_stored_once(store: Store, start: Start) -> None:
-    run_id = start()
-    for listener, environment in (("L1", {"a": "1", "b": "2"}), ("L2", {"b": "2", "a": "1"})):
-        store.mark_enhanced(run_id, "S1", listener, FILE, None)
-        store.add_score(run_id, "S1", listener, FILE, 0.5, 0.5, FINGERPRINT, environment)
+    start()
+    for pair, environment in ((("S1", "L1"), {"a": "1", "b": "2"}), (("S1", "L2"), {"b": "2", "a": "1"})):
+        score = NewScore(FILE, REFERENCES[pair], "locked", 0.5, 0.5)
+        store.add_scores([score], FINGERPRINT, {"locked": environment})
     assert count(store, "environments") == 1
 
 
-def test_the_same_file_keeps_its_score(store: Store, start: Start) -> None:
+def test_another_file_has_no_score_and_the_first_keeps_its(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id)
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 8)
-    pair = stored(store).pairs["S1", "L1"]
-    assert pair.state == "scored"
-    assert pair.score is not None
-    assert pair.clipped == 8
+    mark(store, run_id)
+    add(store, 0.1, 0.2)
+    mark(store, run_id, file=OTHER_FILE)
+    assert store.find_run(run_id).pairs["S1", "L1"].state == "enhanced"
+    assert [run.scored for run in store.runs()] == [0]
+    mark(store, run_id)
+    assert [run.scored for run in store.runs()] == [1]
 
 
-def test_another_file_loses_the_score(store: Store, start: Start) -> None:
-    run_id = start()
-    score(store, run_id)
-    store.mark_enhanced(run_id, "S1", "L1", OTHER_FILE, 0)
-    assert stored(store).pairs["S1", "L1"] == PairRecord("S1", "L1", "track one", "enhanced", None, OTHER_FILE, 0, None)
-    assert count(store, "scores") == 0
-
-
-def test_a_failure_loses_the_score_and_can_be_mended(store: Store, start: Start) -> None:
-    run_id = start()
-    score(store, run_id)
-    store.mark_failed(run_id, "S1", "L1", "the file is gone")
-    assert stored(store).pairs["S1", "L1"] == PairRecord(
-        "S1", "L1", "track one", "failed", "the file is gone", None, None, None
-    )
-    assert count(store, "scores") == 0
-    assert [run.failed for run in store.runs()] == [1]
-    score(store, run_id)
-    assert stored(store).pairs["S1", "L1"].state == "scored"
-    assert stored(store).pairs["S1", "L1"].reason is None
+def test_a_failure_takes_the_file_and_not_its_score(store: Store, start: Start) -> None:
+    first, second = start(), start(key="b" * 64)
+    mark(store, first)
+    mark(store, second)
+    add(store, 0.1, 0.2)
+    store.mark_failed(first, {("S1", "L1"): "the file is gone"})
+    pair = store.find_run(first).pairs["S1", "L1"]
+    assert (pair.state, pair.reason, pair.file_sha256, pair.score) == ("failed", "the file is gone", None, None)
+    assert [(run.failed, run.scored) for run in store.runs()] == [(1, 0), (0, 1)]
+    mark(store, first)
+    assert store.find_run(first).pairs["S1", "L1"].state == "scored"
+    store.mark_pending(first, [("S1", "L1")])
+    assert store.find_run(first).pairs["S1", "L1"].state == "pending"
 
 
 def test_many_files_are_marked_at_once_or_not_at_all(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id)
     files = [EnhancedFile("S1", "L1", FILE, 1), EnhancedFile("S2", "L2", OTHER_FILE, None)]
-    with pytest.raises(LeaderboardError, match="has no pair S9 for L1: start it with this pair"):
+    with pytest.raises(LeaderboardError, match="has no pair S9 for L1"):
         store.mark_all_enhanced(run_id, [*files, EnhancedFile("S9", "L1", FILE, 0)])
-    assert stored(store).pairs["S2", "L2"].state == "pending"
-    with pytest.raises(LeaderboardError, match="ck_pairs_clipped"):
+    assert store.find_run(run_id).pairs["S2", "L2"].state == "pending"
+    with pytest.raises(LeaderboardError, match="ck_run_pairs_clipped"):
         store.mark_all_enhanced(run_id, [*files, EnhancedFile("S2", "L1", FILE, -1)])
-    assert stored(store).pairs["S2", "L2"].state == "pending"
+    assert store.find_run(run_id).pairs["S2", "L2"].state == "pending"
     store.mark_all_enhanced(run_id, files)
     store.mark_all_enhanced(run_id, [])
-    assert stored(store).pairs["S1", "L1"].state == "scored"
-    assert stored(store).pairs["S2", "L2"].file_sha256 == OTHER_FILE
+    assert store.find_run(run_id).pairs["S2", "L2"].file_sha256 == OTHER_FILE
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1, float("inf")])
 @pytest.mark.parametrize("ear", ["left", "right"])
 def test_impossible_scores_are_refused(store: Store, start: Start, ear: str, value: float) -> None:
-    run_id = start()
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 0)
+    start()
     ears = {"left": 0.5, "right": 0.5, ear: value}
-    with pytest.raises(LeaderboardError, match=f"S1 for L1: the {ear} score {value} is not from 0 to 1"):
-        store.add_score(run_id, "S1", "L1", FILE, ears["left"], ears["right"], FINGERPRINT, {})
+    with pytest.raises(LeaderboardError, match=f"the {ear} score {value} is not from 0 to 1"):
+        add(store, ears["left"], ears["right"])
     assert count(store, "scores") == 0
 
 
-def test_scores_of_another_evaluator_file_or_pair_are_refused(store: Store, start: Start) -> None:
+def test_scores_of_unknown_evaluators_references_and_engines_are_refused(store: Store, start: Start) -> None:
     run_id = start()
-    with pytest.raises(LeaderboardError, match=r"is not the one that the run has \(pending\)"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.5, FINGERPRINT, {})
-    store.mark_enhanced(run_id, "S1", "L1", FILE, 0)
-    with pytest.raises(LeaderboardError, match="scored by evaluator 000000000000, but the run is under ffffffff"):
-        store.add_score(run_id, "S1", "L1", FILE, 0.5, 0.5, "0" * 64, {})
-    with pytest.raises(LeaderboardError, match=r"is not the one that the run has \(1{12}\): score it again"):
-        store.add_score(run_id, "S1", "L1", OTHER_FILE, 0.5, 0.5, FINGERPRINT, {})
-    with pytest.raises(LeaderboardError, match="has no pair S9 for L1"):
-        store.add_score(run_id, "S9", "L1", FILE, 0.5, 0.5, FINGERPRINT, {})
-    with pytest.raises(LeaderboardError, match=r"run 99 in .* has no pair S1 for L1"):
-        store.mark_failed(99, "S1", "L1", "no such run")
+    with pytest.raises(LeaderboardError, match="no run was entered under evaluator 000000000000"):
+        add(store, 0.5, 0.5, fingerprint="0" * 64)
+    with pytest.raises(LeaderboardError, match="no evaluation set has the reference 999999999999"):
+        store.add_scores([NewScore(FILE, "9" * 64, "locked", 0.5, 0.5)], FINGERPRINT, {"locked": {}})
+    with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_engine"):
+        store.add_scores(
+            [NewScore(FILE, "1" * 64, "quick", 0.5, 0.5)],  # type: ignore[arg-type]
+            FINGERPRINT,
+            {"quick": {}},  # type: ignore[dict-item]
+        )
+    with pytest.raises(LeaderboardError, match=rf"run {run_id + 98} in .* has no pair S1 for L1"):
+        store.mark_failed(run_id + 98, {("S1", "L1"): "no such run"})
     assert count(store, "scores") == 0
 
 
-def test_runs_carry_what_the_ranking_needs(store: Store, start: Start, run_record: RunRecord) -> None:
+def test_scores_under_two_evaluators_stand_side_by_side(store: Store, start: Start, run_record: RunRecord) -> None:
     run_id = start()
-    start(key="b" * 64)
-    score(store, run_id, 0.1, 0.2)
-    store.mark_failed(run_id, "S1", "L2", "it raised")
-    first, second = store.runs()
-    assert first.run == run_record
-    assert (first.scores.scene, first.scores.listener, first.scores.track) == (("S1",), ("L1",), ("track one",))
-    assert (first.scores.left, first.scores.right) == ((0.1,), (0.2,))
-    assert first.failed == 1
-    assert first.last_scored is not None
-    assert (second.scores.score, second.failed, second.last_scored) == ((), 0, None)
+    mark(store, run_id)
+    add(store, 0.1, 0.2)
+    pairs = [SetPair(*pair, "track", sha256) for pair, sha256 in REFERENCES.items()]
+    about = EvaluationSetRecord(name="demo", split="valid", sha256="e" * 64, scenes=2, pairs=4)
+    store.start_run(run_record, about, "0" * 64, {}, pairs)
+    add(store, 0.3, 0.4, fingerprint="0" * 64)
+    found = {run.fingerprint: run.scores.score for run in store.runs()}
+    assert found == {FINGERPRINT: ((0.1 + 0.2) / 2,), "0" * 64: ((0.3 + 0.4) / 2,)}
 
 
 WRITER = """
 import sys
-from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.records import EnhancedFile, EvaluationSetRecord, NewScore, RunRecord, SetPair
 from harness_leaderboard.store import Store
 url, me, writers, pairs = sys.argv[1], *map(int, sys.argv[2:])
+engine = "fast" if me % 2 else "locked"
 with Store.open(url, create=True) as store:
-    due = [(f"S{scene}", "L1", "track") for scene in range(pairs)]
+    due = [SetPair(f"S{scene}", "L1", "track", f"reference {scene}") for scene in range(pairs)]
     about = EvaluationSetRecord("demo", "valid", "e" * 64, pairs, pairs)
     for key in ("shared", f"own {me}"):
-        run = RunRecord(key, "s", "1", {}, True, 0, "none", "none", "", None, False, key, pairs)
+        run = RunRecord(key, "s", "1", {}, True, 0, "none", "none", "", None, False, key)
         run_id = store.start_run(run, about, "f", {}, due)
-        for number, (scene, listener, _) in enumerate(due):
-            if key != "shared" or number % writers == me:
-                store.mark_enhanced(run_id, scene, listener, "1", 0)
-                store.add_score(run_id, scene, listener, "1", 0.5, 0.5, "f", {"writer": "any"})
+        for pair in due:
+            store.mark_all_enhanced(run_id, [EnhancedFile(pair.scene, "L1", key, 0)])
+            left = 0.25 if engine == "fast" else 0.5
+            score = NewScore(key, pair.reference_sha256, engine, left, left, replaces=engine == "fast")
+            store.add_scores([score], "f", {engine: {"writer": "any"}})
+    store.keep_summaries()
 """
 
 
-def test_writers_in_several_processes_lose_nothing(tmp_path: Path) -> None:
-    writers, pairs = 3, 12
+def test_writers_in_several_processes_lose_nothing_and_locked_scores_count(tmp_path: Path) -> None:
+    writers, pairs = 3, 8
     url = f"sqlite:///{tmp_path / 'leaderboard.db'}"
     command = [sys.executable, "-c", WRITER, url]
     processes = [
@@ -367,9 +377,34 @@ def test_writers_in_several_processes_lose_nothing(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=100)
         assert process.returncode == 0, said
     with Store.open(url, create=False) as store:
-        runs = store.runs()
-    assert sorted(run.run.key for run in runs) == ["own 0", "own 1", "own 2", "shared"]
-    assert [len(run.scores.score) for run in runs] == [pairs] * 4
+        runs = {run.run.key: run for run in store.runs()}
+    assert sorted(runs) == ["own 0", "own 1", "own 2", "shared"]
+    assert [run.scored for run in runs.values()] == [pairs] * 4
+    # Both engines scored the shared files, in whatever order.
+    assert set(runs["shared"].scores.score) == {0.5}
+    assert (runs["shared"].fast, runs["shared"].checked) == (pairs, pairs)
+    assert set(runs["own 1"].scores.score) == {0.25}
+
+
+def test_a_writer_killed_at_any_moment_leaves_what_is_right(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'leaderboard.db'}"
+    for seconds in (0.5, 0.7, 0.9, 1.1):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, url, "0", "1", "300"], stderr=subprocess.PIPE)
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        if not (tmp_path / "leaderboard.db").exists():
+            continue
+        with Store.open(url, create=True) as store:
+            with store.engine.connect() as connection:
+                assert connection.scalar(text("PRAGMA integrity_check")) == "ok"
+                assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+            kept = [run.sums for run in store.runs()]
+            with store.engine.begin() as connection:
+                connection.execute(text("DELETE FROM summaries"))
+            assert [run.sums for run in store.runs()] == kept
 
 
 def test_readers_see_what_is_committed_while_somebody_writes(url: str, store: Store, start: Start) -> None:
@@ -378,6 +413,6 @@ def test_readers_see_what_is_committed_while_somebody_writes(url: str, store: St
         store.engine.execution_options(immediate=True).begin() as connection,
         Store.open(url, create=False) as reader,
     ):
-        connection.execute(text("DELETE FROM runs"))
+        connection.execute(text("UPDATE runs SET visibility = 'hidden'"))
         assert len(reader.runs()) == 1
     assert store.runs() == []

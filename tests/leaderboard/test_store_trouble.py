@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.records import EvaluationSetRecord, RunRecord
+from harness_leaderboard.records import EvaluationSetRecord, RunRecord, SetPair
 from harness_leaderboard.store import Store
 
 Start = Callable[..., int]
@@ -28,9 +28,9 @@ def refused(url: str, create: bool, says: str) -> None:
 def make(path: Path) -> None:
     """A small leaderboard, closed."""
     with Store.open(f"sqlite:///{path}", create=True) as store:
-        run = RunRecord("a", "s", "1", {}, True, 0, "none", "none", "", None, False, "s", 2000)
+        run = RunRecord("a", "s", "1", {}, True, 0, "none", "none", "", None, False, "s")
         about = EvaluationSetRecord("demo", "valid", "e", 100, 2000)
-        pairs = [(f"scene {i}", f"listener {j}", "track") for i in range(100) for j in range(20)]
+        pairs = [SetPair(f"scene {i}", f"listener {j}", "track", f"{i} {j}") for i in range(100) for j in range(20)]
         store.start_run(run, about, "f", {}, pairs)
 
 
@@ -128,7 +128,7 @@ def test_damage_in_the_middle_is_noticed_later(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     make(path)
     with closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'pairs'").fetchone()
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'run_pairs'").fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     content = bytearray(path.read_bytes())
     content[(root - 1) * size : root * size] = b"\xff" * size
@@ -137,7 +137,7 @@ def test_damage_in_the_middle_is_noticed_later(tmp_path: Path) -> None:
         Store.open(f"sqlite:///{path}", create=False) as store,
         pytest.raises(LeaderboardError, match="is damaged: put back a copy"),
     ):
-        store.find_run("a", "e", "f")
+        store.find_run(1)
 
 
 def test_a_truncated_database(tmp_path: Path) -> None:
@@ -154,10 +154,10 @@ def test_a_locked_database(url: str, store: Store, start: Start) -> None:
         other.execute("BEGIN IMMEDIATE")
         says = r"is locked: another program is writing to it; wait for it or close it, or add \?timeout=SECONDS"
         with pytest.raises(LeaderboardError, match=says):
-            store.mark_failed(run_id, "S1", "L1", "it raised")
+            store.mark_failed(run_id, {("S1", "L1"): "it raised"})
         refused(url, True, says)
         other.execute("ROLLBACK")
-    store.mark_failed(run_id, "S1", "L1", "it raised")
+    store.mark_failed(run_id, {("S1", "L1"): "it raised"})
     assert [run.failed for run in store.runs()] == [1]
 
 
@@ -191,7 +191,7 @@ def test_a_read_only_folder(open_folder: Path, without_privileges: Drop) -> None
         with Store.open(f"sqlite:///{path}", create=False) as store:
             assert len(store.runs()) == 1
             with pytest.raises(LeaderboardError, match="is read-only"):
-                store.mark_failed(1, "scene 0", "listener 0", "it raised")
+                store.mark_failed(1, {("scene 0", "listener 0"): "it raised"})
     open_folder.chmod(0o755)
 
 
@@ -200,7 +200,7 @@ def test_changes_in_a_log_that_cannot_be_read_are_not_passed_over(open_folder: P
     make(path)
     copy.mkdir()
     with Store.open(f"sqlite:///{path}", create=True) as store:
-        store.mark_failed(1, "scene 0", "listener 0", "it raised")
+        store.mark_failed(1, {("scene 0", "listener 0"): "it raised"})
         # As a crash would leave them: the change is in the log only.
         shutil.copy(path, copy)
         shutil.copy(f"{path}-wal", copy)
@@ -240,7 +240,7 @@ def test_reading_does_not_write(tmp_path: Path, without_privileges: Drop) -> Non
     with Store.open(f"sqlite:///{path}", create=False) as store:
         store.runs()
         with pytest.raises(LeaderboardError, match="is read-only"):
-            store.mark_failed(1, "scene 0", "listener 0", "it raised")
+            store.mark_failed(1, {("scene 0", "listener 0"): "it raised"})
     assert path.read_bytes() == before
 
 
@@ -259,16 +259,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(small_disk: Path, run_record: RunRecord) -> None:
-    about = EvaluationSetRecord("demo", "valid", "e", 5000, 5000)
-    pairs = [(f"scene {i} {'x' * 100}", "L1", "track") for i in range(5000)]
+    about = EvaluationSetRecord("demo", "valid", "e", 10, 10)
+    pairs = [SetPair(f"scene {i}", "L1", "track", f"{i}") for i in range(10)]
+    large = EvaluationSetRecord("large", "valid", "f", 5000, 5000)
+    many = [SetPair(f"scene {i} {'x' * 100}", "L1", "track", f"{i} {'x' * 100}") for i in range(5000)]
     with Store.open(f"sqlite:///{small_disk / 'x.db'}", create=True) as store:
-        run_id = store.start_run(run_record, about, "f", {}, pairs[:10])
+        run_id = store.start_run(run_record, about, "f", {}, pairs)
         with pytest.raises(LeaderboardError, match=r"the disk is full( or failing .*)?: free some space and repeat"):
-            store.start_run(run_record, about, "f", {}, pairs)
-        found = store.find_run(run_record.key, "e", "f")
-        assert found is not None
-        assert len(found.pairs) == 10
-        store.mark_failed(run_id, *pairs[0][:2], "there is space for this")
+            store.start_run(run_record, large, "f", {}, many)
+        assert len(store.find_run(run_id).pairs) == 10
+        assert len(store.statuses()) == 1
+        store.mark_failed(run_id, {("scene 0", "L1"): "there is space for this"})
 
 
 def test_a_disk_full_from_the_start(small_disk: Path) -> None:

@@ -1,0 +1,156 @@
+"""harness runs: what is managed, what is kept, and what a corrected declaration costs."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def scored(run_cli, tiny_set, submission):
+    """passthrough's submission, entered by the fast engine: run 1."""
+    outcome = run_cli("score", submission, *tiny_set.args, "--engine", "fast", "--workers", "1", "--json")
+    assert outcome.code == 0, outcome.stderr
+    return outcome.json
+
+
+def correct(folder: Path, **declared: object) -> None:
+    manifest = json.loads((folder / "submission.json").read_text())
+    (folder / "submission.json").write_text(json.dumps({**manifest, **declared}))
+
+
+def log(run_cli, run="1"):
+    return [(event["what"], event["why"]) for event in run_cli("runs", "show", run, "--json").json["log"]]
+
+
+def test_a_corrected_declaration_keeps_its_row_and_costs_no_score(run_cli, tiny_set, submission, scored):
+    correct(submission, training_data="official", system="corrected", team="A Team", url="https://example.org/x")
+    outcome = run_cli("score", submission, *tiny_set.args, "--engine", "fast", "--workers", "1", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert "4 pairs are scored already" in outcome.stderr
+    assert "Scoring" not in outcome.stderr
+    assert (outcome.json["run"], outcome.json["scores"]) == (1, scored["scores"])
+    (row,) = run_cli("leaderboard", "--json").json
+    assert (row["system"], row["training_data"], row["rank"]) == ("corrected", "official", 1)
+    shown = run_cli("runs", "show", "1", "--json").json
+    assert shown["declared"]["team"] == "A Team"
+    assert [(old["run"]["system"], old["run"]["training_data"]) for old in shown["history"]] == [
+        ("passthrough", "none")
+    ]
+    assert "declared until" in run_cli("runs", "show", "corrected").stdout
+
+
+def test_a_copied_manifest_does_not_take_anothers_row(run_cli, tiny_set, submission, scored, tmp_path):
+    thief = shutil.copytree(submission, tmp_path / "thief")
+    correct(thief, team="Others")
+    outcome = run_cli("score", thief, *tiny_set.args, "--engine", "fast", "--workers", "1", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["run"] == 2
+    assert outcome.json["scores"] == scored["scores"]
+    assert run_cli("runs", "show", "1", "--json").json["declared"]["team"] is None
+    assert "share 4 of 4 files, byte for byte" in " ".join(run_cli("leaderboard").stdout.split())
+    assert run_cli("runs", "show", "2").stdout.count("4 with run 1") == 1
+
+
+def test_unknown_keys_of_a_manifest_are_named_with_what_is_allowed(run_cli, tiny_set, submission):
+    correct(submission, teem="A Team")
+    outcome = run_cli("validate", submission, *tiny_set.args)
+    assert outcome.code == 1
+    assert "teem: unknown key (known are class, clipped" not in outcome.stdout
+    assert "teem: unknown key (known are " in outcome.stdout
+    assert "team, training_data" in " ".join(outcome.stdout.split())
+    correct(submission, url="javascript:alert(1)")
+
+
+def test_runs_are_listed_and_managed_with_a_reason(run_cli, scored):
+    (listed,) = run_cli("runs", "--json").json
+    assert (listed["run"], listed["visibility"], listed["scored"]) == (1, "shown", 4)
+    assert listed["mean"] == pytest.approx(scored["mean"], abs=1e-15)
+    assert run_cli("runs", "rename", "1", "ours", "--reason", "shorter").code == 0
+    assert run_cli("leaderboard", "--json").json[0]["label"] == "ours"
+    assert run_cli("runs", "hide", "ours", "--reason", "a doubt").code == 0
+    assert run_cli("leaderboard", "--json").json == []
+    assert "hidden" in run_cli("runs").stdout
+    assert run_cli("runs", "unhide", "ours", "--reason", "no doubt").code == 0
+    assert run_cli("runs", "remove", "ours", "--reason", "withdrawn", "--yes").code == 0
+    assert run_cli("runs", "--json").json == []
+    assert len(run_cli("runs", "--all", "--json").json) == 1
+    twice = run_cli("runs", "remove", "1", "--reason", "again", "--yes")
+    assert (twice.code, "run 1 is removed, so it cannot be removed" in twice.error) == (1, True)
+    assert run_cli("runs", "restore", "1", "--reason", "a mistake").code == 0
+    assert len(run_cli("leaderboard", "--json").json) == 1
+    assert log(run_cli)[1:] == [
+        ("renamed", "shorter"),
+        ("hidden", "a doubt"),
+        ("unhidden", "no doubt"),
+        ("removed", "withdrawn"),
+        ("restored", "a mistake"),
+    ]
+    assert run_cli("runs", "hide", "1").code == 2  # without a reason
+
+
+def test_removing_asks_first(run_cli, scored):
+    outcome = run_cli("runs", "remove", "1", "--reason", "withdrawn")  # nobody answers
+    assert outcome.code == 1
+    assert len(run_cli("leaderboard", "--json").json) == 1
+
+
+@pytest.mark.parametrize("name", ["7", "#7", " x", "a\nb", "x" * 101])
+def test_names_that_cannot_be(name, run_cli, scored):
+    outcome = run_cli("runs", "rename", "1", name, "--reason", "why not")
+    assert outcome.code == 2
+    assert "'" in outcome.error
+
+
+def test_a_run_that_is_not_there_or_not_alone(run_cli, scored, tiny_set, submission, tmp_path):
+    missing = run_cli("runs", "show", "nothing")
+    assert (missing.code, "no run 'nothing'" in missing.error) == (2, True)
+    correct(shutil.copytree(submission, tmp_path / "other"), team="Others")
+    run_cli("score", tmp_path / "other", *tiny_set.args, "--engine", "fast", "--workers", "1")
+    several = run_cli("runs", "show", "passthrough")
+    assert (several.code, "several runs are called 'passthrough'" in several.error) == (2, True)
+
+
+def test_an_audit_scores_again_and_finds_what_was_changed(run_cli, scored, tiny_set, tmp_path):
+    command = ("runs", "audit", "1", *tiny_set.args, "--workers", "1", "--json")
+    outcome = run_cli(*command, "--sample", "2")
+    assert outcome.code == 0, outcome.stderr
+    assert (outcome.json["passed"], outcome.json["pairs"], outcome.json["disputed"]) == (True, 2, 0)
+    assert outcome.json["largest_difference"] < 1e-6
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        database.execute("UPDATE scores SET left_score = 1, score = (1 + right_score) / 2")
+    outcome = run_cli(*command, "--sample", "1")
+    assert (outcome.code, outcome.json["passed"], outcome.json["disputed"]) == (1, False, 1)
+    assert log(run_cli)[-1] == ("audited", "")
+
+
+def test_rescoring_with_the_locked_engine(run_cli, scored, tiny_set, submission):
+    command = ("runs", "rescore", "1", *tiny_set.args, "--workers", "2", "--reason", "for the paper")
+    outcome = run_cli(*command)
+    assert outcome.code == 0, outcome.stderr
+    assert "run 1: 4 pairs scored, 0 not" in outcome.stderr
+    (row,) = run_cli("leaderboard", "--json").json
+    assert (row["engine"], row["checked"]) == ("locked", 4)
+    assert log(run_cli)[-1] == ("rescored", "for the paper")
+    # Its files, not whatever lies there now.
+    moved = submission.rename(submission.with_name("moved"))
+    gone = run_cli(*command)
+    assert (gone.code, "name their folder with --submission" in gone.error) == (2, True)
+    assert run_cli(*command, "--submission", moved).code == 0
+    (moved / tiny_set.names[0]).unlink()
+    changed = run_cli(*command, "--submission", moved)
+    assert changed.code == 2
+    assert f"1 of its files are missing in {moved} or have changed, {tiny_set.names[0]}" in changed.error
+
+
+def test_a_leaderboard_is_exported_and_imported(run_cli, scored, tmp_path):
+    assert run_cli("runs", "export", "board.db").code == 0
+    again = run_cli("runs", "export", "board.db")
+    assert (again.code, "exists" in again.error) == (1, True)
+    outcome = run_cli("runs", "import", "board.db", "--reason", "a merge", "--db", "other.db", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert (outcome.json["runs"], outcome.json["scores"]) == (1, 4 + scored["engine"]["checked"])
+    ours, theirs = (run_cli("leaderboard", "--json", "--db", db).json for db in ("leaderboard.db", "other.db"))
+    assert ours == theirs

@@ -1,0 +1,78 @@
+"""What the tests of the leaderboard store: a small evaluation set, a system, and short ways to name things."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import text
+
+from harness_leaderboard.records import (
+    Engine,
+    EnhancedFile,
+    EvaluationSetRecord,
+    NewScore,
+    RunRecord,
+    SetPair,
+)
+from harness_leaderboard.store import Store
+
+FINGERPRINT = "f" * 64
+FILE, OTHER_FILE = "1" * 64, "2" * 64
+
+
+def reference(scene: str, listener: str) -> str:
+    """Hash that stands for what a remix of a scene for a listener is held against."""
+    return hashlib.sha256(f"{scene} {listener}".encode()).hexdigest()
+
+
+def set_pairs(names: Iterable[tuple[str, str, str]]) -> list[SetPair]:
+    """Pairs of (scene, listener, track)."""
+    return [SetPair(scene, listener, track, reference(scene, listener)) for scene, listener, track in names]
+
+
+PAIRS = set_pairs(
+    [("S1", "L1", "track one"), ("S1", "L2", "track one"), ("S2", "L1", "track two"), ("S2", "L2", "track two")]
+)
+EVALUATION_SET = EvaluationSetRecord(name="demo", split="valid", sha256="e" * 64, scenes=2, pairs=4)
+RUN = RunRecord(
+    key="a" * 64,
+    system="demucs",
+    version="4.0.1",
+    settings={"overlap": 0.25},
+    causal=False,
+    parameters=83_900_000,
+    training_data="official",
+    licence="MIT",
+    weights_sha256="d" * 64,
+    not_eligible=None,
+    reference=False,
+    submission="demucs",
+)
+
+
+def add(
+    store: Store,
+    scene: str,
+    listener: str,
+    left: float,
+    right: float,
+    engine: Engine = "locked",
+    file: str = FILE,
+    replaces: bool = False,
+    fingerprint: str = FINGERPRINT,
+    environment: Mapping[str, Any] | None = None,
+) -> None:
+    """Store one score."""
+    score = NewScore(file, reference(scene, listener), engine, left, right, replaces)
+    store.add_scores([score], fingerprint, environment if environment is not None else {"numpy": "2.0"})
+
+
+def mark(store: Store, run_id: int, scene: str, listener: str, file: str = FILE, clipped: int | None = 0) -> None:
+    """Say that one file is there."""
+    store.mark_all_enhanced(run_id, [EnhancedFile(scene, listener, file, clipped)])
+
+
+def count(store: Store, table: str) -> int:
+    """Number of rows."""
+    with store.engine.connect() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
