@@ -138,10 +138,6 @@ class Demucs(TorchSeparator):
         # Through JSON, because the same model has lists in one file format where it has tuples in another.
         return json.dumps([self.model.sources, getattr(self.model, "weights", None), parts], default=str)
 
-    def weights_sha256(self) -> str:
-        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
-        return super().weights_sha256()
-
     def estimate(self, mixture: Signal) -> Mapping[str, Signal]:
         import torch
 

@@ -114,9 +114,5 @@ class OpenUnmix(TorchSeparator):
     def description(self) -> str:
         return json.dumps([list(self.model.target_models), self.model.stft.n_fft, self.model.stft.n_hop])
 
-    def weights_sha256(self) -> str:
-        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
-        return super().weights_sha256()
-
     def separate_tensor(self, model: Any, mixture: Any) -> Any:
         return model(mixture)
