@@ -39,7 +39,7 @@ def render(
 
 @app.command()
 def demucs(work: Work = HERE / "work", out: Out = CHECKPOINTS, steps: Steps = DEMUCS_STEPS, seed: Seed = SEED) -> None:
-    """Train Hybrid Demucs, or go on with it, and write its checkpoint."""
+    """Train Hybrid Demucs, or resume its training, and write its checkpoint."""
     from training import demucs_demo
 
     demucs_demo.train(work / "pieces", work / "demucs", out / "demucs", steps, seed)
@@ -47,14 +47,14 @@ def demucs(work: Work = HERE / "work", out: Out = CHECKPOINTS, steps: Steps = DE
 
 @app.command()
 def umx(work: Work = HERE / "work", out: Out = CHECKPOINTS, steps: Steps = UMX_STEPS, seed: Seed = SEED) -> None:
-    """Train Open-Unmix, or go on with it, and write its checkpoint."""
+    """Train Open-Unmix, or resume its training, and write its checkpoint."""
     from training import umx_demo
 
     umx_demo.train(work / "pieces", work / "umx", out / "umx", steps, seed)
 
 
 def main() -> None:
-    """Run a command; problems that a user can mend are one line, with exit code 1."""
+    """Run a command; problems that a user can fix are one line, with exit code 1."""
     from training.excerpts import TrainingProblem
 
     try:

@@ -75,7 +75,7 @@ class Recipe:
 
 
 def train(pieces: Path, work: Path, out: Path, steps: int, seed: int) -> None:
-    """Train the network, or go on with a training, and write its checkpoint.
+    """Train the network, or resume a training, and write its checkpoint.
 
     Args:
         pieces: folder with the folders `train` and `held-out`.

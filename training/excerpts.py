@@ -73,7 +73,7 @@ Batch = npt.NDArray[np.float32]
 
 
 class TrainingProblem(Exception):
-    """Something that a user can mend, said in one line."""
+    """Something that a user can fix, said in one line."""
 
 
 # ---- pieces on disk -------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """The batches of the steps from `first` up to, not including, `last`, made ahead in threads.
 
-    The batch of a step depends on the seed and on its number alone, so an interrupted training goes on with what it
+    The batch of a step depends on the seed and on its number alone, so a training that is resumed sees what it
     would have seen.
     """
 

@@ -4,8 +4,8 @@
     PIECES/train/0000/{drums,bass,other,vocals}.flac    16 bit, stereo, 44.1 kHz
     PIECES/held-out/0000/...                            other voices and other drum kits
 
-Piece number n depends on the seed and on n alone. A piece is there whole or not at all, so rendering goes on where
-it was interrupted.
+Piece number n depends on the seed and on n alone. A piece is there whole or not at all, so rendering resumes after an
+interruption.
 """
 
 import multiprocessing

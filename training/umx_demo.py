@@ -118,7 +118,7 @@ def _magnitudes(network: Any, audio: Any) -> Any:
 
 
 def train(pieces: Path, work: Path, out: Path, steps: int, seed: int) -> None:
-    """Train the networks, or go on with a training, and write the model.
+    """Train the networks, or resume a training, and write the model.
 
     Args:
         pieces: folder with the folders `train` and `held-out`.

@@ -85,12 +85,12 @@ def weights_missing(model: str, problems: Sequence[str], fetch: str) -> WeightsM
 
     Args:
         model: its name.
-        problems: why they could not be fetched: "HOST does not answer", for instance.
+        problems: why they could not be fetched, one or more: "HOST does not answer", for instance.
         fetch: one line: what to fetch, from where, and where to put it.
     """
-    return WeightsMissing(
-        f"the weights of {model} are not here, and {' and '.join(problems)}\n  {fetch}\n  {DEMO_ADVICE}"
-    )
+    *others, last = [f"the weights of {model} are not here", *problems]
+    wrong = f"{', '.join(others)}, and {last}"
+    return WeightsMissing(f"{wrong}\n  {fetch}\n  {DEMO_ADVICE}")
 
 
 def host(url: str) -> str:

@@ -327,7 +327,7 @@ def test_missing_weights_say_what_to_fetch(no_weights: Path, capfd: pytest.Captu
         Demucs(model="mdx").load()
     wrong, fetch, demo = str(caught.value).split("\n")
     assert (
-        wrong == "the weights of mdx are not here, and huggingface.co does not answer "
+        wrong == "the weights of mdx are not here, huggingface.co does not answer, "
         "and dl.fbaipublicfiles.com does not answer"
     )
     for signature in catalogue().bags["mdx"]["models"]:

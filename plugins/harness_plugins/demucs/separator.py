@@ -126,6 +126,10 @@ class Demucs(TorchSeparator):
         distinct = {state_sha256(part.state_dict()): count_parameters(part) for part in _parts_of(self.model)}
         return sum(distinct.values())
 
+    def weights_sha256(self) -> str:
+        """Of the model itself: caches and the hub have files of their own beside it, which say nothing about it."""
+        return super().weights_sha256()
+
     def description(self) -> str:
         parts = [
             (type(part).__qualname__, getattr(part, "_init_args_kwargs", None), part.segment)
@@ -133,10 +137,6 @@ class Demucs(TorchSeparator):
         ]
         # Through JSON, because the same model has lists in one file format where it has tuples in another.
         return json.dumps([self.model.sources, getattr(self.model, "weights", None), parts], default=str)
-
-    def weights_sha256(self) -> str:
-        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
-        return super().weights_sha256()
 
     def estimate(self, mixture: Signal) -> Mapping[str, Signal]:
         import torch

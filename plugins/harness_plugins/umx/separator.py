@@ -107,12 +107,12 @@ class OpenUnmix(TorchSeparator):
         """
         return count_parameters(self.model.target_models) if self.model is not None else 0
 
+    def weights_sha256(self) -> str:
+        """Of the model itself: caches and the hub have files of their own beside it, which say nothing about it."""
+        return super().weights_sha256()
+
     def description(self) -> str:
         return json.dumps([list(self.model.target_models), self.model.stft.n_fft, self.model.stft.n_hop])
-
-    def weights_sha256(self) -> str:
-        # Defined here, so that nothing but the loaded model counts: the same one may come in files of several forms.
-        return super().weights_sha256()
 
     def separate_tensor(self, model: Any, mixture: Any) -> Any:
         return model(mixture)
