@@ -73,7 +73,7 @@ def locked_folder(folder: Path, wait: bool = False, instead: str = "choose anoth
     Args:
         folder: made if need be.
         wait: wait for another process that holds it, rather than refuse.
-        instead: the way out, for messages.
+        instead: what the user can do, for messages.
 
     Raises:
         SubmissionError: another process holds it.

@@ -72,6 +72,30 @@ def given(parameter: typer.CallbackParam, value: str | None) -> str | None:
     return value
 
 
+MAX_NAME = 100
+"""Characters of a run's name."""
+
+
+def checked_name(name: str) -> str:
+    """A run's name, if it can be one. Raises UsageError."""
+    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+        raise UsageError(f"a run's name has 1 to {MAX_NAME} printable characters, and no spaces around it: {name!r}")
+    if name.lstrip("#").isdigit():
+        raise UsageError(f"{name!r} is a number, and runs have numbers already: choose another name")
+    return name
+
+
+@errors_as_lines
+def _run_name(value: str | None) -> str | None:
+    return None if value is None else checked_name(value)
+
+
+RunName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", callback=_run_name, help="What to call this run on the leaderboard."),
+]
+
+
 def database_url(value: str) -> str:
     """The URL of the database that --db names: as it is, or that of the SQLite file at a path.
 

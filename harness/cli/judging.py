@@ -18,6 +18,7 @@ from harness.cli.common import (
     EngineOption,
     Json,
     Limit,
+    RunName,
     Scenes,
     Split,
     Workers,
@@ -98,6 +99,7 @@ def score(
     limit: Limit = None,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
+    name: RunName = None,
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:
@@ -115,6 +117,8 @@ def score(
         raise UsageError(f"--csv {csv} is a folder: name a file")
     sources = _sources(paths)
     several = sources != list(paths) or len(sources) > 1
+    if name is not None and several:
+        raise UsageError(f"--name {name} is for one submission: name one, or leave it out (harness runs rename)")
     unread = [source for source in sources if isinstance(source, Verdict)]
     if len(unread) == len(sources):
         if as_json and len(unread) > 1:
@@ -136,7 +140,7 @@ def score(
         twins = verdicts.find_twins(judged)
         if not as_json:
             _show_judged(judged, verdicts.twins_as_lines(judged, twins))
-        entries = [Entry(verdict) for verdict in judged if verdict.valid]
+        entries = [Entry(verdict, name=name) for verdict in judged if verdict.valid]
         scored = score_entries(store, entries, found, engine, count) if entries else []
         scores = iter(scored)
         results = [(verdict, next(scores) if verdict.valid else None) for verdict in judged]

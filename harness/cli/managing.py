@@ -17,6 +17,7 @@ from harness.cli.common import (
     Split,
     Workers,
     add_command,
+    checked_name,
     evaluation_set,
     workers_or_default,
 )
@@ -48,22 +49,8 @@ def rename(
 
     with Store.open(db, create=True) as store:
         status = find(store, run)
-        store.rename(status.id, checked_name(name) or None, reason)
+        store.rename(status.id, checked_name(name) if name else None, reason)
         console.say(f"run {status.id} is called {name!r}" if name else f"run {status.id} has no name of its own")
-
-
-MAX_NAME = 100
-
-
-def checked_name(name: str) -> str:
-    """A run's name, if it can be one. Raises UsageError."""
-    from harness.errors import UsageError
-
-    if len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
-        raise UsageError(f"a run's name has at most {MAX_NAME} printable characters, and no spaces around it: {name!r}")
-    if name.lstrip("#").isdigit():
-        raise UsageError(f"{name!r} is a number, and runs have numbers already: choose another name")
-    return name
 
 
 def _set_visibility(run: str, what: str, reason: str, db: str, yes: bool = True) -> None:

@@ -18,6 +18,7 @@ from harness.cli.common import (
     Limit,
     Overwrite,
     PluginSources,
+    RunName,
     Scenes,
     Split,
     Workers,
@@ -48,10 +49,6 @@ Output = Annotated[
         show_default="submissions/ and the system's name",
         help="The folder of the submission.",
     ),
-]
-RunName = Annotated[
-    str | None,
-    typer.Option("--name", metavar="NAME", callback=given, help="What to call this run on the leaderboard."),
 ]
 OverwriteOption = Annotated[
     Overwrite,

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a database, with the real thing: one line, and the way out."""
+"""Everything that can be wrong with a database, with the real thing: one line that says what to do."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Reading an evaluation set: the good path, and every malformed file as one line that says what to mend."""
+"""Reading an evaluation set: the good path, and every malformed file as one line that says what to fix."""
 
 import json
 import os
