@@ -82,6 +82,7 @@ def enhance(
     with locked_folder(folder):
         remove_leftovers(folder)
         planned = plan(result.manifest, evaluation_set, folder, overwrite)
+        result.manifest = result.manifest.model_copy(update=dict(planned.added))
         result.manifest.files.update(planned.kept)
         result.kept += [pair.id for pair in evaluation_set.pairs if pair.remix_name in planned.kept]
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.

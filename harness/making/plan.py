@@ -6,8 +6,8 @@ interrupts this, no old file is taken for a new one.
 
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +30,13 @@ class Plan:
         kept: records of the files that may stay, by name.
         todo: the selected pairs whose files are to be made.
         removed: names of files that have to go before any is made.
+        added: what people have added to the manifest by hand, which stays with it.
     """
 
     kept: dict[str, FileRecord] = field(default_factory=dict)
     todo: tuple[Pair, ...] = ()
     removed: frozenset[str] = frozenset()
+    added: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> Plan:
@@ -85,7 +87,13 @@ def _missing(
             f"{folder} was made by another system (these differ: {', '.join(differs)}): choose another --output, "
             "or replace it with --overwrite always"
         )
-    return _rest(_intact(before, folder, there), evaluation_set)
+    return replace(_rest(_intact(before, folder, there), evaluation_set), added=_added(before))
+
+
+def _added(before: Manifest) -> dict[str, str]:
+    """What the harness never writes into a manifest itself."""
+    names = ("team", "contact", "url", "paper", "description")
+    return {name: value for name in names if (value := getattr(before, name)) is not None}
 
 
 UNIDENTIFIED = "weights that could not be identified"
@@ -99,7 +107,8 @@ def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, the
     if before is None or before.key != manifest.key:
         return Plan({}, tuple(evaluation_set.pairs), frozenset(there))
     selected = {pair.remix_name for pair in evaluation_set.pairs}
-    return Plan(_intact(before, folder, there - selected), tuple(evaluation_set.pairs), frozenset(there & selected))
+    kept = _intact(before, folder, there - selected)
+    return Plan(kept, tuple(evaluation_set.pairs), frozenset(there & selected), _added(before))
 
 
 def _intact(before: Manifest, folder: Path, names: set[str]) -> dict[str, FileRecord]:

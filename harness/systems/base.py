@@ -87,6 +87,7 @@ class System(ABC):
     reference: ClassVar[bool] = False
     neighbours: ClassVar[Any] = None
     sources: ClassVar[Any] = None
+    read: ClassVar[Any] = ()
     identity: Any = None
     """What it is made of and may import: kept by `harness.systems.discovery` and `harness.systems.identity`."""
 

@@ -4,7 +4,6 @@ Bundled systems come in through the same entry points as anybody's. A plugin tha
 remembered with its error and does not stop the others.
 """
 
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -19,15 +18,20 @@ from types import ModuleType
 import pluggy
 
 from harness.errors import PluginError, UsageError
+from harness.files import canonical_sha256
 from harness.systems import TRAINING_DATA, Enhancer, Option, Reference, Separator, System, hookspecs
 from harness.systems.neighbours import Neighbours
-from harness.systems.sources import sources_of
+from harness.systems.sources import neighbourhood, sources_of
+from harness.systems.watching import files_read
 
 GROUP = "harness"
 ENVIRONMENT_VARIABLE = "HARNESS_PLUGINS"
 """Names files or modules, separated like the entries of PATH."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+READ = "__harness_read__"
+"""Where a plugin's module keeps which files were read while it was imported."""
 
 NEIGHBOURS = "__harness_neighbours__"
 """Where a plugin that is given as a file keeps what lies beside it."""
@@ -69,7 +73,10 @@ class Plugins:
     def _add(self, name: str, origin: str, load: object) -> None:
         # A plugin is a stranger's code: whatever it raises is its own error, reported by name.
         try:
-            module = load()  # type: ignore[operator]
+            with files_read() as read:
+                module = load()  # type: ignore[operator]
+            # When it is imported first; later, it is only looked up.
+            module.__dict__.setdefault(READ, frozenset(read))
             found = _systems_of(module)
             for system in found:
                 if system.name in self.systems and self.systems[system.name] is not system:
@@ -104,7 +111,8 @@ def _import(source: str) -> ModuleType:
         raise PluginError(f"no such file: {source}")
     # A name of its own, so that two files called system.py do not meet in sys.modules; a file that is named twice
     # is one plugin.
-    identity = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:8]
+    # And so is one that was edited meanwhile, or a neighbour of which was.
+    identity = canonical_sha256({"path": str(path), **neighbourhood(path).files})[:8]
     name = f"harness_plugin_{path.stem}_{identity}"
     if name in sys.modules:
         return sys.modules[name]
@@ -139,7 +147,9 @@ def _systems_of(module: ModuleType) -> list[type[System]]:
         neighbours: Neighbours | None = module.__dict__.get(NEIGHBOURS)
         system.neighbours = neighbours
         # Now, not when a manifest is written: files may be edited while the system loads or works.
-        system.sources = sources_of(system, None if neighbours is None else neighbours.folder)
+        if "sources" not in system.__dict__:
+            system.sources = sources_of(system, None if neighbours is None else neighbours.folder)
+        system.read = module.__dict__[READ]
     return systems
 
 

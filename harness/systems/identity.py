@@ -4,9 +4,10 @@ A checkpoint or a module that changed makes another system; one that merely move
 system and watches what is read meanwhile:
 
 - code: see `sources`;
-- weights: the content of every file that is read while the system is made and loaded, other than code and what belongs
-  to the machine; and the state of every `torch.nn.Module` found on the instance, since libraries can read files without
-  Python's knowledge. A system that overrides `weights_sha256` says itself what its weights are: nothing else counts.
+- weights: the content of every file that is read while the plugin is imported and the system made and loaded, other
+  than code and what belongs to the machine; and the state of every `torch.nn.Module` found on the instance, since
+  libraries can read files without Python's knowledge. A system that overrides `weights_sha256` says itself what its
+  weights are: nothing else counts.
 
 What is imported or read for the first time while music is processed is not seen (but every import statement is).
 """
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from harness.errors import SystemFailure
@@ -26,7 +28,7 @@ from harness.systems.sources import Sources, add_modules, sources_of
 from harness.systems.watching import belongs_to_the_machine, files_read
 
 DEPTH = 4
-"""How deep a module may lie in the lists and mappings of an instance."""
+"""How deep a module may lie in the lists, mappings and objects of an instance."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def made(system: type[System], settings: Mapping[str, Any]) -> System:
             )
         ready.load()
     late = [module for name, module in list(sys.modules.items()) if name not in before]
-    ready.identity = _identify(ready, sources(system), read, late)
+    ready.identity = _identify(ready, sources(system), {*read, *system.__dict__.get("read", ())}, late)
     return ready
 
 
@@ -138,7 +140,7 @@ def _data(read: Iterable[str], own: Iterable[Path]) -> dict[str, str]:
 
 
 def _states(values: Mapping[str, Any], where: str, depth: int, seen: set[int]) -> Iterator[tuple[str, str]]:
-    """Hash of the state of every torch module among some values, and in the lists and mappings among them."""
+    """Hash of the state of every torch module among some values, and in the lists, mappings and objects among them."""
     torch = sys.modules.get("torch")
     if torch is None or depth > DEPTH:
         return
@@ -155,6 +157,9 @@ def _states(values: Mapping[str, Any], where: str, depth: int, seen: set[int]) -
         elif isinstance(value, (list, tuple)):
             seen.add(id(value))
             yield from _states({str(index): inner for index, inner in enumerate(value)}, label, depth + 1, seen)
+        elif isinstance(getattr(value, "__dict__", None), dict) and not isinstance(value, (type, ModuleType)):
+            seen.add(id(value))
+            yield from _states(vars(value), label, depth + 1, seen)
 
 
 def module_sha256(module: Any) -> str:

@@ -18,13 +18,15 @@ class Neighbours:
         self.added = False
 
     def activate(self) -> None:
-        """Let this plugin's neighbours be found first, and no other plugin's."""
+        """Let this plugin's neighbours be found, and no other plugin's."""
         global _current
         if _current is not None and _current is not self:
             _current._put_away()
         _current = self
         if str(self.folder) not in sys.path:
-            sys.path.insert(0, str(self.folder))
+            # Last: a neighbour called like an installed module must not be taken for it by anybody else. The plugin's
+            # own imports of such a neighbour are refused (`sources.neighbourhood`).
+            sys.path.append(str(self.folder))
             self.added = True
         sys.modules.update(self.modules)
 

@@ -17,10 +17,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
 
+from harness.errors import PluginError
 from harness.files import sha256_of
 
 OURS = ("harness", "harness_leaderboard")
@@ -85,6 +87,17 @@ def add_modules(found: Sources, modules: Iterable[ModuleType], folder: Path) -> 
                 found.files[label] = sha256_of(Path(file))
 
 
+def neighbourhood(path: Path) -> Sources:
+    """The sources of a plugin file with its neighbours, before it is imported.
+
+    Raises:
+        PluginError: it imports a neighbour whose name is that of another module, which Python would find instead.
+    """
+    found = Sources()
+    _Walk(found, path.parent)._file(path, path.name)
+    return found
+
+
 class _Walk:
     """Follows import statements from file to file."""
 
@@ -120,14 +133,17 @@ class _Walk:
 
     def _top_level(self, name: str, own: bool = False) -> None:
         """Add a module or package that is imported by its top-level name, if it is not of another distribution."""
-        if name in sys.stdlib_module_names or name in OURS or name in self.own or name in self.found.others:
+        if name in self.own or name in self.found.others:
             return
         if self.neighbours is not None:
             for beside in (self.neighbours / f"{name}.py", self.neighbours / name / "__init__.py"):
                 if beside.exists():
+                    self._refuse_other(name, beside)
                     self.own.add(name)
                     self._module(beside, name)
                     return
+        if name in sys.stdlib_module_names or name in OURS:
+            return
         try:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):
@@ -143,6 +159,14 @@ class _Walk:
         self.own.add(name)
         self.own_is_installed |= installed
         self._module(place, name)
+
+    def _refuse_other(self, name: str, beside: Path) -> None:
+        """Raise PluginError if Python finds something else by the name of a neighbour."""
+        elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != self.neighbours]
+        spec = PathFinder.find_spec(name, elsewhere)
+        installed = spec is not None and spec.origin is not None and Path(spec.origin).resolve() != beside.resolve()
+        if name in sys.stdlib_module_names or name in OURS or installed:
+            raise PluginError(f"{beside.name} beside it has the name of another module that is installed: rename it")
 
     def _of_our_distribution(self, name: str) -> bool:
         if not self.own_is_installed:

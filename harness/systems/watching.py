@@ -46,8 +46,10 @@ def files_read() -> Iterator[set[str]]:
         _active[:] = [other for other in _active if other is not seen]
 
 
-SYSTEM_FOLDERS = tuple(map(Path, ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var")))
-"""What lies there belongs to the machine: certificates, time zones, fonts."""
+SYSTEM_FOLDERS = tuple(
+    map(Path, ("/dev", "/etc", "/proc", "/run/systemd", "/sys", "/usr/lib", "/usr/lib64", "/usr/share", "/var/cache"))
+)
+"""What lies there belongs to the machine: certificates, time zones, fonts. Elsewhere in /usr and /var may be data."""
 
 
 def belongs_to_the_machine(path: Path, also: list[Path]) -> bool:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -261,3 +262,75 @@ def test_only_reading_is_watched(tmp_path):
         os.close(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY))
     Path(tmp_path / "written").read_text()
     assert {name for name in seen if name.startswith(str(tmp_path))} == {str(tmp_path / "read")}
+
+
+def test_what_is_read_while_the_plugin_is_imported_counts(manifest_of, tmp_path):
+    imports = 'GAIN = float(Path(__file__).with_name("gain.txt").read_text())'
+    plugin = write(tmp_path / "plugin", "self.gain = GAIN", imports)
+    (tmp_path / "plugin" / "gain.txt").write_text("0.5")
+    before = manifest_of("--plugin", plugin)
+    assert set(before["weights_files"]) == {"gain.txt"}
+    (tmp_path / "plugin" / "gain.txt").write_text("0.6")
+    assert key(manifest_of("--plugin", plugin)) != key(before)
+
+
+def test_a_network_in_a_helper_object_is_found(manifest_of, tmp_path):
+    load = """
+    import torch
+    class Engine: pass
+    self.engine = Engine()
+    self.engine.net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(self.engine.net.weight, float(__import__("os").environ["GAIN"]))
+    self.gain = float(self.engine.net.weight)
+    """
+    plugin = write(tmp_path / "plugin", load, training_data="unknown")
+    keys = [key(manifest_of("--plugin", plugin, GAIN=gain)) for gain in ("0.5", "0.5", "0.25")]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_weights_in_a_folder_of_the_machine_that_holds_data_count(manifest_of, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        weights = Path(folder) / "gain.txt"
+        weights.write_text("0.5")
+        plugin = write(tmp_path / "plugin", f"self.gain = float(Path({str(weights)!r}).read_text())")
+        assert set(manifest_of("--plugin", plugin)["weights_files"]) == {"gain.txt"}
+
+
+@pytest.mark.parametrize("name", ["statistics", "soxr", "harness_leaderboard"])
+def test_a_neighbour_named_like_another_module_has_to_be_renamed(name, run_cli, tmp_path, tiny_set):
+    plugin = write(tmp_path / "plugin", "self.gain = GAIN", f"from {name} import GAIN")
+    (tmp_path / "plugin" / f"{name}.py").write_text("GAIN = 0.5\n")
+    outcome = run_cli("enhance", "--plugin", plugin, "--system", "tiny", *tiny_set.args)
+    assert outcome.code == 2
+    assert f"{name}.py beside it has the name of another module that is installed: rename it" in outcome.error
+
+
+def test_the_harness_does_not_import_a_plugins_neighbours(manifest_of, tmp_path):
+    plugin = write(tmp_path / "plugin", "self.gain = 0.5")
+    (tmp_path / "plugin" / "soxr.py").write_text("raise SystemError\n")
+    assert set(manifest_of("--plugin", plugin)["code_files"]) == {"tiny.py"}
+
+
+def test_a_neighbour_edited_within_a_process_is_imported_again(run_cli, tmp_path, tiny_set):
+    plugin = write(tmp_path / "plugin", "self.gain = GAIN", "from mynet import GAIN")
+    made = []
+    for gain in ("0.25", "0.0625"):
+        (tmp_path / "plugin" / "mynet.py").write_text(f"GAIN = {gain}\n")
+        outcome = run_cli(
+            "enhance", "--plugin", plugin, "--system", "tiny", *tiny_set.args, "--limit", "1", "--output", gain
+        )
+        assert outcome.code == 0, outcome.stderr
+        made.append(json.loads((tmp_path / gain / "submission.json").read_text()))
+    assert made[0]["code_sha256"] != made[1]["code_sha256"]
+    assert made[0]["files"] != made[1]["files"]
+
+
+def test_what_people_add_to_a_manifest_stays(run_cli, tmp_path, tiny_set):
+    plugin = write(tmp_path / "plugin", "self.gain = 0.5")
+    command = ("enhance", "--plugin", plugin, "--system", "tiny", *tiny_set.args, "--limit", "1", "--output", "made")
+    assert run_cli(*command).code == 0
+    path = tmp_path / "made" / "submission.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "team": "A Team"}))
+    for more in ((), ("--overwrite", "always")):
+        assert run_cli(*command, *more).code == 0
+        assert json.loads(path.read_text())["team"] == "A Team"
