@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -297,13 +298,15 @@ def test_columns_of_unequal_length_are_noticed() -> None:
 
 def test_sums_are_exact_whatever_the_order() -> None:
     draw = random.Random(11)
-    pairs = [(f"S{i % 7}", f"L{i // 7}", "t", *(draw.random() for _ in range(3))) for i in range(700)]
+    pairs: list[tuple[Any, ...]] = [
+        (f"S{i % 7}", f"L{i // 7}", "t", *(draw.random() for _ in range(3))) for i in range(700)
+    ]
     sums = SceneSums.of(PairScores(*zip(*pairs, strict=True)))
     draw.shuffle(pairs)
     assert SceneSums.of(PairScores(*zip(*pairs, strict=True))) == sums
     assert sums.scene == tuple(f"S{i}" for i in range(7))
     assert sums.pairs == (100,) * 7
-    exact = sum((Fraction(pair[5]) for pair in pairs if pair[0] == "S3"), Fraction())
+    exact = sum((Fraction(float(pair[5])) for pair in pairs if pair[0] == "S3"), Fraction())
     assert sums.score[3] == float(exact)
     assert SceneSums.of(PairScores()) == SceneSums()
 

@@ -242,7 +242,7 @@ def test_references_that_are_there_already_take_over_what_the_unresolved_have(mi
 def test_killed_in_the_middle_it_is_the_old_database_still(tmp_path: Path) -> None:
     path, many = tmp_path / "old.db", 4000
     places = [(f"S{number:04}", "L1", "track") for number in range(many)]
-    tables = {
+    tables: dict[str, list[tuple[Any, ...]]] = {
         "evaluation_sets": [(1, "demo", "valid", "e", many, many)],
         "evaluators": [("f", "{}")],
         "environments": [(1, "0", "{}")],

@@ -102,7 +102,7 @@ def entered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(work=st.lists(operations, min_size=5, max_size=25))
 def test_the_board_with_summaries_is_the_board_without(entered: Path, work: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
