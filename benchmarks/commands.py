@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from harness.haaqi import lock
 from harness_leaderboard.models import RemixRow, RunPairRow, ScoreRow, SetPairRow
@@ -79,8 +79,8 @@ def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, An
         environment = environment_id(connection, lock.environment())
         evaluator = evaluator_id(connection, lock.fingerprint())
         first = 1 + (connection.scalar(select(func.max(RemixRow.id))) or 0)
-        references = connection.scalars(
-            select(SetPairRow.reference_id)
+        pairs = connection.execute(
+            select(SetPairRow.id, SetPairRow.reference_id)
             .join(RunPairRow, RunPairRow.pair_id == SetPairRow.id)
             .where(RunPairRow.run_id == run_id)
             .order_by(SetPairRow.id)
@@ -89,7 +89,7 @@ def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, An
             insert(RemixRow),
             [
                 {"id": id_, "reference_id": reference, "file_sha256": hashlib.sha256(f"{id_}".encode()).hexdigest()}
-                for id_, reference in enumerate(references, first)
+                for id_, (_, reference) in enumerate(pairs, first)
             ],
         )
         connection.execute(
@@ -108,15 +108,11 @@ def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, An
                 for id_, (left, right) in enumerate(scores.tolist(), first)
             ],
         )
-        # Every reference has one pair here, so its remix in this run is found by it.
-        remix = (
-            select(RemixRow.id)
-            .join(SetPairRow, SetPairRow.reference_id == RemixRow.reference_id)
-            .where(SetPairRow.id == RunPairRow.pair_id, RemixRow.id >= first)
-            .scalar_subquery()
-        )
         connection.execute(
-            update(RunPairRow).where(RunPairRow.run_id == run_id).values(state="enhanced", remix_id=remix, clipped=0)
+            update(RunPairRow)
+            .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == bindparam("of"))
+            .values(state="enhanced", remix_id=bindparam("new_remix"), clipped=0),
+            [{"of": pair_id, "new_remix": id_} for id_, (pair_id, _) in enumerate(pairs, first)],
         )
 
 

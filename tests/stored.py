@@ -64,7 +64,7 @@ def add(
 ) -> None:
     """Store one score."""
     score = NewScore(file, reference(scene, listener), engine, left, right, replaces)
-    store.add_scores([score], fingerprint, environment if environment is not None else {"numpy": "2.0"})
+    store.add_scores([score], fingerprint, {engine: environment if environment is not None else {"numpy": "2.0"}})
 
 
 def mark(store: Store, run_id: int, scene: str, listener: str, file: str = FILE, clipped: int | None = 0) -> None:

@@ -49,3 +49,8 @@ class Neighbours:
 
 
 _current: Neighbours | None = None
+
+
+def active_folders() -> list[Path]:
+    """The folder whose neighbours are in place now, if it was put on the path for that."""
+    return [_current.folder] if _current is not None and _current.added else []

@@ -24,6 +24,7 @@ from types import ModuleType
 
 from harness.errors import PluginError
 from harness.files import sha256_of
+from harness.systems.neighbours import active_folders
 
 OURS = ("harness", "harness_leaderboard")
 BUNDLED = "harness_plugins"
@@ -162,7 +163,9 @@ class _Walk:
 
     def _refuse_other(self, name: str, beside: Path) -> None:
         """Raise PluginError if Python finds something else by the name of a neighbour."""
-        elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != self.neighbours]
+        # Not in the folder of another plugin that was active before: its neighbours are put away when ours are needed.
+        apart = {self.neighbours, *active_folders()}
+        elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in apart]
         spec = PathFinder.find_spec(name, elsewhere)
         installed = spec is not None and spec.origin is not None and Path(spec.origin).resolve() != beside.resolve()
         if name in sys.stdlib_module_names or name in OURS or installed:

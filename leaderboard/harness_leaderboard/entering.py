@@ -92,11 +92,11 @@ def enter_set(connection: Connection, record: EvaluationSetRecord, pairs: Sequen
                 for pair in missing
             ],
         )
-        _add_pending(connection, set_id)
+        add_pending(connection, set_id)
     return set_id
 
 
-def _add_pending(connection: Connection, set_id: int) -> None:
+def add_pending(connection: Connection, set_id: int) -> None:
     """Give every run on an evaluation set the pairs that it lacks."""
     has = (
         select(RunPairRow.run_id)
@@ -179,7 +179,7 @@ def enter_run(
             updated_at=at,
         )
         new_id = int(connection.execute(made.returning(RunRow.id)).scalar_one())
-        _add_pending(connection, set_id)
+        add_pending(connection, set_id)
         write_event(connection, new_id, "entered", "", {"submission": run.submission})
         return new_id
     old = {name: before._mapping[name] for name in RunRecord.__dataclass_fields__}

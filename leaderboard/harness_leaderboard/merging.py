@@ -15,7 +15,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, insert, select, update
 
 from harness_leaderboard.database import trouble
-from harness_leaderboard.entering import enter_set
+from harness_leaderboard.entering import add_pending, enter_set
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.migrations import REVISIONS
 from harness_leaderboard.models import (
@@ -265,6 +265,7 @@ def _run(
         run_id = target.execute(insert(RunRow).values(**row).returning(RunRow.id)).scalar_one()
         if translated:
             target.execute(insert(RunPairRow), [{**pair, "run_id": run_id} for pair in translated])
+        add_pending(target, set_id)
         for table in (DeclarationRow, EventRow):
             for old in source.execute(
                 select(table.__table__).where(table.run_id == their_id).order_by(table.id)

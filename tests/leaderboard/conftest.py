@@ -1,7 +1,7 @@
 """Small runs and stores for the tests of the leaderboard."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -10,37 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from stored import EVALUATION_SET, FINGERPRINT, PAIRS, RUN
 
-from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, SceneSums, ScoredRun, SetPair
+from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, SceneSums, ScoredRun
 from harness_leaderboard.store import Store
-
-FINGERPRINT = "f" * 64
-PAIRS = [
-    SetPair("S1", "L1", "track one", "1" * 64),
-    SetPair("S1", "L2", "track one", "2" * 64),
-    SetPair("S2", "L1", "track two", "3" * 64),
-    SetPair("S2", "L2", "track two", "4" * 64),
-]
-EVALUATION_SET = EvaluationSetRecord(name="demo", split="valid", sha256="e" * 64, scenes=2, pairs=4)
-RUN = RunRecord(
-    key="a" * 64,
-    system="demucs",
-    version="4.0.1",
-    settings={"overlap": 0.25},
-    causal=False,
-    parameters=83_900_000,
-    training_data="official",
-    licence="MIT",
-    weights_sha256="d" * 64,
-    not_eligible=None,
-    reference=False,
-    submission="demucs",
-)
 
 
 @pytest.fixture
 def run_record() -> RunRecord:
-    """A system that may be ranked, with four pairs due."""
+    """A system that may be ranked."""
     return RUN
 
 
@@ -65,10 +43,11 @@ def store(url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def start(store: Store) -> Callable[..., int]:
-    """Start a run in `store`; keywords change what the system declares."""
+    """Start a run in `store`; keywords change what the system declares, `run_id` which run it is."""
 
-    def start(**declared: Any) -> int:
-        return store.start_run(replace(RUN, **declared), EVALUATION_SET, FINGERPRINT, {"pyclarity": "0.9.0"}, PAIRS)
+    def start(fingerprint: str = FINGERPRINT, run_id: int | None = None, why: str = "", **declared: Any) -> int:
+        run, details = replace(RUN, **declared), {"pyclarity": "0.9.0"}
+        return store.start_run(run, EVALUATION_SET, fingerprint, details, PAIRS, run_id=run_id, why=why)
 
     return start
 
@@ -77,7 +56,8 @@ def start(store: Store) -> Callable[..., int]:
 def scored_run() -> Callable[..., ScoredRun]:
     """Make a run from rows (scene, listener, track, left, right); keywords change what the system declares.
 
-    Runs are numbered from 1.
+    Runs are numbered from 1. Unless `only_fast` says otherwise, fast scores that were not checked are all that their
+    pairs have.
     """
     numbers = count(1)
 
@@ -91,27 +71,26 @@ def scored_run() -> Callable[..., ScoredRun]:
         largest_difference: float | None = None,
         name: str | None = None,
         only_fast: int | None = None,
-        shares: dict[int, int] | None = None,
+        shares: Mapping[int, int] | None = None,
         **declared: Any,
     ) -> ScoredRun:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
-        run = replace(RUN, **{"key": declared.get("system", "demucs"), **declared})
-        last = "2024-01-31T12:00:00Z" if rows else None
+        scores = PairScores(*columns)
         return ScoredRun(
-            next(numbers),
-            name,
-            run,
-            about,
-            fingerprint,
-            SceneSums.of(PairScores(*columns)),
-            failed,
-            last,
-            fast,
-            checked,
-            largest_difference,
-            fast - checked if only_fast is None else only_fast,
-            shares or {},
-            lambda: PairScores(*columns),
+            id=next(numbers),
+            name=name,
+            run=replace(RUN, **{"key": declared.get("system", "demucs"), **declared}),
+            evaluation_set=about,
+            fingerprint=fingerprint,
+            sums=SceneSums.of(scores),
+            failed=failed,
+            last_scored="2024-01-31T12:00:00Z" if rows else None,
+            fast=fast,
+            checked=checked,
+            largest_difference=largest_difference,
+            only_fast=fast - checked if only_fast is None else only_fast,
+            shares=shares or {},
+            load_scores=lambda: scores,
         )
 
     return make

@@ -6,34 +6,49 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
+from stored import FILE, add, mark, reference
 
 from harness_leaderboard.models import (
     EnvironmentRow,
     EvaluationSetRow,
     EvaluatorRow,
+    EventRow,
     ReferenceRow,
     RemixRow,
     RunPairRow,
     RunRow,
     ScoreRow,
     SetPairRow,
+    SummaryRow,
 )
-from harness_leaderboard.records import EnhancedFile, NewScore
 from harness_leaderboard.store import Store
 
 
 @pytest.fixture
 def filled(store: Store, start: Callable[..., int]) -> Store:
-    """One run with a scored pair, another file, an environment, and two pending pairs."""
+    """A run with a scored pair, one with an unscored file (remix 2), an environment, and two pending pairs."""
     run_id = start()
-    store.mark_all_enhanced(run_id, [EnhancedFile("S1", "L1", "1" * 64, 0), EnhancedFile("S1", "L2", "2" * 64, 0)])
-    store.add_scores([NewScore("1" * 64, "1" * 64, "locked", 0.5, 0.6)], "f" * 64, {"locked": {"python": "3.11"}})
+    mark(store, run_id, "S1", "L1")
+    mark(store, run_id, "S1", "L2")
+    add(store, "S1", "L1", 0.5, 0.6)
     return store
 
 
 def write(store: Store, statement: Any) -> None:
     with store.engine.begin() as connection:
         connection.execute(statement)
+
+
+SCORE = {
+    "remix_id": 2,
+    "evaluator_id": 1,
+    "engine": "fast",
+    "left_score": 0.5,
+    "right_score": 0.6,
+    "score": 0.55,
+    "environment_id": 1,
+    "scored_at": "2024-01-31T12:00:00Z",
+}
 
 
 @pytest.mark.parametrize(
@@ -66,42 +81,44 @@ def write(store: Store, statement: Any) -> None:
     ],
 )
 def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
-    row = {
-        "remix_id": 2,
-        "evaluator_id": 1,
-        "left_score": 0.5,
-        "right_score": 0.6,
-        "score": 0.55,
-        "environment_id": 1,
-        "scored_at": "2024-01-31T12:00:00Z",
-        "engine": "fast",
-    }
     with pytest.raises(IntegrityError):
-        write(filled, insert(ScoreRow).values(**{**row, column: value}))
-    write(filled, insert(ScoreRow).values(**row))
-    with pytest.raises(IntegrityError):
-        write(filled, insert(ScoreRow).values(**row))
+        write(filled, insert(ScoreRow).values(**{**SCORE, column: value}))
+    write(filled, insert(ScoreRow).values(**SCORE))
+
+
+def test_a_remix_has_one_score_of_each_engine(filled: Store) -> None:
+    for engine in ("fast", "locked"):
+        write(filled, insert(ScoreRow).values(**{**SCORE, "engine": engine}))
+        with pytest.raises(IntegrityError, match="UNIQUE"):
+            write(filled, insert(ScoreRow).values(**{**SCORE, "engine": engine}))
 
 
 def test_a_score_has_to_say_its_engine(filled: Store) -> None:
-    columns = "remix_id, evaluator_id, left_score, right_score, score, environment_id, scored_at"
+    columns = ", ".join(name for name in SCORE if name != "engine")
+    values = ", ".join(f":{name}" for name in SCORE if name != "engine")
+    said_nothing = text(f"INSERT INTO scores ({columns}) VALUES ({values})").bindparams(
+        **{name: value for name, value in SCORE.items() if name != "engine"}
+    )
     with pytest.raises(IntegrityError, match=r"NOT NULL.*engine"):
-        write(filled, text(f"INSERT INTO scores ({columns}) SELECT {columns} FROM scores"))
+        write(filled, said_nothing)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"run_id": 999},
+        {"pair_id": 1},
         {"pair_id": 999},
+        {"pair_id": None},
+        {"run_id": 999},
+        {"run_id": None},
         {"state": "done"},
+        {"state": "scored"},
         {"state": None},
         {"state": "failed"},
-        {"state": "scored", "remix_id": 1},
         {"reason": "a reason without a failure"},
         {"state": "enhanced"},
+        {"state": "enhanced", "remix_id": 999},
         {"remix_id": 1},
-        {"remix_id": 999, "state": "enhanced"},
         {"state": "failed", "reason": "it has a file", "remix_id": 1},
         {"clipped": -1},
     ],
@@ -112,8 +129,25 @@ def test_pairs_of_runs_refuse(filled: Store, change: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError):
         write(filled, insert(RunPairRow).values(**{**row, **change}))
     write(filled, insert(RunPairRow).values(**row))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scene": "S1"},
+        {"scene": None},
+        {"listener": None},
+        {"track": None},
+        {"evaluation_set_id": 999},
+        {"reference_id": 999},
+        {"reference_id": None},
+    ],
+)
+def test_pairs_of_sets_refuse(filled: Store, change: dict[str, Any]) -> None:
+    row = {"evaluation_set_id": 1, "scene": "S3", "listener": "L1", "track": "track", "reference_id": 1}
     with pytest.raises(IntegrityError):
-        write(filled, insert(RunPairRow).values(**row))
+        write(filled, insert(SetPairRow).values(**{**row, **change}))
+    write(filled, insert(SetPairRow).values(**row))
 
 
 @pytest.mark.parametrize(
@@ -149,11 +183,8 @@ def test_runs_refuse(filled: Store, change: dict[str, Any]) -> None:
         insert(EnvironmentRow).from_select(
             ["sha256", "details"], select(EnvironmentRow.sha256, EnvironmentRow.details)
         ),
-        insert(ReferenceRow).values(sha256="1" * 64),
-        insert(RemixRow).values(reference_id=1, file_sha256="1" * 64),
-        insert(RemixRow).values(reference_id=999, file_sha256="1" * 64),
-        insert(SetPairRow).values(evaluation_set_id=1, scene="S1", listener="L1", track="x", reference_id=1),
-        insert(SetPairRow).values(evaluation_set_id=1, scene="S9", listener="L1", track="x", reference_id=999),
+        insert(ReferenceRow).values(sha256=reference("S1", "L1")),
+        insert(RemixRow).values(reference_id=1, file_sha256=FILE),
     ],
 )
 def test_what_identifies_is_unique(filled: Store, statement: Any) -> None:
@@ -161,6 +192,22 @@ def test_what_identifies_is_unique(filled: Store, statement: Any) -> None:
         write(filled, statement)
 
 
-def test_a_run_with_pairs_cannot_be_deleted(filled: Store) -> None:
-    with pytest.raises(IntegrityError):
-        write(filled, text("DELETE FROM runs"))
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(RemixRow).values(reference_id=999, file_sha256=FILE),
+        insert(EventRow).values(at="2024-01-31T12:00:00Z", run_id=999, what="hidden", why="", details={}),
+        insert(SummaryRow).values(run_id=999, evaluator_id=1, summary={}),
+        insert(SummaryRow).values(run_id=1, evaluator_id=999, summary={}),
+        text("INSERT INTO declarations (run_id, declared, replaced_at) VALUES (999, '{}', 'now')"),
+    ],
+)
+def test_what_belongs_to_something_needs_it(filled: Store, statement: Any) -> None:
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        write(filled, statement)
+
+
+@pytest.mark.parametrize("table", ["runs", "remixes", "reference_signals", "evaluators", "environments", "set_pairs"])
+def test_nothing_that_scores_are_about_can_go_while_they_stay(filled: Store, table: str) -> None:
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        write(filled, text(f"DELETE FROM {table}"))

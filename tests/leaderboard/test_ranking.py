@@ -4,13 +4,15 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from harness_leaderboard.ranking import boards, breakdown, compare, estimate
-from harness_leaderboard.records import EvaluationSetRecord, PairScores, SceneSums, ScoredRun
+from harness_leaderboard.records import By, EvaluationSetRecord, PairScores, SceneSums, ScoredRun
 
 MakeRun = Callable[..., ScoredRun]
 Rows = list[tuple[str, str, str, float, float]]
@@ -94,6 +96,7 @@ def test_the_order_of_pairs_changes_no_digit(scored_run: MakeRun) -> None:
     (one,) = boards([scored_run(many)])[0].rows
     (two,) = boards([scored_run(other)])[0].rows
     assert replace(one, source=two.source) == two
+    assert one.source.sums == two.source.sums
 
 
 def test_ranks_by_mean_and_shares_them(scored_run: MakeRun) -> None:
@@ -234,12 +237,12 @@ def test_breakdowns(scored_run: MakeRun) -> None:
         ("S3", "L2", "two", 0.6, 0.8),
     ]
     (board,) = boards([scored_run(pairs, system="a"), scored_run(pairs[:1], system="b")])
-    found = [(group.name, group.row.run.system, group.pairs) for group in breakdown(board, "track")]
+    found = [(group.name, group.row.run.system, group.pairs) for group in breakdown(board, By.track)]
     assert found == [("one", "a", 2), ("one", "b", 1), ("two", "a", 1)]
-    first = breakdown(board, "listener")[0]
+    first = breakdown(board, By.listener)[0]
     assert (first.name, first.pairs) == ("L1", 2)
     assert (first.mean, first.left, first.right) == pytest.approx((0.3, 0.2, 0.4))
-    assert [group.name for group in breakdown(board, "scene")] == ["S1", "S1", "S2", "S3"]
+    assert [group.name for group in breakdown(board, By.scene)] == ["S1", "S1", "S2", "S3"]
 
 
 def test_comparison_is_paired(scored_run: MakeRun) -> None:
@@ -260,6 +263,73 @@ def test_comparison_is_paired(scored_run: MakeRun) -> None:
     assert comparison.behind.pairs == 4
 
 
+def test_comparison_takes_scenes_of_different_sizes_for_what_they_are(
+    scored_run: MakeRun, evaluation_set: EvaluationSetRecord
+) -> None:
+    about = replace(evaluation_set, scenes=2, pairs=5)
+    extra = [("S2", "L3", "two", 0.5, 0.5)]
+    (board,) = boards(
+        [
+            scored_run([*rows(0.1, 0.2, 0.3, 0.4), *extra], about=about, system="below"),
+            scored_run([*extra, *rows(0.2, 0.4, 0.3, 0.7)], about=about, system="above"),
+        ]
+    )
+    (comparison,) = compare(board)
+    expected = estimate(["S1", "S1", "S2", "S2", "S2"], [0.1, 0.2, 0.0, 0.3, 0.0])
+    assert comparison.behind.pairs == 5
+    assert comparison.behind.mean == pytest.approx(expected.mean, abs=1e-15)
+    assert (comparison.behind.low, comparison.behind.high, comparison.behind.p) == pytest.approx(
+        (expected.low, expected.high, expected.p), abs=1e-12
+    )
+
+
+def test_equal_runs_are_nothing_apart(scored_run: MakeRun) -> None:
+    (board,) = boards([scored_run(rows(0.1, 0.7, 0.3, 0.2), system=name) for name in "ab"])
+    (comparison,) = compare(board)
+    assert [row.rank for row in board.rows] == [1, 1]
+    assert (comparison.behind.mean, comparison.behind.low, comparison.behind.high) == (0, 0, 0)
+    assert comparison.behind.p == 1
+
+
 def test_columns_of_unequal_length_are_noticed() -> None:
     with pytest.raises(ValueError, match="zip"):
         SceneSums.of(PairScores(("S1",), ("L1",), ("one",), (0.5,), (0.5,), (0.5, 0.6)))
+
+
+def test_sums_are_exact_whatever_the_order() -> None:
+    draw = random.Random(11)
+    pairs: list[tuple[Any, ...]] = [
+        (f"S{i % 7}", f"L{i // 7}", "t", *(draw.random() for _ in range(3))) for i in range(700)
+    ]
+    sums = SceneSums.of(PairScores(*zip(*pairs, strict=True)))
+    draw.shuffle(pairs)
+    assert SceneSums.of(PairScores(*zip(*pairs, strict=True))) == sums
+    assert sums.scene == tuple(f"S{i}" for i in range(7))
+    assert sums.pairs == (100,) * 7
+    exact = sum((Fraction(float(pair[5])) for pair in pairs if pair[0] == "S3"), Fraction())
+    assert sums.score[3] == float(exact)
+    assert SceneSums.of(PairScores()) == SceneSums()
+
+
+def test_scores_of_pairs_are_read_once_and_only_for_a_breakdown(scored_run: MakeRun) -> None:
+    run = scored_run(rows(0.1, 0.2, 0.3, 0.4))
+    read = []
+
+    def load() -> PairScores:
+        read.append(1)
+        return run.scores
+
+    (board,) = boards([replace(run, load_scores=load)])
+    compare(board)
+    assert read == []
+    breakdown(board, By.listener)
+    breakdown(board, By.pair)
+    assert read == [1]
+
+
+def test_fast_scores_beside_locked_ones_decide_nothing(scored_run: MakeRun) -> None:
+    best = rows(0.9, 0.9, 0.9, 0.9)
+    (board,) = boards(
+        [scored_run(best, fast=4, checked=4, largest_difference=0.1), scored_run(best, system="b", fast=3, only_fast=0)]
+    )
+    assert [row.status for row in board.rows] == ["ranked", "ranked"]

@@ -251,11 +251,16 @@ def _fill() -> None:
         f" SELECT r.id, r.key, r.evaluation_set_id, v.id, 'shown', {', '.join('r.' + c for c in DECLARED.split(', '))}"
         f" FROM old_runs r JOIN evaluators v ON v.fingerprint = r.fingerprint WHERE r.id IN ({CHOSEN})"
     )
+    # Of runs that become one, a pair is taken from the latest in which it is not pending: what a scoring under a new
+    # evaluator has not come to yet keeps its file, and with it its old score.
     op.execute(
-        "INSERT INTO run_pairs (run_id, pair_id, state, reason, remix_id, clipped)"
-        " SELECT r.id, s.id, CASE WHEN p.state = 'scored' THEN 'enhanced' ELSE p.state END, p.reason, m.id, p.clipped"
-        f"{PLACED} LEFT JOIN remixes m ON m.reference_id = s.reference_id AND m.file_sha256 = p.file_sha256"
-        f" WHERE r.id IN ({CHOSEN})"
+        "INSERT INTO run_pairs (run_id, pair_id, state, reason, remix_id, clipped)"  # noqa: S608
+        " SELECT run, pair, state, reason, remix, clipped FROM (SELECT n.id AS run, s.id AS pair,"
+        " CASE WHEN p.state = 'scored' THEN 'enhanced' ELSE p.state END AS state, p.reason AS reason, m.id AS remix,"
+        " p.clipped AS clipped, row_number() OVER (PARTITION BY n.id, s.id ORDER BY"
+        " CASE WHEN p.state = 'pending' THEN 1 ELSE 0 END, r.updated_at DESC, r.id DESC) AS place"
+        f"{PLACED} JOIN runs n ON n.key = r.key AND n.evaluation_set_id = r.evaluation_set_id"
+        " LEFT JOIN remixes m ON m.reference_id = s.reference_id AND m.file_sha256 = p.file_sha256) x WHERE place = 1"
     )
     # Pairs that a run has never had, where others on its evaluation set have them.
     op.execute(
