@@ -94,7 +94,9 @@ def rescore(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; or --all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run on the evaluation set that is shown.")] = False,
     submission: Submission = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the run's log.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the run's log.", show_default=False)
+    ] = "",
     data: Data = None,
     split: Split = None,
     engine: EngineOption = Engine.locked,

@@ -295,8 +295,8 @@ def test_several_submissions_score_as_one_by_one(evaluator, run_cli, tiny_set, s
         alone = run_cli("score", folder, *command, "--db", f"sqlite:///{tmp_path}/{folder.name}-{evaluator}.db")
         assert alone.code == 0, alone.stderr
         assert each["key"] == alone.json["key"]
-        # The process that compiles the fast engine and those that find it compiled differ by some 1e-11.
-        assert differences(each["scores"], alone.json["scores"]) <= (1e-9 if evaluator == "fast" else 0)
+        # Other pairs are checked, and where one is its locked score counts: the engines differ by up to 1e-8.
+        assert differences(each["scores"], alone.json["scores"]) <= (1e-8 if evaluator == "fast" else 0)
         assert each["engine"]["checked"] == alone.json["engine"]["checked"] == (2 if evaluator == "fast" else 0)
 
 
