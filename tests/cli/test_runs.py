@@ -61,7 +61,12 @@ def test_unknown_keys_of_a_manifest_are_named_with_what_is_allowed(run_cli, tiny
     assert "teem: unknown key (known are class, clipped" not in outcome.stdout
     assert "teem: unknown key (known are " in outcome.stdout
     assert "team, training_data" in " ".join(outcome.stdout.split())
-    correct(submission, url="javascript:alert(1)")
+    manifest = json.loads((submission / "submission.json").read_text())
+    del manifest["teem"]
+    (submission / "submission.json").write_text(json.dumps({**manifest, "url": "javascript:alert(1)"}))
+    assert "url: String should match pattern" in " ".join(
+        run_cli("validate", submission, *tiny_set.args).stdout.split()
+    )
 
 
 def test_runs_are_listed_and_managed_with_a_reason(run_cli, scored):
