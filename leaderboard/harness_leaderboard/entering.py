@@ -77,6 +77,12 @@ def enter_set(connection: Connection, record: EvaluationSetRecord, pairs: Sequen
     if resolved:
         resolve(connection, resolved)
     missing = [pair for name, pair in zip(names, pairs, strict=True) if name not in known]
+    if len(known) + len(missing) > record.pairs:
+        # Complete runs are compared scene by scene, which takes that they have the same pairs.
+        raise LeaderboardError(
+            f"evaluation set {record.name} has {record.pairs} pairs, but {len(known) + len(missing)} were named: "
+            f"choose another --db than {database}"
+        )
     if missing:
         references = reference_ids(connection, [pair.reference_sha256 for pair in missing])
         connection.execute(
@@ -229,17 +235,20 @@ def set_files(connection: Connection, run_id: int, files: Sequence[EnhancedFile]
 
 
 def drop_files(
-    connection: Connection, run_id: int, pairs: Sequence[tuple[str, str]], reason: str | None, db: str
+    connection: Connection, run_id: int, reasons: Mapping[tuple[str, str], str | None], database: str
 ) -> None:
     """Say that some pairs of a run have no file: they failed, or without a reason are pending again."""
-    known = pairs_of(connection, run_id, set(pairs), db)
+    known = pairs_of(connection, run_id, set(reasons), database)
     forget_summaries(connection, run_id)
-    changes = [{"of": known[pair][0]} for pair in pairs]
+    changes = [
+        {"of": known[pair][0], "new_state": "pending" if reason is None else "failed", "new_reason": reason}
+        for pair, reason in reasons.items()
+    ]
     if changes:
         connection.execute(
             update(RunPairRow)
             .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == bindparam("of"))
-            .values(state="pending" if reason is None else "failed", reason=reason, remix_id=None, clipped=None),
+            .values(state=bindparam("new_state"), reason=bindparam("new_reason"), remix_id=None, clipped=None),
             changes,
         )
 

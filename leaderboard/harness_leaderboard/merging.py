@@ -6,7 +6,8 @@ key, same evaluation set) gets the files that it lacks here; where both have a f
 
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ from harness_leaderboard.rows import (
 if TYPE_CHECKING:
     from harness_leaderboard.store import Store
 
+IMPORTED_NOTHING = "nothing was imported; ask for another export"
+
 
 @dataclass
 class Merged:
@@ -76,7 +79,12 @@ def export(store: "Store", path: Path) -> Merged:
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.absolute().parent) as folder:
             partial = Path(folder) / "export.db"
             with type(store).open(f"sqlite:///{partial.absolute()}", create=True) as copy:
-                with store.transaction(write=False) as source, copy.transaction(write=True) as target:
+                copy.name = str(path)
+                with (
+                    store.transaction(write=False) as source,
+                    copy.transaction(write=True) as target,
+                    _readable(f"{store.name} is damaged: put back a copy, nothing was exported"),
+                ):
                     merged = merge(source, target, copy.name, "exported")
                 copy.keep_summaries()
                 with copy.engine.execution_options(immediate=False).connect() as connection:
@@ -100,15 +108,37 @@ def import_(store: "Store", path: Path, why: str) -> Merged:
             copy = Path(folder) / "copy.db"
             _copy(path, copy)
             url = f"sqlite:///{copy}"
-            opener(url, create=True).close()
-        with (
-            opener(url, create=False) as theirs,
-            theirs.transaction(write=False) as source,
-            store.transaction(write=True) as target,
-        ):
-            merged = merge(source, target, store.name, why)
+            try:
+                opener(url, create=True).close()
+            except LeaderboardError as error:
+                raise LeaderboardError(str(error).replace(str(copy), str(path))) from error
+        with opener(url, create=False) as theirs:
+            theirs.name = str(path)
+            with theirs.transaction(write=False) as source, store.transaction(write=True) as target:
+                _check(source, theirs.name)
+                with _readable(f"{theirs.name} is damaged: {IMPORTED_NOTHING}"):
+                    merged = merge(source, target, store.name, why)
     store.keep_summaries()
     return merged
+
+
+@contextmanager
+def _readable(otherwise: str) -> Iterator[None]:
+    """A LeaderboardError for what no leaderboard writes: text that is no JSON, words for numbers, files of no pair."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise LeaderboardError(otherwise) from error
+
+
+def _check(source: Connection, name: str) -> None:
+    """Raise LeaderboardError where their database is damaged in a way that reading it may not come across."""
+    if source.dialect.name != "sqlite":
+        return
+    found = source.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    loose = source.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if found != "ok" or loose is not None:
+        raise LeaderboardError(f"{name} is damaged: {IMPORTED_NOTHING}")
 
 
 def _revision(path: Path) -> str | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy import Engine as DatabaseEngine
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from harness_leaderboard.database import (
@@ -35,6 +36,12 @@ class OpenDatabase:
         self.engine = engine
         self.name = name
         """What messages call the database: the path of the file, or the URL without its password."""
+
+        @event.listens_for(engine, "handle_error")
+        def note(context: ExceptionContext) -> None:
+            # While two databases are merged, the trouble of one passes through the transaction of the other.
+            if context.sqlalchemy_exception is not None:
+                vars(context.sqlalchemy_exception)["database"] = self.name
 
     @classmethod
     def open(cls, url: str, create: bool) -> Self:
@@ -88,10 +95,14 @@ class OpenDatabase:
                 yield connection
         except IntegrityError as error:
             raise LeaderboardError(
-                f"{self.name} refused impossible data, nothing was stored: {one_line(error.orig)}"
+                f"{self._troubled(error)} refused impossible data, nothing was stored: {one_line(error.orig)}"
             ) from error
         except SQLAlchemyError as error:
-            raise trouble(self.name, error.orig if isinstance(error, DBAPIError) else error) from error
+            raise trouble(self._troubled(error), error.orig if isinstance(error, DBAPIError) else error) from error
+
+    def _troubled(self, error: SQLAlchemyError) -> str:
+        """The name of the database that an error comes from."""
+        return str(vars(error).get("database", self.name))
 
     def _bring_up_to_date(self, connection: Connection, create: bool) -> None:
         """Check that the database is one of ours, and migrate it to the newest revision if `create`."""

@@ -6,7 +6,7 @@ the second ("2024-01-31T12:00:00Z"), so that their order as text is their order 
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -345,7 +345,7 @@ class ScoredRun:
     largest_difference: float | None
     only_fast: int
     shares: Mapping[int, int]
-    load_scores: Callable[[], PairScores]
+    load_scores: Callable[[], PairScores] = field(compare=False)
 
     @cached_property
     def scores(self) -> PairScores:

@@ -109,13 +109,12 @@ class Store(OpenDatabase):
             LeaderboardError: the run has no such pair; any trouble with the database.
         """
         with self.transaction(write=True) as connection:
-            for pair, reason in failures.items():
-                entering.drop_files(connection, run_id, [pair], reason, self.name)
+            entering.drop_files(connection, run_id, failures, self.name)
 
     def mark_pending(self, run_id: int, pairs: Sequence[tuple[str, str]]) -> None:
         """Say that some pairs of a run have no file yet."""
         with self.transaction(write=True) as connection:
-            entering.drop_files(connection, run_id, pairs, None, self.name)
+            entering.drop_files(connection, run_id, dict.fromkeys(pairs), self.name)
 
     def add_scores(
         self, scores: Sequence[NewScore], fingerprint: str, environments: Mapping[Engine, Mapping[str, Any]]
