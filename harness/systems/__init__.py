@@ -1,25 +1,19 @@
 """What the author of an enhancement system imports: everything that a plugin needs, and nothing else."""
 
+from harness.challenge import STEMS, Gains
+from harness.enhancement import Signal, amplify, remix
+from harness.errors import SystemFailure, UsageError, WeightsMissing
+from harness.hearing import Audiogram, Listener
 from harness.systems.base import (
-    STEMS,
     TRAINING_DATA,
-    Audiogram,
     Enhancer,
-    Gains,
-    Listener,
-    Option,
     Reference,
     Separator,
-    Signal,
     System,
-    SystemFailure,
-    UsageError,
-    WeightsMissing,
-    amplify,
     hookimpl,
     parse_options,
-    remix,
 )
+from harness.systems.options import Option
 
 __all__ = [
     "STEMS",

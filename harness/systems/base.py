@@ -17,31 +17,11 @@ from typing import Any, ClassVar
 
 import pluggy
 
-from harness.challenge import STEMS, Gains
-from harness.enhancement import Signal, amplify, remix
-from harness.errors import SystemFailure, UsageError, WeightsMissing
-from harness.hearing import Audiogram, Listener
+from harness.challenge import Gains
+from harness.enhancement import Signal
+from harness.errors import UsageError
+from harness.hearing import Listener
 from harness.systems.options import Option
-
-__all__ = [
-    "STEMS",
-    "TRAINING_DATA",
-    "Audiogram",
-    "Enhancer",
-    "Gains",
-    "Listener",
-    "Option",
-    "Reference",
-    "Separator",
-    "Signal",
-    "System",
-    "SystemFailure",
-    "UsageError",
-    "WeightsMissing",
-    "amplify",
-    "hookimpl",
-    "remix",
-]
 
 hookimpl = pluggy.HookimplMarker("harness")
 

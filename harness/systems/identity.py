@@ -12,7 +12,6 @@ system and watches what is read meanwhile:
 What is imported or read for the first time while music is processed is not seen (but every import statement is).
 """
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from harness.files import cache_folder, canonical_sha256, sha256_of_all
 from harness.systems.base import System
 from harness.systems.neighbours import Neighbours
 from harness.systems.sources import Sources, add_modules, sources_of
+from harness.systems.torch import state_sha256
 from harness.systems.watching import belongs_to_the_machine, files_read
 
 DEPTH = 4
@@ -163,15 +163,10 @@ def _states(values: Mapping[str, Any], where: str, depth: int, seen: set[int]) -
 
 
 def module_sha256(module: Any) -> str:
-    """SHA-256 of a torch module's state: names, types, shapes and bytes of its tensors, in their order."""
+    """SHA-256 of a torch module's state, and of what else than tensors it keeps in it."""
     import torch
 
-    digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            digest.update(f"\n{name} {value!r}\n".encode())
-            continue
-        tensor = value.detach().cpu().contiguous()
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    state = module.state_dict()
+    others = {name: value for name, value in state.items() if not isinstance(value, torch.Tensor)}
+    tensors = {name: value for name, value in state.items() if name not in others}
+    return state_sha256(tensors, repr(others) if others else "")

@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.challenge import Gains
+from harness.challenge import STEMS, Gains
 from harness.enhancement import Signal
 from harness.errors import HarnessError, SystemFailure, WeightsMissing
 from harness.hearing import Listener
-from harness.systems.base import STEMS, Enhancer, Separator, System
+from harness.systems.base import Enhancer, Separator, System
 from harness.systems.options import Option
 
 __all__ = [
