@@ -86,8 +86,8 @@ def checked_name(name: str) -> str:
 
 
 @errors_as_lines
-def _run_name(value: str | None) -> str | None:
-    return None if value is None else checked_name(value)
+def _run_name(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    return None if given(parameter, value) is None else checked_name(str(value))
 
 
 RunName = Annotated[
