@@ -183,3 +183,4 @@ def test_a_picture_is_svg_that_says_what_the_table_says_and_always_the_same(boar
     assert "a-system-of-24-character" in text
     assert f"{board.rows[0].estimate.mean:.4f}" in text  # type: ignore[union-attr]
     assert svg == picture(shown([board], 100))
+    assert "font-face" not in svg  # or whoever looks at it asks a server for fonts
