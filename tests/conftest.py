@@ -103,14 +103,17 @@ def must_not_hang() -> Iterator[None]:
 SLOW = (
     "cli/test_cli_run.py",
     "cli/test_interruption.py",
+    "cli/test_runs.py",
     "haaqi/test_agreement.py",
     "haaqi/test_fast_properties.py",
     "haaqi/test_fast_stages.py",
+    "leaderboard/test_concurrency.py",
     "plugins/test_demo_models.py",
     "plugins/test_demucs.py",
     "plugins/test_umx.py",
     "scoring/test_engines.py",
     "scoring/test_trust.py",
+    "systems/test_identity.py",
     "test_golden.py",
     "training/test_training.py",
 )
