@@ -10,8 +10,7 @@ from harness.haaqi import lock
 from harness.haaqi.conformance import TOLERANCE
 from harness.haaqi.evaluator import Score
 from harness.music.evaluationset import EvaluationSet, PairId
-from harness.scoring.run import MUSIC
-from harness.scoring.tasks import ScoreTask, score
+from harness.scoring.tasks import MUSIC, ScoreTask, music_of, score
 from harness_leaderboard.records import CHECK_TOLERANCE, ScoreRecord, StoredRun
 
 
@@ -88,10 +87,9 @@ def audit(
     tasks = []
     for pair in evaluation_set.all_pairs:
         if pair.id in pair_ids:
-            music = tuple((path, hashes[path]) for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
             known = run.pairs[pair.id].file_sha256
             assert known is not None, "a scored pair has a file"
-            tasks.append(ScoreTask(pair, folder / pair.remix_name, known, music))
+            tasks.append(ScoreTask(pair, folder / pair.remix_name, known, music_of(pair.scene, hashes)))
     result = Audit()
     for task, outcome in score(tasks, workers):
         stored = run.pairs[task.pair.id].score

@@ -9,7 +9,6 @@ from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 
-from harness.challenge import STEMS
 from harness.errors import EvaluatorError
 from harness.files import write_whole
 from harness.haaqi import lock
@@ -18,7 +17,7 @@ from harness.haaqi.fast import sources_sha256
 from harness.music.evaluationset import EvaluationSet, Pair, PairId
 from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_check
 from harness.scoring.entries import Entry, match, run_record
-from harness.scoring.tasks import Checked, Outcome, ScoreTask, score
+from harness.scoring.tasks import MUSIC, Checked, Outcome, ScoreTask, music_of, score
 from harness_leaderboard.records import (
     Engine,
     EnhancedFile,
@@ -31,9 +30,6 @@ from harness_leaderboard.records import (
 from harness_leaderboard.store import Store
 
 __all__ = ["COLUMNS", "MUSIC", "Entry", "Replaced", "Scored", "store_and_score", "write_csv"]
-
-MUSIC = ("mixture", *STEMS)
-"""The files of a piece of music that scores depend on."""
 
 COLUMNS = ("scene", "song", "listener", "left_score", "right_score", "score")
 """Columns of the official results."""
@@ -294,7 +290,7 @@ class _Work:
         return [task for _, task in sorted(found.values(), key=itemgetter(0))]
 
     def _task(self, pair: Pair, folder: Path, sha256: str, check: bool) -> ScoreTask:
-        music = tuple((path, self.hashes[path]) for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
+        music = music_of(pair.scene, self.hashes)
         return ScoreTask(pair, folder / pair.remix_name, sha256, music, self.engine, check)
 
     def record(self, task: ScoreTask, outcome: Outcome) -> None:

@@ -1,12 +1,13 @@
 """What a worker does: score pairs. Nothing here writes anything."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
+from harness.challenge import STEMS
 from harness.compute.local import map_unordered
 from harness.enhancement import Signal
 from harness.errors import EvaluatorError, HarnessError
@@ -46,6 +47,15 @@ class Checked:
 
 Outcome = Score | Checked | str
 """What came of a pair: its score, what both engines say of it, or why it has no score."""
+
+
+MUSIC = ("mixture", *STEMS)
+"""The files of a piece of music that scores depend on."""
+
+
+def music_of(scene: Scene, hashes: Mapping[Path, str]) -> tuple[tuple[Path, str], ...]:
+    """What a scene's files must contain, for `ScoreTask.music`; `hashes` are those of `EvaluationSet.hashes(MUSIC)`."""
+    return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in MUSIC))
 
 
 def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Outcome]]:
