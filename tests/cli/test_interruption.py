@@ -132,9 +132,10 @@ def test_an_enhancement_killed_in_the_middle_goes_on(work):
     wait_until(lambda: list(work.glob("made/*_remix.flac")), process)
     process.kill()
     finish(process)
-    for path in work.glob("made/*_remix.flac"):
+    made = list(work.glob("made/*_remix.flac"))
+    for path in made:
         assert soundfile.info(path).frames > 0
-    assert len(list(work.glob("made/*_remix.flac"))) == 2
+    assert 1 <= len(made) <= 2  # the first scene's, or one of them: the second scene takes three seconds more
     # What a killed writer leaves is cleared away.
     (work / "made/.partial-x").write_bytes(b"half")
 

@@ -90,7 +90,7 @@ def test_scores_of_both_engines_from_two_processes_at_once(tmp_path: Path, order
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
     with Store.open(url, create=False) as store:
         assert sound(store)
@@ -118,7 +118,7 @@ def test_killed_at_any_moment_and_done_again(tmp_path: Path) -> None:
     whole = f"sqlite:///{tmp_path / 'whole.db'}"
     process = start(MORTAL, whole)
     began = time.monotonic()
-    said, complained = process.communicate(timeout=60)
+    said, complained = process.communicate(timeout=120)
     assert said == "done\n", complained
     takes = time.monotonic() - began
     url, draw, killed = f"sqlite:///{tmp_path / 'killed.db'}", random.Random(3), 0
@@ -126,7 +126,7 @@ def test_killed_at_any_moment_and_done_again(tmp_path: Path) -> None:
         process = start(MORTAL, url)
         time.sleep(draw.uniform(0, takes / 2))
         process.send_signal(signal.SIGKILL)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
         killed += said == ""
         with Store.open(url, create=False) as store:
             assert sound(store)
@@ -137,7 +137,7 @@ def test_killed_at_any_moment_and_done_again(tmp_path: Path) -> None:
         with Store.open(url, create=False) as store:
             assert figures(store) == with_summaries
     assert killed >= 1
-    said, complained = start(MORTAL, url).communicate(timeout=60)
+    said, complained = start(MORTAL, url).communicate(timeout=120)
     assert said == "done\n", complained
     with Store.open(url, create=False) as again, Store.open(whole, create=False) as at_once:
         assert sound(again)
