@@ -1,5 +1,7 @@
 """Listeners and their audiograms."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 

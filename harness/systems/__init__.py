@@ -1,5 +1,7 @@
 """What the author of an enhancement system imports: everything that a plugin needs, and nothing else."""
 
+import pluggy
+
 from harness.challenge import STEMS, Gains
 from harness.enhancement import Signal, amplify, remix
 from harness.errors import SystemFailure, UsageError, WeightsMissing
@@ -10,10 +12,12 @@ from harness.systems.base import (
     Reference,
     Separator,
     System,
-    hookimpl,
     parse_options,
 )
 from harness.systems.options import Option
+
+hookimpl = pluggy.HookimplMarker("harness")
+"""Marks a plugin's `register_systems`."""
 
 __all__ = [
     "STEMS",

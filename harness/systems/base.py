@@ -11,19 +11,21 @@ A third kind, `Reference`, is handed the true stems. It marks the ceiling and is
 Signals are float64 arrays of shape (samples, 2), full scale +-1, at 44100 Hz.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pluggy
-
-from harness.challenge import Gains
-from harness.enhancement import Signal
 from harness.errors import UsageError
-from harness.hearing import Listener
-from harness.systems.options import Option
 
-hookimpl = pluggy.HookimplMarker("harness")
+if TYPE_CHECKING:
+    # Not at run time: this module also serves other Python environments, where only `harness.apart.foreign` is.
+    from collections.abc import Mapping, Sequence
+
+    from harness.challenge import Gains
+    from harness.enhancement import Signal
+    from harness.hearing import Listener
+    from harness.systems.options import Option
 
 TRAINING_DATA = {
     "none": None,
@@ -52,6 +54,8 @@ class System(ABC):
         training_data: one of `TRAINING_DATA`.
         licence: licence of the weights, "none" without weights.
         options: the settings that `--option` may change.
+        environment: name of the Python environment that the system needs, if that is not the harness's own: it then
+            runs in the interpreter that `--python`, or HARNESS_PYTHON_<NAME>, names.
 
     Settings, checked and complete, are in `self.settings`. What depends on them (training data of the chosen
     model, for instance) may be set on the instance in `__init__` or `load`.
@@ -64,6 +68,7 @@ class System(ABC):
     training_data: str = "unknown"
     licence: str = "unknown"
     options: ClassVar[Sequence[Option]] = ()
+    environment: ClassVar[str | None] = None
     reference: ClassVar[bool] = False
     neighbours: ClassVar[Any] = None
     sources: ClassVar[Any] = None

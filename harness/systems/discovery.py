@@ -57,6 +57,7 @@ class Plugins:
     def __init__(self, extra: Iterable[str] = ()) -> None:
         self.plugins: list[Plugin] = []
         self.systems: dict[str, type[System]] = {}
+        self._modules: dict[str, ModuleType] = {}
         for entry_point in sorted(entry_points(group=GROUP), key=lambda found: found.name):
             distribution = entry_point.dist
             origin = f"{distribution.name} {distribution.version}" if distribution else entry_point.value
@@ -82,6 +83,7 @@ class Plugins:
                 if system.name in self.systems and self.systems[system.name] is not system:
                     raise PluginError(f"a system named {system.name!r} is registered already")
             self.systems.update((system.name, system) for system in found)
+            self._modules.update((system.name, module) for system in found)
             self.plugins.append(Plugin(name, origin, tuple(system.name for system in found)))
         except (Exception, SystemExit) as error:
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
@@ -103,6 +105,21 @@ class Plugins:
         raise UsageError(message)
 
 
+    def source_of(self, name: str) -> dict[str, str]:
+        """Where another interpreter finds the plugin of a system: a file, or a module and its top-level folder."""
+        module = self._modules[name]
+        file = Path(str(module.__file__))
+        if module.__name__.startswith(FILE_MODULE):
+            return {"file": str(file)}
+        top = sys.modules[module.__name__.partition(".")[0]]
+        folder = file if top is module and file.name != "__init__.py" else Path(str(top.__file__)).parent
+        return {"module": module.__name__, "folder": str(folder)}
+
+
+FILE_MODULE = "harness_plugin_"
+"""How the names of modules begin that are made of files given as plugins."""
+
+
 def _import(source: str) -> ModuleType:
     if not source.endswith(".py"):
         return importlib.import_module(source)
@@ -113,7 +130,7 @@ def _import(source: str) -> ModuleType:
     # is one plugin.
     # And so is one that was edited meanwhile, or a neighbour of which was.
     identity = canonical_sha256({"path": str(path), **neighbourhood(path).files})[:8]
-    name = f"harness_plugin_{path.stem}_{identity}"
+    name = f"{FILE_MODULE}{path.stem}_{identity}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

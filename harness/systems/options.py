@@ -1,5 +1,7 @@
 """Settings of a system: what they may be, and reading them from the command line."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Systems run in processes of their own: a stranger's code never shares memory with scores."""

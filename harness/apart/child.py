@@ -1,0 +1,261 @@
+"""The process that a system runs in: the child's side of the protocol.
+
+Started by `harness.apart.process` as a program, by whichever interpreter the system needs: this module and what it
+loads from beside it need NumPy alone (1.23 to 2.x) and Python 3.8 or later.
+
+A message is a header (magic, length of a JSON document, number of arrays), the document, and for each array its dtype,
+its shape and its bytes in C order, little-endian. Nothing is pickled: what comes from here is a stranger's, and the
+parent checks all of it (`harness.apart.channel`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+
+MAGIC = b"HARNESS1"
+HEADER = struct.Struct("<8sII")
+ARRAY = struct.Struct("<3sB")
+DIMENSION = struct.Struct("<Q")
+DTYPES = ("<f2", "<f4", "<f8", "<c8", "|c1", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8")
+"""What may travel. A system must return floats, but should be told what it returned instead."""
+
+SAMPLE_RATE = 44100
+STEMS = ("vocals", "drums", "bass", "other")
+
+KNOWN_ERRORS = ("UsageError", "DataError", "PluginError", "SystemFailure", "WeightsMissing")
+"""Errors whose text is one line for the user; of others it is also said where they arose."""
+
+TEXT = 2000
+"""Characters of an error's text that travel."""
+
+
+def packed(document, arrays):
+    """A message as a list of buffers.
+
+    Args:
+        document: what JSON can express.
+        arrays: NumPy arrays with a dtype of `DTYPES`.
+    """
+    content = json.dumps(document, allow_nan=False).encode("ascii")
+    buffers = [HEADER.pack(MAGIC, len(content), len(arrays)), content]
+    for array in arrays:
+        kind = array.dtype.newbyteorder("<").str.encode("ascii")
+        buffers.append(ARRAY.pack(kind, array.ndim) + b"".join(DIMENSION.pack(size) for size in array.shape))
+        if array.size:
+            buffers.append(memoryview(array).cast("B"))
+    return buffers
+
+
+def sendable(value, limit):
+    """An array in the form that can travel, or what to say of it: {"is": "a NoneType"} or {"shape": [...]}."""
+    import numpy as np
+
+    if not isinstance(value, np.ndarray):
+        return {"is": type(value).__name__[:100]}
+    plain = np.asarray(value)  # not a subclass, which may answer as it likes
+    if plain.dtype.kind == "f" and plain.dtype.itemsize > 8:
+        with np.errstate(all="ignore"):
+            plain = plain.astype(np.float64)
+    if plain.dtype.newbyteorder("<").str not in DTYPES or plain.ndim > 8:
+        return {"is": "%s array" % str(plain.dtype)[:100]}
+    if plain.nbytes > limit:
+        return {"shape": list(plain.shape)}
+    return np.array(plain, dtype=plain.dtype.newbyteorder("<"), order="C", copy=True)
+
+
+class Wrong(Exception):
+    """A system returned something else than it must."""
+
+
+class Host:
+    """A system at work; a subclass finds and loads it."""
+
+    system = None
+    kind = ""
+
+    def separate(self, mixture, true_stems):
+        """The stems that the system makes of a mixture, in the order of `STEMS`."""
+        import numpy as np
+
+        if self.kind == "reference":
+            found = self.system.stems(dict(zip(STEMS, true_stems)), SAMPLE_RATE)
+        else:
+            found = self.system.separate(mixture, SAMPLE_RATE)
+        try:
+            return [np.asarray(found[name]) for name in STEMS]
+        except (KeyError, IndexError, TypeError, ValueError):
+            given = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
+            raise Wrong("must return a signal for each of %s; it returned %s" % (", ".join(STEMS), given)) from None
+
+    def listener(self, document):
+        """A listener as systems know it."""
+        raise NotImplementedError
+
+    def enhance(self, mixture, listener, gains):
+        """What an Enhancer makes of a mixture for a listener."""
+        if self.kind != "enhancer":
+            raise Wrong("is neither a Separator nor an Enhancer")
+        return self.system.enhance(mixture, SAMPLE_RATE, self.listener(listener), dict(gains))
+
+    def answer(self, document, arrays):
+        """Do what a request asks for: (document, arrays) of the reply."""
+        method = document["method"]
+        if method == "separate":
+            signals = self.separate(arrays[0], arrays[1:])
+        elif method == "enhance":
+            signals = [self.enhance(arrays[0], document["listener"], document["gains"])]
+        else:
+            return {"result": getattr(self, "do_" + method)(**document["arguments"])}, []
+        sent = [sendable(signal, document["limit"]) for signal in signals]
+        unsent = [each if isinstance(each, dict) else None for each in sent]
+        if any(unsent):
+            return {"unsent": unsent}, []
+        return {}, sent
+
+
+# ---- errors ---------------------------------------------------------------------------------------------
+
+
+def text_of(error):
+    """The text of an exception, whatever its `__str__` does: one line, printable in any encoding."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = "(its text cannot be had)"
+    return " ".join(text[: 10 * TEXT].encode("utf-8", "backslashreplace").decode().split())[:TEXT]
+
+
+def told(error):
+    """An exception as it travels: its type and text, where it arose, and whether it is one of `KNOWN_ERRORS`."""
+    known = [each.__name__ for each in type(error).__mro__ if each.__module__ == "harness.errors"]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = "%s:%s" % (os.path.basename(frames[-1].filename), frames[-1].lineno) if frames else ""
+    try:
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except BaseException:
+        trace = "".join(traceback.format_list(frames))
+    return {
+        "type": type(error).__name__[:100],
+        "text": text_of(error),
+        "known": known[0] if known and known[0] in KNOWN_ERRORS else None,
+        "wrong": isinstance(error, Wrong),
+        "where": where.encode("utf-8", "backslashreplace").decode()[:200],
+        "traceback": trace.encode("utf-8", "backslashreplace").decode()[-10 * TEXT :],
+    }
+
+
+# ---- the loop -------------------------------------------------------------------------------------------
+
+
+def _read(stream, count):
+    """Exactly `count` bytes, or None where the parent has gone."""
+    content = bytearray(count)
+    view, done = memoryview(content), 0
+    while done < count:
+        got = stream.readinto(view[done:])
+        if not got:
+            return None
+        done += got
+    return content
+
+
+def received(stream):
+    """The next request, (document, arrays), or None where the parent has gone."""
+    header = _read(stream, HEADER.size)
+    if header is None:
+        return None
+    _, length, count = HEADER.unpack(header)
+    document = json.loads(bytes(_read(stream, length)))
+    arrays = []
+    for _ in range(count):
+        import numpy as np  # only here: that it is missing must be an answer, not an end
+
+        kind, dimensions = ARRAY.unpack(_read(stream, ARRAY.size))
+        shape = [DIMENSION.unpack(_read(stream, DIMENSION.size))[0] for _ in range(dimensions)]
+        dtype = np.dtype(kind.decode("ascii"))
+        content = _read(stream, int(np.prod(shape)) * dtype.itemsize)
+        arrays.append(np.frombuffer(content, dtype).reshape(shape))
+    return document, arrays
+
+
+def serve(reader, writer, host):
+    """Answer requests until the parent closes the pipe."""
+    own = os.getpid()
+    while True:
+        request = received(reader)
+        if request is None:
+            return
+        document, arrays = request
+        try:
+            reply, outgoing = host.answer(document, arrays)
+            buffers = packed(dict(reply, number=document["number"]), outgoing)
+        except BaseException as error:  # a stranger's code: whatever it raises is its failure
+            buffers = packed({"error": told(error), "number": document["number"]}, [])
+        if os.getpid() != own:
+            os._exit(0)  # a copy that the system made of itself by os.fork: only one of the two may answer
+        for buffer in buffers:
+            view, done = memoryview(buffer), 0
+            while done < len(view):
+                done += writer.write(view[done:])
+
+
+def end_with(parent):
+    """End this process and its group when the parent is gone, however that ended."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def limit(limits):
+    """Take resources from this process, and from those that it starts, for good: {"AS": bytes, "CORE": 0, ...}."""
+    import resource
+
+    for name, value in limits.items():
+        kind = getattr(resource, "RLIMIT_" + name)
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def main():
+    """`child.py SETTINGS`, a JSON object: reading and writing descriptors, sys.path or null, limits, the parent's pid."""
+    settings = json.loads(sys.argv[1])
+    here = sys.path.pop(0)  # this file's folder, whose modules are nobody's to import by these names
+    del sys.argv[1:]
+    limit(settings["limits"])
+    if settings["parent"]:
+        end_with(settings["parent"])
+    if settings["path"] is None:
+        import importlib.util
+
+        # By its path: the harness is not installed in this environment.
+        spec = importlib.util.spec_from_file_location("harness_foreign", os.path.join(here, "foreign.py"))
+        foreign = importlib.util.module_from_spec(spec)
+        sys.modules["harness_child"] = sys.modules["__main__"]
+        spec.loader.exec_module(foreign)
+        host = foreign.ForeignHost()
+    else:
+        sys.path[:] = settings["path"]
+        import harness.apart
+
+        sys.modules["harness.apart.child"] = sys.modules["__main__"]  # one module, not two of the same text
+        from harness.apart.host import OwnHost
+
+        host = OwnHost()
+    with open(settings["read"], "rb", buffering=0) as reader, open(settings["write"], "wb", buffering=0) as writer:
+        serve(reader, writer, host)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""What the child does in another Python environment, where the harness is not installed.
+
+What a plugin imports as `harness.systems` are the real base classes, options, errors and listeners, read from the
+harness's own files by path; these need nothing but the standard library and NumPy. Nothing else of the harness is
+there: no torch base classes, no `amplify`, no `remix`. Python 3.8 or later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import sys
+import types
+
+from harness_child import STEMS, Host
+
+HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+PLACES = {
+    "harness.errors": "errors.py",
+    "harness.hearing": "hearing.py",
+    "harness.systems.options": "systems/options.py",
+    "harness.systems.base": "systems/base.py",
+}
+"""Modules that are read from the harness's files, in the order in which they need each other."""
+
+MAX_NAMED = 1000
+PIECE = 2**20
+
+
+def _module_from(path, name, folder=None):
+    """Import a file as a module, or as a package whose submodules lie in `folder`."""
+    where = None if folder is None else [folder]
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def set_up_systems():
+    """Make `harness.systems` importable: what a plugin may use of it."""
+    for name in ("harness", "harness.systems"):
+        sys.modules[name] = types.ModuleType(name)
+    loaded = {name: _module_from(os.path.join(HARNESS, place), name) for name, place in PLACES.items()}
+    systems = sys.modules["harness.systems"]
+    sys.modules["harness"].systems = systems
+    for name, origin in (
+        ("Separator", "systems.base"),
+        ("Enhancer", "systems.base"),
+        ("Reference", "systems.base"),
+        ("System", "systems.base"),
+        ("TRAINING_DATA", "systems.base"),
+        ("parse_options", "systems.base"),
+        ("Option", "systems.options"),
+        ("SystemFailure", "errors"),
+        ("UsageError", "errors"),
+        ("WeightsMissing", "errors"),
+        ("Audiogram", "hearing"),
+        ("Listener", "hearing"),
+    ):
+        setattr(systems, name, getattr(loaded["harness." + origin], name))
+    systems.STEMS = STEMS
+    systems.hookimpl = lambda function: function
+    return systems
+
+
+def _sha256_of(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(PIECE), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _sha256_of_tree(path):
+    """As `harness.files.sha256_of_tree`."""
+    if os.path.isfile(path):
+        return _sha256_of(path)
+    if not os.path.isdir(path):
+        raise sys.modules["harness.errors"].UsageError("%s: no such file or folder" % path)
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return _canonical_sha256({os.path.relpath(file, path): _sha256_of(file) for file in files if os.path.isfile(file)})
+
+
+def _canonical_sha256(value):
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class _Watch:
+    """Sees which files are opened for reading, as `harness.systems.watching` does."""
+
+    def __init__(self):
+        self.seen = set()
+        self.active = False
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event, arguments):
+        if not self.active or event != "open":
+            return
+        path, _, flags = arguments
+        if isinstance(path, (str, bytes)) and isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR):
+            self.seen.add(os.path.abspath(os.fsdecode(path)))
+
+    def hashes(self):
+        """SHA-256 of each file that was read, other than code and what belongs to the environment or the machine."""
+        machine = (sys.prefix, sys.base_prefix, "/dev", "/etc", "/proc", "/sys", "/usr/lib", "/usr/lib64", "/usr/share")
+        found = {}
+        for path in sorted(self.seen):
+            own = path.startswith(tuple(os.path.join(each, "") for each in (*machine, HARNESS)))
+            if path.endswith((".py", ".pyc", ".pyi")) or own or not os.path.isfile(path):
+                continue
+            found[path] = _sha256_of(path)
+        return found
+
+
+class ForeignHost(Host):
+    """A system of another Python environment."""
+
+    def __init__(self):
+        self.systems = set_up_systems()
+        self.watch = _Watch()
+
+    def do_versions(self):
+        """Which Python this is, and which distributions are installed beside it, by name and version.
+
+        Raises:
+            UsageError: NumPy is not among them.
+        """
+        from importlib import metadata
+
+        if importlib.util.find_spec("numpy") is None:
+            raise self.systems.UsageError("it has no NumPy: install numpy there (1.23 or later)")
+        packages = {"python": platform.python_version()}
+        for each in metadata.distributions():
+            if each.metadata["Name"]:
+                packages[each.metadata["Name"].lower()] = each.version
+        return dict(sorted(packages.items())[:MAX_NAMED])
+
+    def do_find(self, source, name):
+        """Import the plugin at `source` (see `Plugins.source_of`) and choose a system of it."""
+        self.watch.active = True
+        try:
+            module = self._import(source)
+        finally:
+            self.watch.active = False
+        found = {}
+        register = getattr(module, "register_systems", None)
+        if register is None:
+            raise self.systems.UsageError("the plugin has no register_systems")
+        register(lambda system: found.update({system.name: system}))
+        if name not in found:
+            known = ", ".join(sorted(found))
+            raise self.systems.UsageError("no system named %r in this plugin (it has: %s)" % (name, known))
+        self.chosen = found[name]
+        for kind, base in (("reference", "Reference"), ("enhancer", "Enhancer"), ("separator", "Separator")):
+            if issubclass(self.chosen, getattr(self.systems, base)):
+                self.kind = kind
+                break
+        if not self.kind or self.chosen.__abstractmethods__:
+            raise self.systems.UsageError("system %s is not complete: derive it from Separator or Enhancer" % name)
+        return {"version": self.chosen.version, "kind": self.kind}
+
+    def _import(self, source):
+        if "file" in source:
+            # What lies beside the file can be imported, as `python FILE` could.
+            sys.path.append(os.path.dirname(source["file"]))
+            return _module_from(source["file"], "harness_plugin")
+        folder, name = source["folder"], source["module"]
+        top = name.partition(".")[0]
+        if folder.endswith(".py"):
+            return _module_from(folder, name)
+        # Without its parent folder on the path: that may be another environment's site-packages.
+        _module_from(os.path.join(folder, "__init__.py"), top, folder)
+        return importlib.import_module(name)
+
+    def do_choose(self, options):
+        """Read the chosen system's settings, as on the command line. Raises UsageError."""
+        self.settings = self.systems.parse_options(self.chosen, options)
+
+    def do_load(self):
+        """Make and load the chosen system: what it declares, by keys of the manifest, but for its code."""
+        self.watch.active = True
+        try:
+            system = self.chosen(**self.settings)
+            if not isinstance(getattr(system, "settings", None), dict):
+                raise self.systems.SystemFailure(
+                    "system %s has no settings: call super().__init__(**settings) in its __init__" % self.chosen.name
+                )
+            system.load()
+        finally:
+            self.watch.active = False
+        self.system = system
+        files = self.watch.hashes()
+        override = type(system).weights_sha256 is not self.systems.System.weights_sha256
+        weights = system.weights_sha256() if override else ""
+        if not weights and files:
+            weights = _canonical_sha256({"files": sorted(set(files.values())), "modules": {}})
+        learned = system.parameters > 0 or system.training_data not in ("none", "unknown")
+        paths = {name: value for name, value in system.settings.items() if isinstance(value, os.PathLike)}
+        return {
+            "system": system.name,
+            "version": system.version,
+            "class": "causal" if system.causal else "non-causal",
+            "training_data": system.training_data,
+            "licence": system.licence,
+            "parameters": system.parameters,
+            "settings": {
+                name: os.path.basename(value) if name in paths else value for name, value in system.settings.items()
+            },
+            "inputs_sha256": {name: _sha256_of_tree(path) for name, path in paths.items()},
+            "weights_sha256": weights,
+            "weights_files": {os.path.basename(path)[-300:]: sha256 for path, sha256 in list(files.items())[:MAX_NAMED]},
+            "packages": self.do_versions(),
+            "unidentified": bool(learned and not weights),
+            "not_eligible": system.not_eligible,
+            "reference": self.kind == "reference",
+        }
+
+    def listener(self, document):
+        """A listener as systems know it."""
+        hearing = sys.modules["harness.hearing"]
+        left, right = (hearing.Audiogram(tuple(ear[0]), tuple(ear[1])) for ear in document["ears"])
+        return hearing.Listener(document["id"], left, right)

@@ -1,0 +1,370 @@
+"""A system at work, as the rest of the harness sees it: in a process of its own, or, for debugging, in this one."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import errors
+from harness.apart import sandbox
+from harness.apart.channel import Gone
+from harness.apart.child import sendable
+from harness.apart.host import OwnHost
+from harness.apart.measuring import Cost
+from harness.apart.output import Output
+from harness.apart.process import Child, Terms
+from harness.challenge import PROTOCOL, STEMS, Gains
+from harness.enhancement import Signal
+from harness.errors import SystemFailure, UsageError
+from harness.files import canonical_sha256
+from harness.hearing import Listener
+from harness.systems import System
+from harness.systems.declaring import declared, kind_of, some
+from harness.systems.sources import neighbourhood
+
+MAX_STARTS = 3
+"""So many times in a row a child that died is started anew in vain; then the rest fails for the same reason."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which system is to run.
+
+    Attributes:
+        system: its name.
+        options: its settings, as on the command line: "key=value".
+        plugins: files or modules with plugins, besides those that are installed.
+    """
+
+    system: str
+    options: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A system that was found, before it is loaded.
+
+    Attributes:
+        name, version: as it calls itself.
+        kind: "separator", "enhancer" or "reference".
+        broken: plugins that are broken, where they come from, and why.
+    """
+
+    name: str
+    version: str
+    kind: str
+    broken: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """What a system returned in place of a signal, as a message goes on: "is a NoneType, ..."."""
+
+    text: str
+
+
+Returned = NDArray[Any] | Unsent
+"""What a system returned: an array, of whatever shape and kind of numbers, or something else."""
+
+
+class Raised(SystemFailure):
+    """A system raised an exception of its own. The text goes on after the system's name."""
+
+
+class Running(Protocol):
+    """A system at work.
+
+    `find` and `load` come first, in this order.
+    """
+
+    isolation: str
+    """How it runs: "process", "sandbox" or "in-process"."""
+    python: str | None
+    """Version of its interpreter where that is not the harness's, or None."""
+
+    def find(self) -> Found:
+        """Find the system and read its settings. Raises UsageError, PluginError or SystemFailure."""
+
+    def load(self) -> Mapping[str, Any]:
+        """Make it and have it load its weights: what it declares, unchecked. Raises SystemFailure."""
+
+    def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
+        """Its four stems of a mixture; a reference is handed the true ones. Raises SystemFailure."""
+
+    def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
+        """Its remix of a mixture for a listener. Raises SystemFailure."""
+
+
+class Apart:
+    """A system in a child process; one that died is started anew for the next piece of music.
+
+    Args:
+        wanted: which system.
+        terms: how the child is run.
+        output: where what it prints goes.
+    """
+
+    def __init__(self, wanted: Wanted, terms: Terms, output: Output) -> None:
+        self.wanted, self.terms, self.output = wanted, terms, output
+        self.isolation = "process" if terms.sandbox is None else "sandbox"
+        self.python: str | None = None
+        self._child: Child | None = None
+        self._source: dict[str, str] | None = None
+        self._code: dict[str, Any] = {}
+        self._declared: dict[str, Any] | None = None
+        self._failed_starts = 0
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def find(self) -> Found:
+        plugins = self.wanted.plugins
+        if self.terms.python is not None and plugins and plugins[-1].endswith(".py"):
+            # Not looked for in our own environment: it may import what is only in the other one.
+            path = Path(plugins[-1]).expanduser().resolve()
+            if not path.is_file():
+                raise errors.PluginError(f"plugin {plugins[-1]}: no such file: {plugins[-1]}")
+            files = neighbourhood(path).files
+            self._source = {"file": str(path)}
+            self._code = {"code_sha256": canonical_sha256(dict(files)), "code_files": some(files)}
+            found = self._find()
+        else:
+            found = self._find()
+            environment = found.get("environment")
+            if self.terms.python is None and environment is not None:
+                self.terms = replace(self.terms, python=interpreter_of(self.wanted.system, str(environment)))
+            if self.terms.python is not None:
+                self._source, self._code = found["source"], found["code"]
+                self.close()
+                found = {**self._find(), "broken": found["broken"]}
+        self._ask("choose", options=list(self.wanted.options))
+        broken = [(each["name"], each["origin"], each["error"]) for each in found.get("broken", ())]
+        return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), tuple(broken))
+
+    def _find(self) -> dict[str, Any]:
+        self._child = Child(self.terms if self._source else replace(self.terms, python=None), self.output)
+        if self._source is None:
+            found = self._ask("find", plugins=list(self.wanted.plugins), name=self.wanted.system)
+        else:
+            self.python = str(self._ask("versions")["python"])[:100]
+            found = self._ask("find", source=self._source, name=self.wanted.system)
+        if not isinstance(found, dict) or found.get("kind") not in ("separator", "enhancer", "reference"):
+            raise Gone("broke the protocol: it is no system")
+        return found
+
+    def load(self) -> Mapping[str, Any]:
+        self._declared = self._load()
+        return self._declared
+
+    def _load(self) -> dict[str, Any]:
+        found = self._ask("load")
+        if not isinstance(found, dict):
+            raise Gone("broke the protocol: it declares nothing")
+        return {**found, **self._code}
+
+    def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
+        arrays = [mixture, *(true_stems[name] for name in STEMS)] if true_stems is not None else [mixture]
+        return self._piece("separate", {}, arrays, len(STEMS))
+
+    def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
+        ears = [[list(ear.frequencies), list(ear.levels)] for ear in (listener.left, listener.right)]
+        document = {"listener": {"id": listener.id, "ears": ears}, "gains": dict(gains)}
+        (signal,), cost = self._piece("enhance", document, [mixture], 1)
+        return signal, cost
+
+    def _piece(
+        self, method: str, document: Mapping[str, Any], signals: Sequence[Signal], count: int
+    ) -> tuple[list[Returned], Cost]:
+        if self._child is None:
+            self._start_anew()
+        assert self._child is not None
+        meter = self._child.meter
+        arrays = [np.ascontiguousarray(signal, dtype="<f8") for signal in signals]
+        before, started = meter.start_piece(), time.monotonic()
+        # In whatever floats; a system that returns far more has not understood what is asked of it.
+        limit = 2 * (len(arrays[0]) + PROTOCOL.sample_rate) * 2 * 8
+        reply, returned = self._exchange(method, document, arrays, limit)
+        cost = Cost(time.monotonic() - started, max(0.0, meter.cpu_seconds() - before), meter.peak_bytes())
+        unsent = reply.get("unsent")
+        if unsent is not None:
+            if not isinstance(unsent, list) or len(unsent) != count:
+                raise Gone("broke the protocol: its answer has the wrong form")
+            return [np.zeros((0, 2)) if each is None else Unsent(_described(each)) for each in unsent], cost
+        if len(returned) != count:
+            self.close()
+            raise Gone("broke the protocol: its answer has the wrong form")
+        return list(returned), cost
+
+    def _start_anew(self) -> None:
+        """Start the child again after it died."""
+        if self._failed_starts >= MAX_STARTS:
+            raise Gone(f"could not be started again {MAX_STARTS} times: this piece was not tried")
+        try:
+            self._find()
+            self._ask("choose", options=list(self.wanted.options))
+            now = self._load()
+        except SystemFailure as error:
+            self._failed_starts += 1
+            self.close()
+            raise Gone(f"could not be started again: {error}") from None
+        if now != self._declared:
+            self.close()
+            raise SystemFailure("declares something else after it was started again: its files or settings changed")
+        self._failed_starts = 0
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        return self._exchange(method, {"arguments": arguments}, [], 0)[0].get("result")
+
+    def _exchange(
+        self, method: str, document: Mapping[str, Any], arrays: Sequence[NDArray[Any]], limit: int
+    ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+        assert self._child is not None
+        try:
+            reply, returned = self._child.ask(method, document, arrays, limit)
+        except Gone:
+            self._child = None
+            raise
+        error = reply.get("error")
+        if error is not None:
+            self._raise(error if isinstance(error, dict) else {})
+        return reply, returned
+
+    def _raise(self, error: Mapping[str, Any]) -> None:
+        """Raise what the child says that went wrong there."""
+        text, kind = str(error.get("text", ""))[:2000], str(error.get("type", "an exception"))[:100]
+        trace = str(error.get("traceback", ""))
+        self.output.log(f"{trace.rstrip()}\n".encode(errors="backslashreplace"))
+        known = error.get("known")
+        if known in ("UsageError", "DataError", "PluginError", "SystemFailure", "WeightsMissing"):
+            raise getattr(errors, str(known))(text)
+        if error.get("wrong"):
+            raise SystemFailure(text)
+        where = str(error.get("where", ""))[:200]
+        raise Raised(f"raised {kind}: {text} ({where})")
+
+
+class InProcess:
+    """A system in this very process, for debugging: its prompts, profilers and exceptions are the user's.
+
+    Args:
+        wanted: which system.
+    """
+
+    isolation = "in-process"
+    python = None
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.host = OwnHost()
+
+    @classmethod
+    def of(cls, system: System) -> "InProcess":
+        """A system that was made and loaded already."""
+        running = cls(Wanted(system.name))
+        running.host.system, running.host.kind = system, kind_of(type(system))
+        return running
+
+    def find(self) -> Found:
+        found = self.host.do_find(self.wanted.plugins, self.wanted.system)
+        self.host.do_choose(self.wanted.options)
+        broken = tuple((each["name"], each["origin"], each["error"]) for each in found["broken"])
+        return Found(self.wanted.system, found["version"], found["kind"], broken)
+
+    def load(self) -> Mapping[str, Any]:
+        return declared(self.host.system) if self.host.system is not None else self.host.do_load()
+
+    def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
+        true = None if true_stems is None else [true_stems[name].copy() for name in STEMS]
+        return [_returned(stem) for stem in self.host.separate(mixture.copy(), true)], None
+
+    def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
+        if self.host.kind != "enhancer":
+            raise SystemFailure("is neither a Separator nor an Enhancer")
+        signal = self.host.system.enhance(mixture.copy(), PROTOCOL.sample_rate, listener, dict(gains))
+        return _returned(signal), None
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _returned(value: Any) -> Returned:
+    sent = sendable(value, 2**40)
+    return Unsent(_described(sent)) if isinstance(sent, dict) else sent
+
+
+def _described(unsent: Any) -> str:
+    if isinstance(unsent, dict) and isinstance(unsent.get("shape"), list):
+        shape = ", ".join(str(size)[:20] for size in unsent["shape"][:8])
+        return f"has shape ({shape}), expected (samples, 2)"
+    kind = str(unsent.get("is", "something"))[:100] if isinstance(unsent, dict) else "something"
+    return f"is a {kind}, expected a NumPy array of floats"
+
+
+def interpreter_of(system: str, environment: str) -> Path:
+    """The interpreter of a Python environment that a system names.
+
+    Raises:
+        UsageError: it is not known, or not there.
+    """
+    variable = f"HARNESS_PYTHON_{environment.upper().replace('-', '_').replace('.', '_')}"
+    named = os.environ.get(variable)
+    beside = Path(f".venv-{environment}/bin/python")
+    if named:
+        path = Path(named).expanduser()
+        if not path.exists():
+            raise UsageError(f"{variable}={named}: there is no such interpreter")
+        return path.absolute()
+    if beside.exists():
+        return beside.absolute()
+    raise UsageError(
+        f"system {system} needs a Python environment of its own, {environment}, which is not here: set it up (docs/systems.md; "
+        f"for the bundled one: make {environment}), then name its interpreter with --python PATH or {variable}"
+    )
+
+
+def list_systems(plugins: Sequence[str]) -> dict[str, Any]:
+    """All plugins and systems of the harness's own environment, as `OwnHost.do_list` describes them.
+
+    Raises:
+        PluginError: one of `plugins` is broken.
+        SystemFailure: a plugin ended the process that imported it.
+    """
+    apart = Apart(Wanted(""), Terms(), Output())
+    apart._child = Child(Terms(), apart.output)
+    try:
+        found = apart._ask("list", plugins=list(plugins))
+    except Gone as error:
+        raise SystemFailure(f"a plugin ended the process that imports plugins: it {error}") from None
+    finally:
+        apart.close()
+    if not isinstance(found, dict):
+        raise SystemFailure("a plugin broke the list of systems")
+    return found
+
+
+def view_for(wanted: Wanted, python: Path | None, hidden: Sequence[Path]) -> sandbox.View:
+    """What the sandbox of a system shows: Python, the plugins' folders, and the files that its options name.
+
+    Raises:
+        UsageError: something that must stay hidden lies in one of these.
+    """
+    places = sandbox.python_places(None)
+    if python is not None:
+        places += sandbox.python_places(python)
+    for plugin in wanted.plugins:
+        if plugin.endswith(".py"):
+            places.append(Path(plugin).expanduser().resolve().parent)
+    for option in wanted.options:
+        value = Path(option.partition("=")[2]).expanduser()
+        if value.parts and value.exists():
+            places.append(value)
+    return sandbox.view_of(places, hidden)
