@@ -23,7 +23,7 @@ class Audiogram:
     frequencies: tuple[float, ...]
     levels: tuple[float, ...]
 
-    def for_pyclarity(self) -> "ClarityAudiogram":
+    def for_pyclarity(self) -> ClarityAudiogram:
         """The same in the form that pyclarity's functions take."""
         from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 

@@ -18,6 +18,11 @@ import sys
 import threading
 import time
 import traceback
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from io import FileIO
 
 MAGIC = b"HARNESS1"
 HEADER = struct.Struct("<8sII")
@@ -36,7 +41,7 @@ TEXT = 2000
 """Characters of an error's text that travel."""
 
 
-def packed(document, arrays):
+def packed(document: Mapping[str, Any], arrays: Sequence[Any]) -> list[Any]:
     """A message as a list of buffers.
 
     Args:
@@ -44,7 +49,7 @@ def packed(document, arrays):
         arrays: NumPy arrays with a dtype of `DTYPES`.
     """
     content = json.dumps(document, allow_nan=False).encode("ascii")
-    buffers = [HEADER.pack(MAGIC, len(content), len(arrays)), content]
+    buffers: list[Any] = [HEADER.pack(MAGIC, len(content), len(arrays)), content]
     for array in arrays:
         kind = array.dtype.newbyteorder("<").str.encode("ascii")
         buffers.append(ARRAY.pack(kind, array.ndim) + b"".join(DIMENSION.pack(size) for size in array.shape))
@@ -53,7 +58,7 @@ def packed(document, arrays):
     return buffers
 
 
-def sendable(value, limit):
+def sendable(value: Any, limit: int) -> Any:
     """An array in the form that can travel, or what to say of it: {"is": "a NoneType"} or {"shape": [...]}."""
     import numpy as np
 
@@ -64,7 +69,7 @@ def sendable(value, limit):
         with np.errstate(all="ignore"):
             plain = plain.astype(np.float64)
     if plain.dtype.newbyteorder("<").str not in DTYPES or plain.ndim > 8:
-        return {"is": "%s array" % str(plain.dtype)[:100]}
+        return {"is": f"{str(plain.dtype)[:100]} array"}
     if plain.nbytes > limit:
         return {"shape": list(plain.shape)}
     return np.array(plain, dtype=plain.dtype.newbyteorder("<"), order="C", copy=True)
@@ -77,34 +82,34 @@ class Wrong(Exception):
 class Host:
     """A system at work; a subclass finds and loads it."""
 
-    system = None
+    system: Any = None
     kind = ""
 
-    def separate(self, mixture, true_stems):
+    def separate(self, mixture: Any, true_stems: Sequence[Any] | None) -> list[Any]:
         """The stems that the system makes of a mixture, in the order of `STEMS`."""
         import numpy as np
 
         if self.kind == "reference":
-            found = self.system.stems(dict(zip(STEMS, true_stems)), SAMPLE_RATE)
+            found = self.system.stems(dict(zip(STEMS, true_stems or ())), SAMPLE_RATE)
         else:
             found = self.system.separate(mixture, SAMPLE_RATE)
         try:
             return [np.asarray(found[name]) for name in STEMS]
         except (KeyError, IndexError, TypeError, ValueError):
             given = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
-            raise Wrong("must return a signal for each of %s; it returned %s" % (", ".join(STEMS), given)) from None
+            raise Wrong(f"must return a signal for each of {', '.join(STEMS)}; it returned {given}") from None
 
-    def listener(self, document):
+    def listener(self, document: Mapping[str, Any]) -> Any:
         """A listener as systems know it."""
         raise NotImplementedError
 
-    def enhance(self, mixture, listener, gains):
+    def enhance(self, mixture: Any, listener: Mapping[str, Any], gains: Mapping[str, float]) -> Any:
         """What an Enhancer makes of a mixture for a listener."""
         if self.kind != "enhancer":
             raise Wrong("is neither a Separator nor an Enhancer")
         return self.system.enhance(mixture, SAMPLE_RATE, self.listener(listener), dict(gains))
 
-    def answer(self, document, arrays):
+    def answer(self, document: Mapping[str, Any], arrays: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
         """Do what a request asks for: (document, arrays) of the reply."""
         method = document["method"]
         if method == "separate":
@@ -123,7 +128,7 @@ class Host:
 # ---- errors ---------------------------------------------------------------------------------------------
 
 
-def text_of(error):
+def text_of(error: BaseException) -> str:
     """The text of an exception, whatever its `__str__` does: one line, printable in any encoding."""
     try:
         text = str(error)
@@ -132,11 +137,11 @@ def text_of(error):
     return " ".join(text[: 10 * TEXT].encode("utf-8", "backslashreplace").decode().split())[:TEXT]
 
 
-def told(error):
+def told(error: BaseException) -> dict[str, Any]:
     """An exception as it travels: its type and text, where it arose, and whether it is one of `KNOWN_ERRORS`."""
     known = [each.__name__ for each in type(error).__mro__ if each.__module__ == "harness.errors"]
     frames = traceback.extract_tb(error.__traceback__)
-    where = "%s:%s" % (os.path.basename(frames[-1].filename), frames[-1].lineno) if frames else ""
+    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
     try:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except BaseException:
@@ -154,24 +159,24 @@ def told(error):
 # ---- the loop -------------------------------------------------------------------------------------------
 
 
-def _read(stream, count):
-    """Exactly `count` bytes, or None where the parent has gone."""
+class ParentGone(Exception):
+    """The parent has closed its end."""
+
+
+def _read(stream: FileIO, count: int) -> bytearray:
     content = bytearray(count)
     view, done = memoryview(content), 0
     while done < count:
         got = stream.readinto(view[done:])
         if not got:
-            return None
+            raise ParentGone
         done += got
     return content
 
 
-def received(stream):
-    """The next request, (document, arrays), or None where the parent has gone."""
-    header = _read(stream, HEADER.size)
-    if header is None:
-        return None
-    _, length, count = HEADER.unpack(header)
+def received(stream: FileIO) -> tuple[dict[str, Any], list[Any]]:
+    """The next request: (document, arrays). Raises ParentGone."""
+    _, length, count = HEADER.unpack(_read(stream, HEADER.size))
     document = json.loads(bytes(_read(stream, length)))
     arrays = []
     for _ in range(count):
@@ -185,14 +190,14 @@ def received(stream):
     return document, arrays
 
 
-def serve(reader, writer, host):
+def serve(reader: FileIO, writer: FileIO, host: Host) -> None:
     """Answer requests until the parent closes the pipe."""
     own = os.getpid()
     while True:
-        request = received(reader)
-        if request is None:
+        try:
+            document, arrays = received(reader)
+        except ParentGone:
             return
-        document, arrays = request
         try:
             reply, outgoing = host.answer(document, arrays)
             buffers = packed(dict(reply, number=document["number"]), outgoing)
@@ -203,13 +208,13 @@ def serve(reader, writer, host):
         for buffer in buffers:
             view, done = memoryview(buffer), 0
             while done < len(view):
-                done += writer.write(view[done:])
+                done += writer.write(view[done:]) or 0
 
 
-def end_with(parent):
+def end_with(parent: int) -> None:
     """End this process and its group when the parent is gone, however that ended."""
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.2)
         os.killpg(0, signal.SIGKILL)
@@ -217,7 +222,7 @@ def end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def limit(limits):
+def limit(limits: Mapping[str, int]) -> None:
     """Take resources from this process, and from those that it starts, for good: {"AS": bytes, "CORE": 0, ...}."""
     import resource
 
@@ -228,8 +233,8 @@ def limit(limits):
         resource.setrlimit(kind, (value, value))
 
 
-def main():
-    """`child.py SETTINGS`, a JSON object: reading and writing descriptors, sys.path or null, limits, the parent's pid."""
+def main() -> None:
+    """`child.py SETTINGS`, a JSON object: descriptors to read and write, sys.path or null, limits, the parent's pid."""
     settings = json.loads(sys.argv[1])
     here = sys.path.pop(0)  # this file's folder, whose modules are nobody's to import by these names
     del sys.argv[1:]
@@ -241,13 +246,12 @@ def main():
 
         # By its path: the harness is not installed in this environment.
         spec = importlib.util.spec_from_file_location("harness_foreign", os.path.join(here, "foreign.py"))
-        foreign = importlib.util.module_from_spec(spec)
+        foreign = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules["harness_child"] = sys.modules["__main__"]
-        spec.loader.exec_module(foreign)
-        host = foreign.ForeignHost()
+        spec.loader.exec_module(foreign)  # type: ignore[union-attr]
+        host: Host = foreign.ForeignHost()
     else:
         sys.path[:] = settings["path"]
-        import harness.apart
 
         sys.modules["harness.apart.child"] = sys.modules["__main__"]  # one module, not two of the same text
         from harness.apart.host import OwnHost

@@ -15,8 +15,14 @@ import os
 import platform
 import sys
 import types
+from typing import TYPE_CHECKING, Any
 
-from harness_child import STEMS, Host
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.apart.child import STEMS, Host
+else:
+    from harness_child import STEMS, Host
 
 HARNESS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -32,23 +38,23 @@ MAX_NAMED = 1000
 PIECE = 2**20
 
 
-def _module_from(path, name, folder=None):
+def _module_from(path: str, name: str, folder: str | None = None) -> types.ModuleType:
     """Import a file as a module, or as a package whose submodules lie in `folder`."""
     where = None if folder is None else [folder]
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=where)
-    module = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
     return module
 
 
-def set_up_systems():
+def set_up_systems() -> Any:
     """Make `harness.systems` importable: what a plugin may use of it."""
     for name in ("harness", "harness.systems"):
         sys.modules[name] = types.ModuleType(name)
     loaded = {name: _module_from(os.path.join(HARNESS, place), name) for name, place in PLACES.items()}
-    systems = sys.modules["harness.systems"]
-    sys.modules["harness"].systems = systems
+    systems: Any = sys.modules["harness.systems"]
+    setattr(sys.modules["harness"], "systems", systems)  # noqa: B010
     for name, origin in (
         ("Separator", "systems.base"),
         ("Enhancer", "systems.base"),
@@ -69,7 +75,7 @@ def set_up_systems():
     return systems
 
 
-def _sha256_of(path):
+def _sha256_of(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for piece in iter(lambda: file.read(PIECE), b""):
@@ -77,17 +83,17 @@ def _sha256_of(path):
     return digest.hexdigest()
 
 
-def _sha256_of_tree(path):
+def _sha256_of_tree(path: str) -> str:
     """As `harness.files.sha256_of_tree`."""
     if os.path.isfile(path):
         return _sha256_of(path)
     if not os.path.isdir(path):
-        raise sys.modules["harness.errors"].UsageError("%s: no such file or folder" % path)
+        raise sys.modules["harness.errors"].UsageError(f"{path}: no such file or folder")
     files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
     return _canonical_sha256({os.path.relpath(file, path): _sha256_of(file) for file in files if os.path.isfile(file)})
 
 
-def _canonical_sha256(value):
+def _canonical_sha256(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -95,19 +101,19 @@ def _canonical_sha256(value):
 class _Watch:
     """Sees which files are opened for reading, as `harness.systems.watching` does."""
 
-    def __init__(self):
-        self.seen = set()
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
         self.active = False
         sys.addaudithook(self._hook)
 
-    def _hook(self, event, arguments):
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.active or event != "open":
             return
         path, _, flags = arguments
         if isinstance(path, (str, bytes)) and isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR):
             self.seen.add(os.path.abspath(os.fsdecode(path)))
 
-    def hashes(self):
+    def hashes(self) -> dict[str, str]:
         """SHA-256 of each file that was read, other than code and what belongs to the environment or the machine."""
         machine = (sys.prefix, sys.base_prefix, "/dev", "/etc", "/proc", "/sys", "/usr/lib", "/usr/lib64", "/usr/share")
         found = {}
@@ -122,11 +128,11 @@ class _Watch:
 class ForeignHost(Host):
     """A system of another Python environment."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.systems = set_up_systems()
         self.watch = _Watch()
 
-    def do_versions(self):
+    def do_versions(self) -> dict[str, str]:
         """Which Python this is, and which distributions are installed beside it, by name and version.
 
         Raises:
@@ -142,31 +148,31 @@ class ForeignHost(Host):
                 packages[each.metadata["Name"].lower()] = each.version
         return dict(sorted(packages.items())[:MAX_NAMED])
 
-    def do_find(self, source, name):
+    def do_find(self, source: Mapping[str, str], name: str) -> dict[str, str]:
         """Import the plugin at `source` (see `Plugins.source_of`) and choose a system of it."""
         self.watch.active = True
         try:
             module = self._import(source)
         finally:
             self.watch.active = False
-        found = {}
+        found: dict[str, Any] = {}
         register = getattr(module, "register_systems", None)
         if register is None:
             raise self.systems.UsageError("the plugin has no register_systems")
         register(lambda system: found.update({system.name: system}))
         if name not in found:
             known = ", ".join(sorted(found))
-            raise self.systems.UsageError("no system named %r in this plugin (it has: %s)" % (name, known))
+            raise self.systems.UsageError(f"no system named {name!r} in this plugin (it has: {known})")
         self.chosen = found[name]
         for kind, base in (("reference", "Reference"), ("enhancer", "Enhancer"), ("separator", "Separator")):
             if issubclass(self.chosen, getattr(self.systems, base)):
                 self.kind = kind
                 break
         if not self.kind or self.chosen.__abstractmethods__:
-            raise self.systems.UsageError("system %s is not complete: derive it from Separator or Enhancer" % name)
+            raise self.systems.UsageError(f"system {name} is not complete: derive it from Separator or Enhancer")
         return {"version": self.chosen.version, "kind": self.kind}
 
-    def _import(self, source):
+    def _import(self, source: Mapping[str, str]) -> types.ModuleType:
         if "file" in source:
             # What lies beside the file can be imported, as `python FILE` could.
             sys.path.append(os.path.dirname(source["file"]))
@@ -179,18 +185,18 @@ class ForeignHost(Host):
         _module_from(os.path.join(folder, "__init__.py"), top, folder)
         return importlib.import_module(name)
 
-    def do_choose(self, options):
+    def do_choose(self, options: Sequence[str]) -> None:
         """Read the chosen system's settings, as on the command line. Raises UsageError."""
         self.settings = self.systems.parse_options(self.chosen, options)
 
-    def do_load(self):
+    def do_load(self) -> dict[str, Any]:
         """Make and load the chosen system: what it declares, by keys of the manifest, but for its code."""
         self.watch.active = True
         try:
             system = self.chosen(**self.settings)
             if not isinstance(getattr(system, "settings", None), dict):
                 raise self.systems.SystemFailure(
-                    "system %s has no settings: call super().__init__(**settings) in its __init__" % self.chosen.name
+                    f"system {self.chosen.name} has no settings: call super().__init__(**settings) in its __init__"
                 )
             system.load()
         finally:
@@ -213,17 +219,19 @@ class ForeignHost(Host):
             "settings": {
                 name: os.path.basename(value) if name in paths else value for name, value in system.settings.items()
             },
-            "inputs_sha256": {name: _sha256_of_tree(path) for name, path in paths.items()},
+            "inputs_sha256": {name: _sha256_of_tree(os.fspath(path)) for name, path in paths.items()},
             "weights_sha256": weights,
-            "weights_files": {os.path.basename(path)[-300:]: sha256 for path, sha256 in list(files.items())[:MAX_NAMED]},
+            "weights_files": {
+                os.path.basename(path)[-300:]: sha256 for path, sha256 in list(files.items())[:MAX_NAMED]
+            },
             "packages": self.do_versions(),
             "unidentified": bool(learned and not weights),
             "not_eligible": system.not_eligible,
             "reference": self.kind == "reference",
         }
 
-    def listener(self, document):
+    def listener(self, document: Mapping[str, Any]) -> Any:
         """A listener as systems know it."""
-        hearing = sys.modules["harness.hearing"]
+        hearing: Any = sys.modules["harness.hearing"]
         left, right = (hearing.Audiogram(tuple(ear[0]), tuple(ear[1])) for ear in document["ears"])
         return hearing.Listener(document["id"], left, right)

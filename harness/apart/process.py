@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from harness.apart import child, sandbox
+from harness.apart import child
 from harness.apart.channel import Channel, Gone, TimedOut
 from harness.apart.measuring import Meter, end
 from harness.apart.output import Output, Pump
+from harness.apart.sandbox import MAX_PROCESSES, View
 
 MAX_RESULT = 16 * 2**20
 """Bytes that an array of a reply may have unless more is expected."""
@@ -36,13 +37,7 @@ class Terms:
     python: Path | None = None
     timeout: float | None = None
     memory: int | None = None
-    sandbox: sandbox.View | None = None
-
-
-@dataclass
-class _Asked:
-    number: int = 0
-    known: dict[str, Any] = field(default_factory=dict)
+    sandbox: View | None = None
 
 
 class Child:
@@ -67,8 +62,7 @@ class Child:
         settings = {
             "read": to_child,
             "write": from_child,
-            # Relative entries mean the current folder, now; where there is a sandbox, only what it shows.
-            "path": None if terms.python else view.path(sys.path) if view else [os.path.abspath(e) for e in sys.path],
+            "path": None if terms.python else _path(view),
             "limits": {} if view is None else view.limits(terms.memory),
             # In a sandbox the parent cannot be seen; bubblewrap ends the child with it.
             "parent": 0 if view else os.getpid(),
@@ -96,7 +90,7 @@ class Child:
                 os.close(descriptor)
         self._pump = Pump(printed, output)
         self._channel = Channel(from_child_ours, our_end, lambda: self._process.poll() is None)
-        self.meter = Meter(self._process.pid, terms.memory, sandbox.MAX_PROCESSES if view else None)
+        self.meter = Meter(self._process.pid, terms.memory, MAX_PROCESSES if view else None)
 
     def ask(
         self,
@@ -138,6 +132,13 @@ class Child:
         self._process.wait()
         self.meter.close()
         self._pump.close()
+
+
+def _path(view: View | None) -> list[str]:
+    """This process's sys.path for a child; where there is a sandbox, only what that shows."""
+    if view is not None:
+        return view.path(sys.path)
+    return [str(Path(entry or ".").absolute()) for entry in sys.path]
 
 
 def _environment(terms: Terms) -> dict[str, str] | None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from harness.systems.sources import neighbourhood
 
 MAX_STARTS = 3
 """So many times in a row a child that died is started anew in vain; then the rest fails for the same reason."""
+
+
+Isolation = Literal["process", "sandbox", "in-process"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Running(Protocol):
     `find` and `load` come first, in this order.
     """
 
-    isolation: str
+    isolation: Isolation
     """How it runs: "process", "sandbox" or "in-process"."""
     python: str | None
     """Version of its interpreter where that is not the harness's, or None."""
@@ -108,11 +111,12 @@ class Apart:
         wanted: which system.
         terms: how the child is run.
         output: where what it prints goes.
+        hidden: what it must not see, in a sandbox; None for no sandbox.
     """
 
-    def __init__(self, wanted: Wanted, terms: Terms, output: Output) -> None:
-        self.wanted, self.terms, self.output = wanted, terms, output
-        self.isolation = "process" if terms.sandbox is None else "sandbox"
+    def __init__(self, wanted: Wanted, terms: Terms, output: Output, hidden: Sequence[Path] | None = None) -> None:
+        self.wanted, self.terms, self.output, self.hidden = wanted, terms, output, hidden
+        self.isolation: Isolation = "process" if hidden is None else "sandbox"
         self.python: str | None = None
         self._child: Child | None = None
         self._source: dict[str, str] | None = None
@@ -151,7 +155,10 @@ class Apart:
         return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), tuple(broken))
 
     def _find(self) -> dict[str, Any]:
-        self._child = Child(self.terms if self._source else replace(self.terms, python=None), self.output)
+        terms = self.terms if self._source else replace(self.terms, python=None)
+        if self.hidden is not None:
+            terms = replace(terms, sandbox=view_for(self.wanted, terms.python, self.hidden))
+        self._child = Child(terms, self.output)
         if self._source is None:
             found = self._ask("find", plugins=list(self.wanted.plugins), name=self.wanted.system)
         else:
@@ -259,8 +266,8 @@ class InProcess:
         wanted: which system.
     """
 
-    isolation = "in-process"
-    python = None
+    isolation: Isolation = "in-process"
+    python: str | None = None
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
@@ -326,8 +333,8 @@ def interpreter_of(system: str, environment: str) -> Path:
     if beside.exists():
         return beside.absolute()
     raise UsageError(
-        f"system {system} needs a Python environment of its own, {environment}, which is not here: set it up (docs/systems.md; "
-        f"for the bundled one: make {environment}), then name its interpreter with --python PATH or {variable}"
+        f"system {system} needs a Python environment of its own ({environment}), which is not here: set it up (make "
+        f"{environment} for a bundled system), and name its interpreter with --python FILE or {variable}"
     )
 
 
@@ -357,9 +364,7 @@ def view_for(wanted: Wanted, python: Path | None, hidden: Sequence[Path]) -> san
     Raises:
         UsageError: something that must stay hidden lies in one of these.
     """
-    places = sandbox.python_places(None)
-    if python is not None:
-        places += sandbox.python_places(python)
+    places = sandbox.python_places(python)
     for plugin in wanted.plugins:
         if plugin.endswith(".py"):
             places.append(Path(plugin).expanduser().resolve().parent)

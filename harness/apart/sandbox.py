@@ -126,8 +126,8 @@ def ensure_possible() -> None:
     if tried.returncode:
         said = " ".join(tried.stderr.split())[:200] or f"exit code {tried.returncode}"
         raise UsageError(
-            f"--isolate: no sandbox can be made here ({said}): ask the administrator to allow user namespaces for bwrap "
-            "(docs/isolation.md), or run the harness in a container of its own and leave --isolate out"
+            f"--isolate: no sandbox can be made here ({said}): ask the administrator to allow user namespaces for "
+            "bwrap (docs/isolation.md), or run the harness in a container of its own and leave --isolate out"
         )
 
 
@@ -148,7 +148,10 @@ def python_places(python: Path | None) -> list[Path]:
     places = [Path(prefix) for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}]
     places += [Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
     # Packages that are installed in place, ours among them, lie elsewhere.
-    for name in {"harness", *(point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="harness"))}:
+    for name in {
+        "harness",
+        *(point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="harness")),
+    }:
         with contextlib.suppress(ImportError, ValueError):
             spec = find_spec(name)
             if spec is not None and spec.origin:

@@ -18,7 +18,6 @@ from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet
-    from harness.systems.discovery import Plugins
 
 DEMO = "demo"
 INTERRUPTED = 130
@@ -180,17 +179,6 @@ def evaluation_set(
         loaded = load(Path(str(data)).expanduser(), split)
     names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
     return loaded.select(names, limit)
-
-
-def load_plugins(sources: list[str] | None) -> "Plugins":
-    """Discover all plugins; those that are broken are named in a warning."""
-    from harness.systems.discovery import Plugins
-
-    found = Plugins(sources or ())
-    for plugin in found.plugins:
-        if plugin.error:
-            console.warn(f"plugin {plugin.name} ({plugin.origin}) is broken and left out: {plugin.error}")
-    return found
 
 
 _tracebacks = False

@@ -1,15 +1,12 @@
 """harness systems, plugins"""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from harness import console
-from harness.cli.common import Json, PluginSources, load_plugins
-
-if TYPE_CHECKING:
-    from harness.systems import System
+from harness.cli.common import Json, PluginSources
+from harness.errors import PluginError, UsageError, first_problem
 
 
 def systems(
@@ -18,11 +15,17 @@ def systems(
     as_json: Json = False,
 ) -> None:
     """List the systems, or show one with its options."""
-    found = load_plugins(plugin)
+    plugins, described = _listed(plugin)
+    for each in plugins:
+        if each["error"]:
+            console.warn(f"plugin {each['name']} ({each['origin']}) is broken and left out: {each['error']}")
     if name is not None:
-        _show_system(found.system(name), as_json)
+        chosen = next((system for system in described if system["name"] == name), None)
+        if chosen is None:
+            known = ", ".join(system["name"] for system in described)
+            raise UsageError(f"no system named {name!r} (known: {known})")
+        _show_system(chosen, as_json)
         return
-    described = [_describe(system) for _, system in sorted(found.systems.items())]
     if as_json:
         console.print_json(described)
         return
@@ -41,60 +44,72 @@ def systems(
 
 def plugins(plugin: PluginSources = None, as_json: Json = False) -> None:
     """List the plugins, where they come from, and what is wrong with those that are broken."""
-    from harness.systems.discovery import Plugins
-
-    found = Plugins(plugin or ()).plugins
+    found, _ = _listed(plugin)
     if as_json:
-        console.print_json([vars(each) for each in found])
+        console.print_json(found)
         return
     from rich.table import Table
 
     table = Table("plugin", "from", "systems", box=None, pad_edge=False)
     for each in found:
-        what = f"[red]broken:[/red] {console.escape(each.error)}" if each.error else ", ".join(each.systems)
-        table.add_row(console.escape(each.name), console.escape(each.origin), what)
+        error = each["error"]
+        what = f"[red]broken:[/red] {console.escape(error)}" if error else console.escape(", ".join(each["systems"]))
+        table.add_row(console.escape(each["name"]), console.escape(each["origin"]), what)
     console.out.print(table)
 
 
-def _describe(system: "type[System]") -> dict[str, Any]:
-    """What a system declares of itself with its default settings; nothing is loaded."""
-    from harness.systems import Enhancer, Reference
+def _listed(plugin: list[str] | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All plugins and all systems, as a process of their own describes them.
 
-    kind = "reference" if issubclass(system, Reference) else "enhancer" if issubclass(system, Enhancer) else "separator"
-    # A system's constructor is a stranger's code, and a listing must not fail because of one of them.
+    Raises:
+        PluginError: one of those named is broken, or what it says of itself is no description.
+    """
+    from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+    from harness.apart.running import list_systems
+
+    class Plugin(BaseModel):
+        name: str
+        origin: str
+        systems: list[str]
+        error: str | None
+
+    class Setting(BaseModel):
+        name: str
+        type: str
+        default: bool | int | float | str | None
+        expected: str
+        help: str
+
+    class Described(BaseModel):
+        name: str
+        version: str
+        kind: str
+        class_: str = Field(alias="class")
+        training_data: str
+        not_eligible: str | None
+        licence: str
+        summary: str
+        options: list[Setting]
+
+    found = list_systems(plugin or ())
     try:
-        made = system()
-        declared = {"training_data": made.training_data, "not_eligible": made.not_eligible, "licence": made.licence}
-    except (Exception, SystemExit) as error:
-        declared = {"training_data": "?", "not_eligible": f"cannot be set up: {error}", "licence": "?"}
-    return {
-        "name": system.name,
-        "version": system.version,
-        "kind": kind,
-        "class": "causal" if system.causal else "non-causal",
-        **declared,
-        "summary": system.summary,
-        "options": [
-            {
-                "name": option.name,
-                "type": option.type.__name__,
-                "default": str(option.default) if isinstance(option.default, Path) else option.default,
-                "expected": option.expected,
-                "help": option.help,
-            }
-            for option in system.options
-        ],
-    }
+        plugins = TypeAdapter(list[Plugin]).validate_python(found.get("plugins"))
+        systems = TypeAdapter(list[Described]).validate_python(found.get("systems"))
+    except ValidationError as error:
+        raise PluginError(f"a system describes itself wrongly: {first_problem(error)}") from None
+    return [each.model_dump() for each in plugins], [each.model_dump(by_alias=True) for each in systems]
 
 
-def _show_system(system: "type[System]", as_json: bool) -> None:
-    described = _describe(system)
+def _show_system(described: dict[str, Any], as_json: bool) -> None:
     if as_json:
         console.print_json(described)
         return
     from rich.table import Table
 
-    console.out.print(f"[bold]{system.name}[/bold] {console.escape(system.version)}: {console.escape(system.summary)}")
+    console.out.print(
+        f"[bold]{described['name']}[/bold] {console.escape(described['version'])}: {console.escape(described['summary'])}"
+    )
     for label, key in (("kind", "kind"), ("class", "class"), ("trained on", "training_data"), ("licence", "licence")):
         console.out.print(f"  {label}: {console.escape(str(described[key]))}")
     if described["not_eligible"]:

@@ -1,8 +1,7 @@
 """harness run, enhance"""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +9,7 @@ from harness import console
 from harness.cli import outcomes, verdicts
 from harness.cli.common import (
     DEFAULT_DATABASE,
+    DEMO,
     Data,
     Database,
     Engine,
@@ -24,17 +24,17 @@ from harness.cli.common import (
     Workers,
     evaluation_set,
     given,
-    load_plugins,
     workers_or_default,
 )
 from harness.cli.judging import judge_folder, look_at_music
 from harness.cli.leaderboard import print_boards
+from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Opened, Python, Timeout, loaded, opened
 from harness.cli.scoring import score_entries
 
 if TYPE_CHECKING:
     from harness.making.make import Enhancement
     from harness.music.evaluationset import EvaluationSet
-    from harness.systems import System
+    from harness.submission.manifest import Manifest
 
 SystemName = Annotated[str, typer.Option("--system", metavar="NAME", help="The system to run (see: harness systems).")]
 Options = Annotated[
@@ -72,6 +72,11 @@ def run(
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
     plugin: PluginSources = None,
+    python: Python = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    isolate: Isolate = False,
+    in_process: InProcessOption = False,
     as_json: Json = False,
 ) -> None:
     """Run a system: enhance, validate, score, store, and show the leaderboard.
@@ -82,19 +87,19 @@ def run(
     """
     from harness.haaqi import lock
     from harness.scoring.run import Entry
-    from harness.systems import parse_options
     from harness_leaderboard.store import Store
 
     # Everything that could stop the work is looked at before the work starts, and what is quickly looked at first:
     # loading a system's weights can take minutes.
-    chosen = load_plugins(plugin).system(system)
-    settings = parse_options(chosen, option or [])
-    with Store.open(db, create=True) as store:
+    folder, count = _folder(system, output, in_process), workers_or_default(workers)
+    manner = Manner(python, timeout, memory, isolate, in_process)
+    hidden = _hidden(folder, data, db)
+    with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()
-        ready = _set_up(chosen, settings)
-        folder, count = _folder(ready, output), workers_or_default(workers)
-        enhancement = _enhance(ready, found, folder, overwrite, soft_clip, count)
+        manifest = loaded(found_system, found, soft_clip)
+        enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)
+        found_system.running.close()
         failed = enhancement.failures
         present = [pair for pair in found.pairs if pair.id not in failed]
         verdict = judge_folder(folder, found, present, count)
@@ -122,20 +127,24 @@ def enhance(
     soft_clip: SoftClip = False,
     workers: Workers = None,
     plugin: PluginSources = None,
+    python: Python = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    isolate: Isolate = False,
+    in_process: InProcessOption = False,
     as_json: Json = False,
 ) -> None:
     """Run a system and write its submission; nothing is scored.
 
     Exit code: 0 every remix is there, 1 some are not, 2 it could not start.
     """
-    from harness.systems import Reference, parse_options
-
-    chosen = load_plugins(plugin).system(system)
-    settings = parse_options(chosen, option or [])
-    found = look_at_music(evaluation_set(data, split, scenes, limit), stems=issubclass(chosen, Reference))
-    ready = _set_up(chosen, settings)
-    folder = _folder(ready, output)
-    result = _enhance(ready, found, folder, overwrite, soft_clip, workers_or_default(workers))
+    folder = _folder(system, output, in_process)
+    manner = Manner(python, timeout, memory, isolate, in_process)
+    with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
+        reference = found_system.found.kind == "reference"
+        found = look_at_music(evaluation_set(data, split, scenes, limit), stems=reference)
+        manifest = loaded(found_system, found, soft_clip)
+        result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))
     if as_json:
         console.print_json(
             {
@@ -156,41 +165,37 @@ def enhance(
 # What the commands are made of
 
 
-def _set_up(system: "type[System]", settings: "Mapping[str, Any]") -> "System":
-    """Make a system with these settings and have it load its weights."""
-    from harness.errors import HarnessError, SystemFailure
-    from harness.systems.identity import made
-
-    try:
-        console.say(f"setting up {system.name} {system.version} ...")
-        ready = made(system, settings)
-        not_eligible = ready.not_eligible
-    except HarnessError:
-        raise
-    except (Exception, SystemExit) as error:  # a stranger's code, or a library that exits
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SystemFailure(f"system {system.name} could not be set up: {reason}") from error
-    if not_eligible:
-        console.warn(f"{system.name} is not eligible for ranking: {not_eligible}")
-    return ready
+def _folder(system: str, output: str | None, in_process: bool) -> Path:
+    """The folder of the submission."""
+    folder = Path(output).expanduser() if output else Path("submissions", system)
+    # A system in our own process may change the current folder.
+    return folder.absolute() if in_process else folder
 
 
-def _folder(system: "System", output: str | None) -> Path:
-    return Path(output).expanduser() if output else Path("submissions") / system.name
+def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:
+    """What a sandboxed system must not see."""
+    folder = folder.absolute()
+    hidden = [folder.parent if folder.parent.name == "submissions" else folder]
+    if data is not None and data != DEMO:
+        hidden.append(Path(data).expanduser().absolute())
+    if db is not None and db.startswith("sqlite:///"):
+        hidden.append(Path(db.removeprefix("sqlite:///").partition("?")[0]).absolute())
+    return hidden
 
 
 def _enhance(
-    system: "System", found: "EvaluationSet", folder: Path, overwrite: Overwrite, soft_clip: bool, workers: int
+    system: Opened, manifest: "Manifest", found: "EvaluationSet", folder: Path, overwrite: Overwrite, workers: int
 ) -> "Enhancement":
     from harness.making.make import enhance as enhance_all
 
-    with console.progress(f"Enhancing with {system.name}", len(found.pairs), "remixes") as advance:
+    system.output.log_to(folder.with_name(f"{folder.name}.log"))
+    with console.progress(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
         return enhance_all(
-            system,
+            system.running,
+            manifest,
             found,
             folder,
             overwrite=overwrite.value,
-            soft_clip=soft_clip,
             workers=workers,
             advance=advance,
         )

@@ -18,16 +18,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from harness.apart.measuring import Cost
+from harness.apart.running import Running
 from harness.challenge import STEMS
 from harness.enhancement import Signal, amplify, remix, to_remix_format
-from harness.errors import HarnessError, SystemFailure, first_problem
+from harness.errors import SystemFailure, first_problem
 from harness.files import locked_folder, remove_leftovers, write_whole
 from harness.making.driving import ANYTHING, enhanced_by, reason_for, stems_of
 from harness.making.plan import Overwrite, clear, plan
 from harness.music.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.submission.flac import encode
-from harness.submission.manifest import FileRecord, Manifest, manifest_for, write_manifest
-from harness.systems import Reference, System
+from harness.submission.manifest import CostRecord, FileRecord, Manifest, manifest_for, write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -53,51 +54,53 @@ class Enhancement:
 
 
 def enhance(
-    system: System,
+    running: Running,
+    manifest: Manifest,
     evaluation_set: EvaluationSet,
     folder: Path,
     *,
     overwrite: Overwrite = "missing",
-    soft_clip: bool = False,
     workers: int = 1,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
 ) -> Enhancement:
     """Run a loaded system over the selected scenes and write their remixes to a submission folder.
 
     Args:
-        system: after `load()`.
+        running: the system, loaded.
+        manifest: of it and of the evaluation set, with no files yet (`loaded_manifest`).
         evaluation_set: its selected scenes are enhanced.
         folder: the submission; made if need be, and held by one writer at a time.
         overwrite: what to do with a submission that is there: "missing" adds what it lacks, "always" makes
             everything anew, "never" refuses to touch it.
-        soft_clip: tanh before clipping, as the recipe's option of that name.
-        workers: threads that amplify, encode and write; the system itself runs in one.
+        workers: threads that amplify, encode and write; the system itself is asked for one piece at a time.
         advance: called with a number of finished pairs and what was just done.
 
     Raises:
         SubmissionError: the folder holds something else, or is being written by another process.
         StorageError: a file cannot be written.
     """
-    result = Enhancement(_manifest(system, evaluation_set, soft_clip))
+    result = Enhancement(manifest)
     with locked_folder(folder):
         remove_leftovers(folder)
         planned = plan(result.manifest, evaluation_set, folder, overwrite)
         result.manifest = result.manifest.model_copy(update=dict(planned.added))
         result.manifest.files.update(planned.kept)
+        result.manifest.costs.update(planned.costs)
         result.kept += [pair.id for pair in evaluation_set.pairs if pair.remix_name in planned.kept]
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
         write_manifest(folder, result.manifest)
         clear(folder, planned.removed)
         advance(len(result.kept), "already present")
-        hashes = evaluation_set.hashes(["mixture", *STEMS] if isinstance(system, Reference) else ["mixture"])
+        hashes = evaluation_set.hashes(["mixture", *STEMS] if manifest.reference else ["mixture"])
         by_music: dict[Path, list[Pair]] = defaultdict(list)
         for pair in planned.todo:
             by_music[pair.scene.folder].append(pair)
         saved = time.monotonic()
         try:
             with ThreadPoolExecutor(max_workers=workers) as pool:
+                work = _Work(running, result.manifest, hashes, folder, pool)
                 for pairs in by_music.values():
-                    for pair, outcome in _enhance_music(system, pairs, hashes, folder, soft_clip, pool):
+                    for pair, outcome in work.enhance_music(pairs):
                         if isinstance(outcome, FileRecord):
                             result.manifest.files[pair.remix_name] = outcome
                             result.made.append(pair.id)
@@ -112,58 +115,80 @@ def enhance(
     return result
 
 
-def _manifest(system: System, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
-    """The manifest of a loaded system, which declares itself in a stranger's words."""
+def loaded_manifest(running: Running, kind: str, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+    """Load a system: the manifest of what it makes of an evaluation set; no files yet.
+
+    Args:
+        running: the system, found.
+        kind: "separator", "enhancer" or "reference".
+        evaluation_set: what it will be run on.
+        soft_clip: pass remixes through tanh before they are clipped, as the recipe's option of that name.
+
+    Raises:
+        SystemFailure: it cannot be loaded, or what it declares is not what a manifest may hold.
+    """
+    declared = running.load()
     try:
-        return manifest_for(system, evaluation_set, soft_clip)
-    except HarnessError:
-        raise
+        return manifest_for(
+            {**declared, "kind": kind, "isolation": running.isolation, "python": running.python},
+            evaluation_set,
+            soft_clip,
+        )
     except ValidationError as error:
-        raise SystemFailure(f"system {system.name} declares itself wrongly: {first_problem(error)}") from None
-    except ANYTHING as error:
-        raise SystemFailure(reason_for(system, error)) from error
+        name = str(declared.get("system"))[:100]
+        raise SystemFailure(f"system {name} declares itself wrongly: {first_problem(error)}") from None
 
 
-def _enhance_music(
-    system: System,
-    pairs: Sequence[Pair],
-    hashes: Mapping[Path, str],
-    folder: Path,
-    soft_clip: bool,
-    pool: ThreadPoolExecutor,
-) -> Iterator[tuple[Pair, FileRecord | str]]:
-    """Enhance all pairs of one piece of music; yields each pair with its file's record, or why it failed."""
-    by_scene: dict[Scene, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        by_scene[pair.scene].append(pair)
-    first = pairs[0].scene
-    try:
-        mixture = first.read("mixture", hashes)
-        stems = stems_of(system, first, mixture, hashes)
-    except ANYTHING as error:
-        reason = reason_for(system, error)
-        yield from ((pair, reason) for pair in pairs)
-        return
-    for scene, scene_pairs in by_scene.items():
-        remixed = None if stems is None else remix(stems, scene.gains, mixture)
-        jobs = []
-        for pair in scene_pairs:
-            if remixed is not None:
-                make = partial(amplify, remixed, pair.listener)
-            else:
-                # An Enhancer runs here, in one thread; only what the harness does goes to the pool.
+class _Work:
+    """One system at work on one submission."""
+
+    def __init__(
+        self, running: Running, manifest: Manifest, hashes: Mapping[Path, str], folder: Path, pool: ThreadPoolExecutor
+    ) -> None:
+        self.running, self.manifest, self.hashes = running, manifest, hashes
+        self.folder, self.pool = folder, pool
+
+    def enhance_music(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, FileRecord | str]]:
+        """Enhance all pairs of one piece of music; yields each pair with its file's record, or why it failed."""
+        by_scene: dict[Scene, list[Pair]] = defaultdict(list)
+        for pair in pairs:
+            by_scene[pair.scene].append(pair)
+        first = pairs[0].scene
+        try:
+            mixture = first.read("mixture", self.hashes)
+            stems, cost = stems_of(self.running, self.manifest.kind, first, mixture, self.hashes)
+        except ANYTHING as error:
+            reason = reason_for(self.manifest.system, error)
+            yield from ((pair, reason) for pair in pairs)
+            return
+        self._keep(first.song, cost)
+        for scene, scene_pairs in by_scene.items():
+            remixed = None if stems is None else remix(stems, scene.gains, mixture)
+            jobs = []
+            for pair in scene_pairs:
+                if remixed is not None:
+                    make = partial(amplify, remixed, pair.listener)
+                else:
+                    try:
+                        signal, cost = enhanced_by(self.running, mixture, pair)
+                    except ANYTHING as error:
+                        yield pair, reason_for(self.manifest.system, error)
+                        continue
+                    self._keep(" ".join(pair.id), cost)
+                    make = partial(np.asarray, signal)
+                jobs.append(
+                    (pair, self.pool.submit(_write, make, self.folder / pair.remix_name, self.manifest.soft_clip))
+                )
+            for pair, job in jobs:
                 try:
-                    make = partial(np.asarray, enhanced_by(system, mixture, pair))
-                except ANYTHING as error:
-                    yield pair, reason_for(system, error)
-                    continue
-            jobs.append((pair, pool.submit(_write, make, folder / pair.remix_name, soft_clip)))
-        for pair, job in jobs:
-            try:
-                outcome: FileRecord | str = job.result()
-            except SystemFailure as error:
-                outcome = reason_for(system, error)
-            yield pair, outcome
+                    outcome: FileRecord | str = job.result()
+                except SystemFailure as error:
+                    outcome = reason_for(self.manifest.system, error)
+                yield pair, outcome
+
+    def _keep(self, piece: str, cost: Cost | None) -> None:
+        if cost is not None:
+            self.manifest.costs[piece[:300]] = CostRecord(**vars(cost))
 
 
 def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecord:

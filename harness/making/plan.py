@@ -14,7 +14,7 @@ from typing import Literal
 from harness.errors import SubmissionError
 from harness.files import sha256_of_all
 from harness.music.evaluationset import EvaluationSet, Pair
-from harness.submission.manifest import MANIFEST, FileRecord, Manifest, read_manifest
+from harness.submission.manifest import MANIFEST, CostRecord, FileRecord, Manifest, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,14 @@ class Plan:
         todo: the selected pairs whose files are to be made.
         removed: names of files that have to go before any is made.
         added: what people have added to the manifest by hand, which stays with it.
+        costs: what the pieces cost of which files stay, by name.
     """
 
     kept: dict[str, FileRecord] = field(default_factory=dict)
     todo: tuple[Pair, ...] = ()
     removed: frozenset[str] = frozenset()
     added: Mapping[str, str] = field(default_factory=dict)
+    costs: Mapping[str, CostRecord] = field(default_factory=dict)
 
 
 def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> Plan:
@@ -87,7 +89,8 @@ def _missing(
             f"{folder} was made by another system (these differ: {', '.join(differs)}): choose another --output, "
             "or replace it with --overwrite always"
         )
-    return replace(_rest(_intact(before, folder, there), evaluation_set), added=_added(before))
+    kept = _intact(before, folder, there)
+    return replace(_rest(kept, evaluation_set), added=_added(before), costs=before.costs if kept else {})
 
 
 def _added(before: Manifest) -> dict[str, str]:
@@ -108,7 +111,8 @@ def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, the
         return Plan({}, tuple(evaluation_set.pairs), frozenset(there))
     selected = {pair.remix_name for pair in evaluation_set.pairs}
     kept = _intact(before, folder, there - selected)
-    return Plan(kept, tuple(evaluation_set.pairs), frozenset(there & selected), _added(before))
+    removed = frozenset(there & selected)
+    return Plan(kept, tuple(evaluation_set.pairs), removed, _added(before), before.costs if kept else {})
 
 
 def _intact(before: Manifest, folder: Path, names: set[str]) -> dict[str, FileRecord]:

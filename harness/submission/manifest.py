@@ -19,17 +19,14 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from harness import __version__, enhancement
 from harness.errors import SubmissionError, first_problem
-from harness.files import canonical_sha256, read_bounded, sha256_of, sha256_of_tree, write_whole
+from harness.files import canonical_sha256, read_bounded, sha256_of, write_whole
 from harness.music.evaluationset import EvaluationSet
-from harness.systems import TRAINING_DATA, Reference, System
-from harness.systems.identity import identity_of
+from harness.systems import TRAINING_DATA
+from harness.systems.declaring import MAX_NAMED
 
 MANIFEST = "submission.json"
 MAX_MANIFEST_BYTES = 32 * 2**20
 """A manifest of 19,200 files has 3 MB."""
-
-MAX_NAMED = 1000
-"""Source files, weights files and packages that are named one by one. Their hash is over all of them."""
 
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(max_length=500)]
@@ -44,6 +41,14 @@ class FileRecord(BaseModel, extra="forbid"):
 
     sha256: _Sha256
     clipped: Annotated[int, Field(ge=0)] | None = None
+
+
+class CostRecord(BaseModel, extra="forbid"):
+    """What one piece of music cost the system: seconds of time and of CPU, and most bytes of memory at a time."""
+
+    wall_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    cpu_seconds: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+    peak_bytes: Annotated[int, Field(ge=0, le=2**53)]
 
 
 class EvaluationSetRecord(BaseModel, extra="forbid"):
@@ -76,6 +81,10 @@ class Manifest(BaseModel, extra="forbid"):
     weights_files: Annotated[dict[_Path, _Sha256], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
     packages: Annotated[dict[_Name, _Name], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
     unidentified: _Name | None = None
+    kind: Literal["separator", "enhancer", "reference"] | None = None
+    isolation: Literal["process", "sandbox", "in-process"] | None = None
+    python: _Name | None = None
+    costs: dict[_Path, CostRecord] = Field(default_factory=dict)
     team: _Name | None = None
     contact: _Text | None = None
     url: _Link | None = None
@@ -117,6 +126,8 @@ class Manifest(BaseModel, extra="forbid"):
             "evaluation set": self.evaluation_set.mixtures_sha256,
             # Something that was learned and could not be hashed: no two such systems are known to be the same.
             **({"weights that could not be identified": self.unidentified} if self.unidentified else {}),
+            # Files from a debugging session never stand among others.
+            **({"run in the harness's own process": True} if self.isolation == "in-process" else {}),
         }
 
     def differences(self, other: "Manifest") -> list[str]:
@@ -148,7 +159,9 @@ class Manifest(BaseModel, extra="forbid"):
 
     @property
     def why_not_eligible(self) -> str | None:
-        """Why the rules exclude it, as declared or as follows from its training data."""
+        """Why the rules exclude it, as declared or as follows from how it ran and from its training data."""
+        if self.isolation == "in-process":
+            return "was run in the harness's own process, for debugging (--in-process)"
         return self.not_eligible or TRAINING_DATA[self.training_data]
 
     def to_bytes(self) -> bytes:
@@ -156,48 +169,34 @@ class Manifest(BaseModel, extra="forbid"):
         return json.dumps(self.model_dump(by_alias=True), indent=1).encode() + b"\n"
 
 
-def manifest_for(system: System, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
-    """The manifest of what a loaded system makes of an evaluation set; no files yet."""
-    identity = identity_of(system)
+def manifest_for(declared: Mapping[str, Any], evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+    """The manifest of what a loaded system makes of an evaluation set; no files yet.
+
+    Args:
+        declared: what the system declares (`harness.systems.declaring.declared`), and how it runs.
+        evaluation_set: what it will be run on.
+        soft_clip: whether remixes are passed through tanh before they are clipped.
+
+    Raises:
+        pydantic.ValidationError: what it declares is not what a manifest may hold.
+    """
     return Manifest.model_validate(
         {
+            **declared,
             "format": 1,
-            "system": system.name,
-            "version": system.version,
-            "class": "causal" if system.causal else "non-causal",
-            "training_data": system.training_data,
             "evaluation_set": {
                 "name": evaluation_set.name,
                 "split": evaluation_set.split,
                 "mixtures_sha256": evaluation_set.mixtures_sha256,
             },
-            "licence": system.licence,
-            "parameters": system.parameters,
-            # A path says where something lies on this machine; what lies there is hashed.
-            "settings": {
-                name: value.name if isinstance(value, Path) else value for name, value in system.settings.items()
-            },
             "soft_clip": soft_clip,
-            "inputs_sha256": {
-                name: sha256_of_tree(value) for name, value in system.settings.items() if isinstance(value, Path)
-            },
             "pipeline_sha256": _pipeline_sha256(),
-            "weights_sha256": identity.weights_sha256,
-            "weights_files": _some(identity.files),
-            "code_sha256": canonical_sha256(dict(identity.code)),
-            "code_files": _some(identity.code),
-            "packages": dict(identity.packages),
-            "unidentified": secrets.token_hex(16) if identity.unidentified else None,
-            "not_eligible": system.not_eligible,
-            "reference": isinstance(system, Reference),
+            "unidentified": secrets.token_hex(16) if declared.get("unidentified") else None,
+            "files": {},
+            "costs": {},
             "harness": __version__,
         }
     )
-
-
-def _some(files: Mapping[str, str]) -> dict[str, str]:
-    """As many names as a manifest takes; a name may be a stranger's, and is cut from the front."""
-    return {name[-300:]: sha256 for name, sha256 in list(files.items())[:MAX_NAMED]}
 
 
 def _pipeline_sha256() -> str:

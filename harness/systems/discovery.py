@@ -104,7 +104,6 @@ class Plugins:
             message += f"; broken plugins: {', '.join(broken)} (see: harness plugins)"
         raise UsageError(message)
 
-
     def source_of(self, name: str) -> dict[str, str]:
         """Where another interpreter finds the plugin of a system: a file, or a module and its top-level folder."""
         module = self._modules[name]

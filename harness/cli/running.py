@@ -1,0 +1,160 @@
+"""How a system is run: the options that `run` and `enhance` share, and opening what they ask for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from harness import console
+from harness.cli.common import set_up_logging
+from harness.errors import HarnessError, SystemFailure, UsageError
+
+if TYPE_CHECKING:
+    from harness.apart.output import Output
+    from harness.apart.running import Apart, Found, InProcess
+    from harness.music.evaluationset import EvaluationSet
+    from harness.submission.manifest import Manifest
+
+Result = TypeVar("Result")
+
+Python = Annotated[
+    Path | None,
+    typer.Option("--python", metavar="FILE", help="Run the system with this Python, of an environment of its own."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        show_default="none; an hour with --isolate",
+        help="Give up on a piece of music, or on loading, after so long.",
+    ),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        metavar="GB",
+        min=0.1,
+        show_default="all; half with --isolate",
+        help="End the system when it takes more.",
+    ),
+]
+Isolate = Annotated[
+    bool,
+    typer.Option("--isolate", help="Run the system in a sandbox, without network or a view of your files."),
+]
+InProcessOption = Annotated[
+    bool,
+    typer.Option(
+        "--in-process", help="Debug: run the system in the harness's own process. Such a run is never ranked."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a system is to be run, as the options say."""
+
+    python: Path | None = None
+    timeout: float | None = None
+    memory: float | None = None
+    isolate: bool = False
+    in_process: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A system that was found and is ready to be loaded."""
+
+    running: "Apart | InProcess"
+    found: "Found"
+    output: "Output"
+
+
+@contextmanager
+def opened(
+    system: str, options: list[str] | None, plugins: list[str] | None, manner: Manner, hidden: list[Path]
+) -> Iterator[Opened]:
+    """Find a system, in a process of its own unless the user wants to debug it; that ends with the context.
+
+    Args:
+        hidden: what a sandboxed system must not see, besides the user's home and the harness's cache.
+
+    Raises:
+        UsageError, PluginError, SystemFailure: it cannot be found, or not be run like this.
+    """
+    from harness.apart import sandbox
+    from harness.apart.output import Output
+    from harness.apart.process import Terms
+    from harness.apart.running import Apart, InProcess, Wanted
+    from harness.files import cache_folder
+
+    wanted = Wanted(system, tuple(options or ()), tuple(plugins or ()))
+    output = Output()
+    running: Apart | InProcess
+    if manner.in_process:
+        if manner.isolate or manner.python or manner.timeout or manner.memory:
+            raise UsageError("--in-process goes with none of --isolate, --python, --timeout and --memory")
+        set_up_logging(tracebacks=True)
+        running = InProcess(wanted)
+    else:
+        memory = None if manner.memory is None else round(manner.memory * 1e9)
+        timeout = manner.timeout
+        if manner.isolate:
+            sandbox.ensure_possible()
+            hidden = [*hidden, Path.home(), cache_folder()]
+            memory, timeout = memory or sandbox.default_memory(), timeout or sandbox.DEFAULT_TIMEOUT
+        python = None if manner.python is None else manner.python.expanduser().absolute()
+        if python is not None and not python.is_file():
+            raise UsageError(f"--python {manner.python}: no such file")
+        running = Apart(wanted, Terms(python, timeout, memory), output, hidden if manner.isolate else None)
+    try:
+        found = _named(running.find, system, "found")
+        for name, origin, error in found.broken:
+            console.warn(f"plugin {name} ({origin}) is broken and left out: {error}")
+        yield Opened(running, found, output)
+    finally:
+        running.close()
+        if output.path is not None:
+            console.say(f"what {system} printed, and its exceptions: {output.path}")
+
+
+def loaded(system: Opened, evaluation_set: "EvaluationSet", soft_clip: bool) -> "Manifest":
+    """Have a system load its weights: the manifest of what it makes of an evaluation set.
+
+    Raises:
+        SystemFailure: it cannot be set up.
+    """
+    from harness.making.make import loaded_manifest
+
+    name = system.found.name
+    console.say(f"setting up {name} {system.found.version} ...")
+    manifest = _named(
+        lambda: loaded_manifest(system.running, system.found.kind, evaluation_set, soft_clip), name, "set up"
+    )
+    if manifest.why_not_eligible:
+        console.warn(f"{name} is not eligible for ranking: {manifest.why_not_eligible}")
+    return manifest
+
+
+def _named(call: Callable[[], Result], name: str, what: str) -> Result:
+    """Call something of a system; whatever goes wrong in a stranger's code is an error with its name."""
+    from harness.apart.channel import Gone
+    from harness.apart.running import Raised
+
+    try:
+        return call()
+    except Raised as error:
+        raise SystemFailure(f"system {name} could not be {what}: {str(error).removeprefix('raised ')}") from error
+    except Gone as error:
+        raise SystemFailure(f"system {name} could not be {what}: it {error}") from error
+    except HarnessError:
+        raise
+    except (Exception, SystemExit) as error:  # with --in-process
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SystemFailure(f"system {name} could not be {what}: {reason}") from error
