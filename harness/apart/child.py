@@ -119,10 +119,9 @@ class Host:
         else:
             return {"result": getattr(self, "do_" + method)(**document["arguments"])}, []
         sent = [sendable(signal, document["limit"]) for signal in signals]
+        # Of each signal null where it follows as an array, else what to say of it.
         unsent = [each if isinstance(each, dict) else None for each in sent]
-        if any(unsent):
-            return {"unsent": unsent}, []
-        return {}, sent
+        return {"unsent": unsent}, [each for each in sent if not isinstance(each, dict)]
 
 
 # ---- errors ---------------------------------------------------------------------------------------------

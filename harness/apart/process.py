@@ -55,6 +55,7 @@ class Child:
         self.terms = terms
         self._output = output
         self._number = 0
+        self.closed = False
         to_child, our_end = os.pipe()
         from_child_ours, from_child = os.pipe()
         printed, prints = os.pipe()
@@ -122,6 +123,9 @@ class Child:
 
     def close(self) -> None:
         """End the child with all that it started."""
+        if self.closed:
+            return
+        self.closed = True
         with contextlib.suppress(OSError):
             self._channel.close()
         family = self.meter.family()

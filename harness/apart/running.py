@@ -201,15 +201,11 @@ class Apart:
         limit = 2 * (len(arrays[0]) + PROTOCOL.sample_rate) * 2 * 8
         reply, returned = self._exchange(method, document, arrays, limit)
         cost = Cost(time.monotonic() - started, max(0.0, meter.cpu_seconds() - before), meter.peak_bytes())
-        unsent = reply.get("unsent")
-        if unsent is not None:
-            if not isinstance(unsent, list) or len(unsent) != count:
-                raise Gone("broke the protocol: its answer has the wrong form")
-            return [np.zeros((0, 2)) if each is None else Unsent(_described(each)) for each in unsent], cost
-        if len(returned) != count:
+        unsent, waiting = reply.get("unsent"), iter(returned)
+        if not isinstance(unsent, list) or len(unsent) != count or unsent.count(None) != len(returned):
             self.close()
             raise Gone("broke the protocol: its answer has the wrong form")
-        return list(returned), cost
+        return [next(waiting) if each is None else Unsent(_described(each)) for each in unsent], cost
 
     def _start_anew(self) -> None:
         """Start the child again after it died."""
@@ -237,9 +233,9 @@ class Apart:
         assert self._child is not None
         try:
             reply, returned = self._child.ask(method, document, arrays, limit)
-        except Gone:
-            self._child = None
-            raise
+        finally:
+            if self._child.closed:
+                self._child = None
         error = reply.get("error")
         if error is not None:
             self._raise(error if isinstance(error, dict) else {})
@@ -255,8 +251,9 @@ class Apart:
             raise getattr(errors, str(known))(text)
         if error.get("wrong"):
             raise SystemFailure(text)
-        where = str(error.get("where", ""))[:200]
-        raise Raised(f"raised {kind}: {text} ({where})")
+        raised = Raised(f"raised {kind}: {text} ({str(error.get('where', ''))[:200]})")
+        raised.add_note(trace)
+        raise raised
 
 
 class InProcess:

@@ -81,6 +81,9 @@ class View:
             shown += ["--ro-bind-try", name, name]
         # Own file systems before what is shown: some of that may lie in /tmp.
         own = [*size, "--tmpfs", "/tmp", *size, "--tmpfs", HOME, *size, "--tmpfs", "/dev/shm"]
+        # Where the user is, but empty: paths that the user gave relative to it still name what is shown.
+        here = str(Path.cwd())
+        shown += ["--dir", here]
         for path in sorted(self.readable):
             shown += ["--ro-bind", str(path), str(path)]
         # Last: the root and /dev are file systems in memory as well, of no limited size.
@@ -101,7 +104,7 @@ class View:
             *own,
             *shown,
             *sealed,
-            *("--chdir", "/tmp", "--"),
+            *("--chdir", here, "--"),
             *arguments,
         ]
 
@@ -164,14 +167,14 @@ def view_of(places: Iterable[Path], hidden: Iterable[Path]) -> View:
 
     Args:
         places: files and folders that a system needs.
-        hidden: the evaluation set, submissions, databases, the user's home.
+        hidden: the evaluation set, submissions, databases; the user's home always is.
 
     Raises:
         UsageError: a place does not exist, or would show what must be hidden.
     """
     shown = set()
     covered = [Path("/usr")]
-    secret = [path.resolve() for path in hidden]
+    secret, home = [path.resolve() for path in hidden], Path.home().resolve()
     for place in places:
         path = place.absolute()
         if not path.exists():
@@ -179,10 +182,11 @@ def view_of(places: Iterable[Path], hidden: Iterable[Path]) -> View:
         for target in {path, path.resolve()}:
             if any(target.is_relative_to(folder) for folder in covered):
                 continue
-            for inner in secret:
-                if inner.is_relative_to(target):
+            for inner in (*secret, home):
+                # What a system needs may lie in the user's home, but not among music, submissions or scores.
+                if inner.is_relative_to(target) or (inner != home and target.is_relative_to(inner)):
                     raise UsageError(
-                        f"--isolate: the system needs to read {target}, in which {inner} lies: "
+                        f"--isolate: the system would see {inner}, since it needs to read {target}: "
                         "move the plugin and its weights to a folder of their own"
                     )
             shown.add(target)

@@ -107,7 +107,7 @@ def opened(
         timeout = manner.timeout
         if manner.isolate:
             sandbox.ensure_possible()
-            hidden = [*hidden, Path.home(), cache_folder()]
+            hidden = [*hidden, cache_folder()]
             memory, timeout = memory or sandbox.default_memory(), timeout or sandbox.DEFAULT_TIMEOUT
         python = None if manner.python is None else manner.python.expanduser().absolute()
         if python is not None and not python.is_file():

@@ -23,7 +23,9 @@ def systems(
         chosen = next((system for system in described if system["name"] == name), None)
         if chosen is None:
             known = ", ".join(system["name"] for system in described)
-            raise UsageError(f"no system named {name!r} (known: {known})")
+            broken = ", ".join(each["name"] for each in plugins if each["error"])
+            more = f"; broken plugins: {broken} (see: harness plugins)" if broken else ""
+            raise UsageError(f"no system named {name!r} (known: {known}){more}")
         _show_system(chosen, as_json)
         return
     if as_json:
@@ -107,9 +109,8 @@ def _show_system(described: dict[str, Any], as_json: bool) -> None:
         return
     from rich.table import Table
 
-    console.out.print(
-        f"[bold]{described['name']}[/bold] {console.escape(described['version'])}: {console.escape(described['summary'])}"
-    )
+    version, summary = console.escape(described["version"]), console.escape(described["summary"])
+    console.out.print(f"[bold]{described['name']}[/bold] {version}: {summary}")
     for label, key in (("kind", "kind"), ("class", "class"), ("trained on", "training_data"), ("licence", "licence")):
         console.out.print(f"  {label}: {console.escape(str(described[key]))}")
     if described["not_eligible"]:
