@@ -235,7 +235,9 @@ def limit(limits: Mapping[str, int]) -> None:
 def main() -> None:
     """`child.py SETTINGS`, a JSON object: descriptors to read and write, sys.path or null, limits, the parent's pid."""
     settings = json.loads(sys.argv[1])
-    here = sys.path.pop(0)  # this file's folder, whose modules are nobody's to import by these names
+    here = os.path.dirname(os.path.abspath(__file__))
+    # Python puts a program's folder on the path, and these modules are nobody's to import by their short names.
+    sys.path[:] = [entry for entry in sys.path if entry != here]
     del sys.argv[1:]
     limit(settings["limits"])
     if settings["parent"]:

@@ -71,6 +71,7 @@ def set_up_systems() -> Any:
     ):
         setattr(systems, name, getattr(loaded["harness." + origin], name))
     systems.STEMS = STEMS
+    systems.Gains = systems.Signal = Any  # for annotations
     systems.hookimpl = lambda function: function
     return systems
 
@@ -129,24 +130,28 @@ class ForeignHost(Host):
     """A system of another Python environment."""
 
     def __init__(self) -> None:
-        self.systems = set_up_systems()
         self.watch = _Watch()
 
     def do_versions(self) -> dict[str, str]:
-        """Which Python this is, and which distributions are installed beside it, by name and version.
+        """Which Python this is, and which distributions are installed beside it, by name and version. Asked for first.
 
         Raises:
             UsageError: NumPy is not among them.
         """
         from importlib import metadata
 
+        errors: Any = sys.modules.get("harness.errors") or _module_from(
+            os.path.join(HARNESS, "errors.py"), "harness.errors"
+        )
         if importlib.util.find_spec("numpy") is None:
-            raise self.systems.UsageError("it has no NumPy: install numpy there (1.23 or later)")
+            raise errors.UsageError("this Python has no NumPy: install numpy there (1.23 or later)")
+        self.systems = set_up_systems()
         packages = {"python": platform.python_version()}
         for each in metadata.distributions():
             if each.metadata["Name"]:
                 packages[each.metadata["Name"].lower()] = each.version
-        return dict(sorted(packages.items())[:MAX_NAMED])
+        self.packages = dict(sorted(packages.items())[:MAX_NAMED])
+        return self.packages
 
     def do_find(self, source: Mapping[str, str], name: str) -> dict[str, str]:
         """Import the plugin at `source` (see `Plugins.source_of`) and choose a system of it."""
@@ -224,7 +229,7 @@ class ForeignHost(Host):
             "weights_files": {
                 os.path.basename(path)[-300:]: sha256 for path, sha256 in list(files.items())[:MAX_NAMED]
             },
-            "packages": self.do_versions(),
+            "packages": self.packages,
             "unidentified": bool(learned and not weights),
             "not_eligible": system.not_eligible,
             "reference": self.kind == "reference",

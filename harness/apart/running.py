@@ -224,6 +224,11 @@ class Apart:
             raise SystemFailure("declares something else after it was started again: its files or settings changed")
         self._failed_starts = 0
 
+    @property
+    def _where(self) -> str:
+        """For messages: in which Python environment, where that is not the harness's own."""
+        return f" (in {self.terms.python})" if self._source else ""
+
     def _ask(self, method: str, **arguments: Any) -> Any:
         return self._exchange(method, {"arguments": arguments}, [], 0)[0].get("result")
 
@@ -233,6 +238,8 @@ class Apart:
         assert self._child is not None
         try:
             reply, returned = self._child.ask(method, document, arrays, limit)
+        except Gone as error:
+            raise type(error)(f"{error}{self._where}") from None
         finally:
             if self._child.closed:
                 self._child = None
@@ -248,10 +255,10 @@ class Apart:
         self.output.log(f"{trace.rstrip()}\n".encode(errors="backslashreplace"))
         known = error.get("known")
         if known in ("UsageError", "DataError", "PluginError", "SystemFailure", "WeightsMissing"):
-            raise getattr(errors, str(known))(text)
+            raise getattr(errors, str(known))(text + self._where)
         if error.get("wrong"):
             raise SystemFailure(text)
-        raised = Raised(f"raised {kind}: {text} ({str(error.get('where', ''))[:200]})")
+        raised = Raised(f"raised {kind}: {text} ({str(error.get('where', ''))[:200]}){self._where}")
         raised.add_note(trace)
         raise raised
 
