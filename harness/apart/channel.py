@@ -97,7 +97,7 @@ class Channel:
 
     def _array(self, limit: int) -> NDArray[Any]:
         name, dimensions = ARRAY.unpack(self._receive(ARRAY.size))
-        kind = name.decode("ascii", "replace")
+        kind = name.rstrip(b"\0").decode("ascii", "replace")
         if kind not in DTYPES or dimensions > 8:
             raise Gone("broke the protocol: it sends what is no signal")
         shape = [DIMENSION.unpack(self._receive(DIMENSION.size))[0] for _ in range(dimensions)]

@@ -26,10 +26,20 @@ if TYPE_CHECKING:
 
 MAGIC = b"HARNESS1"
 HEADER = struct.Struct("<8sII")
-ARRAY = struct.Struct("<3sB")
+ARRAY = struct.Struct("<4sB")
 DIMENSION = struct.Struct("<Q")
-DTYPES = ("<f2", "<f4", "<f8", "<c8", "|c1", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8")
+DTYPES = ("<f2", "<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8")
 """What may travel. A system must return floats, but should be told what it returned instead."""
+
+FOREIGN = (
+    "apart/child.py",
+    "apart/foreign.py",
+    "errors.py",
+    "hearing.py",
+    "systems/options.py",
+    "systems/base.py",
+)
+"""Files of the harness that also run in other Python environments: Python 3.8, and nothing but NumPy."""
 
 SAMPLE_RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
@@ -183,7 +193,7 @@ def received(stream: FileIO) -> tuple[dict[str, Any], list[Any]]:
 
         kind, dimensions = ARRAY.unpack(_read(stream, ARRAY.size))
         shape = [DIMENSION.unpack(_read(stream, DIMENSION.size))[0] for _ in range(dimensions)]
-        dtype = np.dtype(kind.decode("ascii"))
+        dtype = np.dtype(kind.rstrip(b"\0").decode("ascii"))
         content = _read(stream, int(np.prod(shape)) * dtype.itemsize)
         arrays.append(np.frombuffer(content, dtype).reshape(shape))
     return document, arrays

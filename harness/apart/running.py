@@ -243,9 +243,9 @@ class Apart:
         finally:
             if self._child.closed:
                 self._child = None
-        error = reply.get("error")
-        if error is not None:
-            self._raise(error if isinstance(error, dict) else {})
+        failed = reply.get("error")
+        if failed is not None:
+            self._raise(failed if isinstance(failed, dict) else {})
         return reply, returned
 
     def _raise(self, error: Mapping[str, Any]) -> None:
