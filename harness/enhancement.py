@@ -23,6 +23,9 @@ Signal = NDArray[np.floating[Any]]
 MIN_SECONDS = 0.4
 """Shortest signal that BS.1770's integrated loudness is defined for: one gating block."""
 
+LOUDEST = 1e30
+"""Full scale is 1: whatever is louder than this ends clipped all the same, but the resampler, in 32 bit, would overflow."""
+
 
 def check_signal(signal: Any, what: str, frames: int | None = None) -> None:
     """Check that `signal` is a finite stereo signal that the loudness meter accepts.
@@ -137,7 +140,7 @@ def to_remix_format(signal: Signal, soft_clip: bool = False) -> tuple[NDArray[np
     """Bring an amplified signal into the form of a submission: 32 kHz, clipped to +-1, 16 bit.
 
     Args:
-        signal: (samples, 2) at 44.1 kHz.
+        signal: (samples, 2) at 44.1 kHz, finite, however loud.
         soft_clip: pass the signal through tanh before it is clipped, as the recipe's `soft_clip` does.
 
     Returns:
@@ -146,6 +149,8 @@ def to_remix_format(signal: Signal, soft_clip: bool = False) -> tuple[NDArray[np
     """
     import soxr
 
+    if signal.max(initial=0.0) > LOUDEST or signal.min(initial=0.0) < -LOUDEST:
+        signal = np.clip(signal, -LOUDEST, LOUDEST)
     resampled = soxr.resample(signal, PROTOCOL.sample_rate, PROTOCOL.remix_sample_rate, quality="HQ")
     if soft_clip:
         resampled = np.tanh(resampled)

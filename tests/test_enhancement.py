@@ -148,3 +148,14 @@ def test_every_length_that_a_resampled_remix_can_have_is_allowed(frames: int) ->
         samples, _ = to_remix_format(np.zeros((frames + tail, 2)))
         assert len(samples) in allowed
     assert len(allowed) <= 220 * 320 / 441 + 3
+
+
+@pytest.mark.parametrize("level", [1e30, 1e40, 1e300])
+@pytest.mark.parametrize("soft_clip", [False, True])
+def test_what_is_absurdly_loud_is_clipped_not_silent(level: float, soft_clip: bool) -> None:
+    noise = np.random.default_rng(1).standard_normal((RATE, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        samples, clipped = to_remix_format(level * noise, soft_clip)
+    assert np.mean(np.abs(samples.astype(int)) >= 32767) > 0.99
+    assert (clipped > 0) is not soft_clip
