@@ -66,7 +66,8 @@ def _too_many(found: int, limit: int) -> PydanticCustomError:
     return PydanticCustomError("too_many", "has {found} entries, at most {limit} are expected", about)
 
 
-def _printable(text: str) -> str:
+def ensure_printable(text: str) -> str:
+    """The same text, if all of it is printable. Raises PydanticCustomError, for use in validators."""
     if not text.isprintable():
         strange = next(character for character in text if not character.isprintable())
         code = f"U+{ord(strange):04X}"
@@ -75,11 +76,11 @@ def _printable(text: str) -> str:
 
 
 def _printable_lines(text: str) -> str:
-    _printable(text.replace("\n", ""))
+    ensure_printable(text.replace("\n", ""))
     return text
 
 
-PRINTABLE = AfterValidator(_printable)
+PRINTABLE = AfterValidator(ensure_printable)
 """Annotates a text of printable characters: no line ends, nothing that steers a terminal or turns text around."""
 
 PRINTABLE_LINES = AfterValidator(_printable_lines)

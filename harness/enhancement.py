@@ -24,7 +24,7 @@ MIN_SECONDS = 0.4
 """Shortest signal that BS.1770's integrated loudness is defined for: one gating block."""
 
 LOUDEST = 1e30
-"""Full scale is 1: whatever is louder than this ends clipped all the same, but the resampler, in 32 bit, would overflow."""
+"""Full scale is 1: what is louder than this ends clipped all the same, but the resampler, in 32 bit, would overflow."""
 
 
 def check_signal(signal: Any, what: str, frames: int | None = None) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, FailFast, Field, TypeAdapter, ValidationError, model_validator
 
+from harness.challenge import PROTOCOL
 from harness.documents import PRINTABLE, Document, at_most, ensure_few_values
 from harness.errors import DataError, SubmissionError, UsageError, first_problem
 from harness.files import SAFE_NAME, is_inner_path, read_bounded
@@ -216,7 +217,8 @@ def _check_names(pairs_file: Path, loaded: EvaluationSet) -> None:
         for each in ids:
             if (other := folded.setdefault(each.casefold(), each)) != each:
                 raise DataError(f"{pairs_file}: the {what} {other} and {each} differ in case only: rename one of them")
-    if len({pair.remix_name.casefold() for pair in loaded.pairs}) != count:
+    names = {PROTOCOL.remix_name(scene.id, who.id).casefold() for scene in loaded.scenes for who in scene.listeners}
+    if len(names) != count:
         raise DataError(f"{pairs_file}: two pairs would share one file name: rename a scene or a listener")
 
 

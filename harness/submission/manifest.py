@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from harness import __version__, enhancement
-from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ensure_few_values
+from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ensure_few_values, ensure_printable
 from harness.errors import MAX_KEY, SubmissionError, first_problem, printable
 from harness.files import canonical_sha256, read_bounded, sha256_of, sha256_of_tree, write_whole
 from harness.music.evaluationset import EvaluationSet
@@ -42,14 +42,16 @@ _Link = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500), PRIN
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-def _within_64_bits(value: object) -> object:
-    # Else a larger integer would be taken for a float, and so become another number.
+def _check_setting(value: object) -> object:
+    # Before pydantic tries all that a setting may be: a larger integer would become a float, and so another number.
+    if isinstance(value, str):
+        return ensure_printable(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise PydanticCustomError("too_large", "an integer must fit into 64 bits")
     return value
 
 
-_Setting = Annotated[bool | int | _Number | _Text | None, BeforeValidator(_within_64_bits)]
+_Setting = Annotated[bool | int | _Number | _Text | None, BeforeValidator(_check_setting)]
 
 
 class FileRecord(Document, extra="forbid"):
