@@ -168,5 +168,5 @@ def test_what_is_absurdly_loud_is_clipped_or_refused_but_never_silent(soft_clip:
     assert (clipped > 0) is not soft_clip
     for level in (2 * LOUDEST, 1e40, 1e300):
         for sign in (1, -1):
-            with pytest.raises(SystemFailure, match="its remix is .* times as loud as full scale"):
+            with pytest.raises(SystemFailure, match=r"its remix is .* times as loud as full scale"):
                 to_remix_format(sign * level * np.abs(noise), soft_clip)

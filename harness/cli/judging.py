@@ -226,9 +226,9 @@ def _check_name(source: Path) -> None:
     """Raise UsageError if a submission could not be called by its name on the leaderboard."""
     path = os.path.realpath(source)
     try:
-        path.encode()
+        f"{source} {path}".encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{source}: its path is not UTF-8: rename what is not") from None
+        raise UsageError(f"{source}: its path is not UTF-8: rename it") from None
     if not Path(path).name.isprintable():
         raise UsageError(f"{source}: its name has characters that are not printable: rename it")
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, FailFast, Field, TypeAdapter, ValidationError, m
 
 from harness.challenge import PROTOCOL
 from harness.documents import PRINTABLE, Document, at_most, ensure_few_values
-from harness.errors import DataError, SubmissionError, UsageError, first_problem
+from harness.errors import DataError, SubmissionError, UsageError, first_problem, printable
 from harness.files import SAFE_NAME, is_inner_path, read_bounded
 from harness.hearing import Audiogram, Listener
 from harness.music.evaluationset import EvaluationSet, Scene
@@ -200,7 +200,8 @@ def _check_label(root: Path, what: str, text: str) -> None:
     if not 1 <= len(text) <= MAX_LABEL or not text.isprintable():
         wrong = f"has {len(text)} characters" if text.isprintable() else "has characters that are not printable"
         raise DataError(
-            f"--data {root}: the name of the {what} {wrong}, 1 to {MAX_LABEL} printable ones are possible: rename it"
+            f"--data {printable(str(root))}: the name of the {what} {wrong}, "
+            f"1 to {MAX_LABEL} printable ones are possible: rename it"
         )
 
 

@@ -205,7 +205,7 @@ def test_the_name_of_a_set_must_fit(name: bytes, wrong: str, tiny_set: TinySet, 
     root = tiny_set.root.rename(tiny_set.root.parent / os.fsdecode(name))
     outcome = run_cli(*PASSTHROUGH, "--data", root)
     assert outcome.code == 2
-    assert f"the name of the folder {wrong}, 1 to 100 printable ones are possible: rename it" in outcome.stderr
+    assert f"the name of the folder {wrong}, 1 to 100 printable ones are possible: rename it" in outcome.error
 
 
 @pytest.mark.parametrize("split", ["q" * 120, "a\x1bb"])
