@@ -230,7 +230,7 @@ def max_manifest_bytes(pairs: int) -> int:
 
 
 BYTES_PER_VALUE = 40
-"""Fewer than in any manifest: a file's record has three values at most, its name and a hash."""
+"""What the limit in bytes means in values: a dozen for each pair, whose file's record has three."""
 
 
 def read_manifest(folder: Path, limit: int = MAX_MANIFEST_BYTES) -> Manifest | None:
