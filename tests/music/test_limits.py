@@ -1,4 +1,4 @@
-"""What an evaluation set may be at most: sizes, names, loudness, kinds of files. What is beyond is refused, and soon."""
+"""What an evaluation set may be at most: sizes, names, loudness, kinds of files. All beyond is refused, and soon."""
 
 import json
 import os
