@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.challenge import PROTOCOL, STEMS, Gains
+from harness.errors import SystemFailure
 from harness.hearing import Audiogram, Listener
 
 Signal = NDArray[np.floating[Any]]
 
 MIN_SECONDS = 0.4
 """Shortest signal that BS.1770's integrated loudness is defined for: one gating block."""
+
+LOUDEST = 1e30
+"""Full scale is 1: on what is louder than this, the resampler, which works in 32 bit, might overflow into silence."""
 
 
 def check_signal(signal: Any, what: str, frames: int | None = None) -> None:
@@ -137,15 +141,21 @@ def to_remix_format(signal: Signal, soft_clip: bool = False) -> tuple[NDArray[np
     """Bring an amplified signal into the form of a submission: 32 kHz, clipped to +-1, 16 bit.
 
     Args:
-        signal: (samples, 2) at 44.1 kHz.
+        signal: (samples, 2) at 44.1 kHz, finite.
         soft_clip: pass the signal through tanh before it is clipped, as the recipe's `soft_clip` does.
 
     Returns:
         The remix as int16, (samples at 32 kHz, 2), truncated towards zero as the recipe's `to_16bit` does,
         and the number of samples (of both channels) that were clipped.
+
+    Raises:
+        SystemFailure: the signal is so loud (over `LOUDEST`) that it cannot be resampled.
     """
     import soxr
 
+    peak = max(signal.max(initial=0.0), -signal.min(initial=0.0))
+    if peak > LOUDEST:
+        raise SystemFailure(f"its remix is {peak:.3g} times as loud as full scale: nothing of it would be left")
     resampled = soxr.resample(signal, PROTOCOL.sample_rate, PROTOCOL.remix_sample_rate, quality="HQ")
     if soft_clip:
         resampled = np.tanh(resampled)

@@ -9,10 +9,20 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+def printable(text: str) -> str:
+    """A stranger's text on one line, with an escape for every character that is not printable."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+MAX_KEY = 200
+"""Characters of a key that a message shows."""
+
+
 def first_problem(error: "ValidationError") -> str:
     """The first thing that is wrong with a document, as "key: what was expected"."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    first = error.errors(include_url=False, include_input=False)[0]
+    # A key is a stranger's text.
+    key = printable(".".join(str(part)[:MAX_KEY] for part in first["loc"])[:MAX_KEY]) or "the file"
     return f"{key}: {first['msg']}"
 
 

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, hashes, and names that cannot lead out of a folder."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -165,16 +166,21 @@ def is_inner_path(text: str) -> bool:
     return bool(text) and not path.is_absolute() and ".." not in path.parts and "\0" not in text
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
-    """Read a stranger's file: a regular file, no link, not larger than `limit` bytes.
+def read_bounded(path: Path, limit: int, follow: bool = False) -> bytes:
+    """Read a stranger's file: a regular file, not larger than `limit` bytes.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may have.
+        follow: whether it may be a link.
 
     Raises:
         FileNotFoundError: there is none.
-        SubmissionError: a link, not a regular file, too large, or it cannot be read.
+        SubmissionError: a link, not a regular file, too large, or it cannot be read; begins with the file's name.
     """
     try:
         # O_NONBLOCK: a named pipe in place of a file must not make us wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -188,7 +194,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ELOOP and not follow:
             raise SubmissionError(f"{path.name} is a link: submit the file itself") from None
         raise SubmissionError(f"{path.name} cannot be read: {error.strerror}") from None
     if len(content) > limit:  # it has grown since

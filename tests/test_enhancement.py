@@ -11,7 +11,17 @@ from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 from clarity.utils.signal_processing import clip_signal, resample, to_16bit
 
 from harness.challenge import PROTOCOL, STEMS
-from harness.enhancement import Signal, amplify, apply_gains, check_signal, match_loudness, remix, to_remix_format
+from harness.enhancement import (
+    LOUDEST,
+    Signal,
+    amplify,
+    apply_gains,
+    check_signal,
+    match_loudness,
+    remix,
+    to_remix_format,
+)
+from harness.errors import SystemFailure
 from harness.haaqi import conformance
 from harness.hearing import Audiogram, Listener
 
@@ -148,3 +158,15 @@ def test_every_length_that_a_resampled_remix_can_have_is_allowed(frames: int) ->
         samples, _ = to_remix_format(np.zeros((frames + tail, 2)))
         assert len(samples) in allowed
     assert len(allowed) <= 220 * 320 / 441 + 3
+
+
+@pytest.mark.parametrize("soft_clip", [False, True])
+def test_what_is_absurdly_loud_is_clipped_or_refused_but_never_silent(soft_clip: bool) -> None:
+    noise = np.random.default_rng(1).uniform(-1, 1, (RATE, 2))
+    samples, clipped = to_remix_format(LOUDEST * noise, soft_clip)
+    assert np.mean(np.abs(samples.astype(int)) >= 32767) > 0.99
+    assert (clipped > 0) is not soft_clip
+    for level in (2 * LOUDEST, 1e40, 1e300):
+        for sign in (1, -1):
+            with pytest.raises(SystemFailure, match=r"its remix is .* times as loud as full scale"):
+                to_remix_format(sign * level * np.abs(noise), soft_clip)

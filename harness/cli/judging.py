@@ -1,5 +1,7 @@
 """harness validate, score"""
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -27,12 +29,14 @@ from harness.cli.common import (
 )
 from harness.cli.leaderboard import print_boards
 from harness.cli.scoring import score_entries
-from harness.errors import HarnessError, SubmissionError, UsageError
+from harness.errors import HarnessError, SubmissionError, UsageError, printable
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet, Pair
     from harness.scoring.run import Scored
     from harness.submission.validation import Verdict
+
+log = logging.getLogger(__name__)
 
 Paths = Annotated[
     list[Path],
@@ -79,7 +83,7 @@ def validate(
         for verdict in judged:
             verdicts.show_verdict(verdict)
         for line in verdicts.twins_as_lines(judged, twins):
-            console.out.print(console.escape(line), soft_wrap=True)
+            console.out.print(verdicts.on_a_line(line), soft_wrap=True)
         if len(judged) > 1:
             console.out.print(verdicts.summary(judged))
     if any(verdict.not_judged for verdict in judged):
@@ -187,20 +191,46 @@ def judge_folder(
 
 def _sources(paths: Sequence[Path]) -> "list[Path | Verdict]":
     """The submissions that are named, each once; a verdict stands for what cannot be read."""
-    from harness.submission.validation import Verdict, submissions_in
+    from harness.submission.validation import submissions_in
 
-    found: dict[Path, Path | Verdict] = {}
+    found: dict[str, Path | Verdict] = {}
     for path in paths:
         try:
             for submission in submissions_in(path):
-                found.setdefault(submission.resolve(), submission)
-        except HarnessError as error:
-            found.setdefault(path.resolve(), Verdict(path, path, not_judged=_reason(path, error)))
+                found.setdefault(os.path.realpath(submission), submission)
+        except Exception as error:
+            found.setdefault(os.path.realpath(path), _not_judged(path, error))
     return list(found.values())
 
 
 def _reason(source: Path, error: HarnessError) -> str:
     return str(error).removeprefix(f"{source}: ").removeprefix(f"{source} ")
+
+
+def _not_judged(source: Path, error: Exception) -> "Verdict":
+    """The verdict on a submission that cannot be judged, whatever is the reason: the others are judged all the same."""
+    from harness.submission.validation import Verdict
+
+    if isinstance(error, HarnessError):
+        why = _reason(source, error)
+    elif isinstance(error, OSError):
+        why = f"cannot be read: {error.strerror or error}"
+    else:
+        log.debug("judging %s failed", source, exc_info=error)
+        said = " ".join(str(error).split())[:300]
+        why = f"the harness failed ({type(error).__name__}: {said}): please report this, with what --traceback shows"
+    return Verdict(source, source, not_judged=why)
+
+
+def _check_name(source: Path) -> None:
+    """Raise UsageError if a submission could not be called by its name on the leaderboard."""
+    path = os.path.realpath(source)
+    try:
+        f"{source} {path}".encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{source}: its path is not UTF-8: rename it") from None
+    if not Path(path).name.isprintable():
+        raise UsageError(f"{source}: its name has characters that are not printable: rename it")
 
 
 def _judge(
@@ -221,6 +251,7 @@ def _judge(
     from harness.submission.validation import Problem, Verdict, ensure_readable
 
     try:
+        _check_name(source)
         found = wanted()
         if source.is_dir():
             _check_purpose(source, source, lambda name: (source / name).is_file(), found, data)
@@ -238,8 +269,8 @@ def _judge(
         return judge_folder(folder, found, found.pairs, workers, source=source, problems=problems)
     except ArchiveRefused as error:
         return Verdict(source, source, problems=[Problem("", _reason(source, error))])
-    except HarnessError as error:
-        return Verdict(source, source, not_judged=_reason(source, error))
+    except Exception as error:
+        return _not_judged(source, error)
 
 
 def _check_purpose(
@@ -252,12 +283,12 @@ def _check_purpose(
         source: what the user named.
         holds: whether the submission holds a file of that name.
     """
-    from harness.submission.manifest import read_manifest
+    from harness.submission.manifest import max_manifest_bytes, read_manifest
 
     if data is not None:
         return
     try:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, max_manifest_bytes(len(found.all_pairs)))
     except SubmissionError:
         return  # judging it says what is wrong with its manifest
     if manifest is not None and not manifest.is_for(found):
@@ -290,7 +321,7 @@ def _refuse_if_unscored(judged: "Sequence[Verdict]") -> None:
     unjudged = [verdict for verdict in judged if verdict.not_judged]
     bad = [str(verdict.source) for verdict in judged if not verdict.valid and not verdict.not_judged]
     if len(judged) == 1 and unjudged:
-        raise UsageError(f"{judged[0].source}: {judged[0].not_judged}")
+        raise UsageError(printable(f"{judged[0].source}: {judged[0].not_judged}"))
     said = []
     if bad:
         said.append(f"not valid, so not scored: {_some(bad)}; fix what is reported (harness validate) and score again")
@@ -302,7 +333,7 @@ def _refuse_if_unscored(judged: "Sequence[Verdict]") -> None:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - verdicts.SHOWN} more" if len(names) > verdicts.SHOWN else ""
-    return " ".join(names[: verdicts.SHOWN]) + more
+    return printable(" ".join(names[: verdicts.SHOWN])) + more
 
 
 def _write_csv(path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool) -> None:

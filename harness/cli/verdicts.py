@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import console
+from harness.errors import printable
 
 if TYPE_CHECKING:
     from harness.submission.twins import Twins
@@ -41,16 +42,16 @@ def complain(verdict: "Verdict") -> None:
     """Warn of what is wrong with a submission, without stopping."""
     lines = in_groups(verdict.problems)
     for line in lines[:SHOWN]:
-        console.warn(f"{verdict.source}: {line}")
+        console.warn(printable(f"{verdict.source}: {line}"))
     if len(lines) > SHOWN:
         console.warn(f"{verdict.source}: {len(lines) - SHOWN} more kinds of problems (harness validate)")
 
 
 def show_verdict(verdict: "Verdict") -> None:
     """Print the judgement of a submission; the same problem of many files is one line."""
-    source = console.escape(str(verdict.source))
+    source = on_a_line(str(verdict.source))
     if verdict.not_judged:
-        _print(f"{source}: [yellow]not judged[/yellow]: {console.escape(verdict.not_judged)}")
+        _print(f"{source}: [yellow]not judged[/yellow]: {on_a_line(verdict.not_judged)}")
     elif verdict.valid:
         _print(f"{source}: [green]valid[/green], {len(verdict.hashes):,} remixes")
         if verdict.why_not_ranked:
@@ -59,7 +60,12 @@ def show_verdict(verdict: "Verdict") -> None:
         count = len(verdict.problems)
         _print(f"{source}: [red]not valid[/red], {count:,} problem{'s' * (count != 1)}")
         for line in in_groups(verdict.problems):
-            _print(f"  {console.escape(line)}")
+            _print(f"  {on_a_line(line)}")
+
+
+def on_a_line(text: str) -> str:
+    """Text as rich may print it; a name with a line end in it makes no line of its own."""
+    return console.escape(printable(text))
 
 
 def _print(line: str) -> None:
@@ -103,7 +109,7 @@ def twins_as_json(position: int, verdicts: "Sequence[Verdict]", found: "Sequence
         for each in found
         if position in (each.one, each.other)
     ]
-    return [{"submission": str(verdicts[other].source), "files": files} for other, files in others]
+    return [{"submission": printable(str(verdicts[other].source)), "files": files} for other, files in others]
 
 
 def prospects_as_json(verdict: "Verdict") -> dict[str, Any]:
@@ -113,12 +119,17 @@ def prospects_as_json(verdict: "Verdict") -> dict[str, Any]:
 
 
 def verdict_as_json(verdict: "Verdict") -> dict[str, Any]:
-    """The judgement of a submission, with every problem."""
+    """The judgement of a submission, with every problem.
+
+    Names that are not printable are escaped: such as are not UTF-8 are no text, and other programs stumble over them.
+    """
     return {
-        "submission": str(verdict.source),
+        "submission": printable(str(verdict.source)),
         "verdict": "not judged" if verdict.not_judged else "valid" if verdict.valid else "not valid",
-        "reason": verdict.not_judged,
+        "reason": printable(verdict.not_judged) if verdict.not_judged else None,
         "remixes": len(verdict.hashes),
-        "problems": [{"file": problem.file, "message": problem.message} for problem in verdict.problems],
+        "problems": [
+            {"file": printable(problem.file), "message": printable(problem.message)} for problem in verdict.problems
+        ],
         **prospects_as_json(verdict),
     }

@@ -13,6 +13,7 @@ file is checked against what is expected, and paths may not lead out of the audi
 
 import hashlib
 import io
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,12 +24,21 @@ import soundfile
 
 from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import MIN_SECONDS, Signal, check_signal
-from harness.errors import DataError, UsageError
-from harness.files import canonical_sha256, sha256_of_all
+from harness.errors import DataError, SubmissionError, UsageError
+from harness.files import canonical_sha256, read_bounded, sha256_of_all
 from harness.hearing import Listener
 
 MAX_MUSIC_SECONDS = 1800.0
 """Far above any song: half an hour. Bounds the memory that one piece of music can take."""
+
+MAX_SAMPLE = 1000.0
+"""Full scale is 1; what is a thousand times louder is no music, and sooner or later overflows."""
+
+MAX_SAMPLE_BYTES = 8
+"""Of one sample of one channel in a WAV file: float64."""
+
+MAX_OTHER_BYTES = 16 * 2**20
+"""What a WAV file may hold beside its samples: tags, pictures."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +70,24 @@ class Scene:
                 set's identity stands for, also hours after that was computed. None: whatever it contains.
 
         Raises:
-            DataError: missing, changed, not 44.1 kHz stereo WAV, too short or long, or not finite.
+            DataError: missing, changed, not 44.1 kHz stereo WAV, too short, long or loud, or not finite.
         """
         path = self.folder / f"{name}.wav"
-        frames(path)
+        limit = max_bytes(frames(path))
         try:
-            content = path.read_bytes()
+            content = read_bounded(path, limit, follow=True)
             if hashes is not None and hashlib.sha256(content).hexdigest() != hashes[path]:
                 raise DataError(f"{path} was changed while we worked: restore it, and run the same command again")
             signal, _ = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
             check_signal(signal, str(path))
+            loudest = float(np.abs(signal).max())
+            if loudest > MAX_SAMPLE:
+                raise ValueError(
+                    f"{path} peaks at {loudest:.3g} times full scale, at most {MAX_SAMPLE:g} is music: "
+                    "scale it, or convert it anew"
+                )
+        except SubmissionError as error:
+            raise DataError(f"{self.id}: {self.folder}/{error}") from None
         except (soundfile.LibsndfileError, OSError, ValueError) as error:
             raise DataError(f"{self.id}: {error}") from None
         return np.asarray(signal)
@@ -167,9 +185,9 @@ class EvaluationSet:
     def hashes(self, names: Sequence[str]) -> dict[Path, str]:
         """SHA-256 of these files ("mixture", stems) of all scenes, by path."""
         paths = sorted({scene.folder / f"{name}.wav" for scene in self.whole for name in names})
+        longest = max_bytes(int(MAX_MUSIC_SECONDS * PROTOCOL.sample_rate))
         for path in paths:
-            if not path.is_file():
-                raise DataError(_missing_music(path))
+            _check_size(path, longest)
         return sha256_of_all(paths)
 
     @cached_property
@@ -235,14 +253,37 @@ def _missing_music(path: Path) -> str:
     return f"no music file {path}: fetch or generate the audio of this split, or check --data"
 
 
+def max_bytes(frames: int) -> int:
+    """Size in bytes that no stereo WAV file of so many samples exceeds."""
+    return frames * 2 * MAX_SAMPLE_BYTES + MAX_OTHER_BYTES
+
+
+def _check_size(path: Path, limit: int | None = None) -> None:
+    """Check that a music file is there, and not too large to be one.
+
+    Raises:
+        DataError: missing, not a regular file, or larger than `limit`.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:  # a name that is too long, for one
+        raise DataError(_missing_music(path)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(_missing_music(path))
+    if limit is not None and status.st_size > limit:
+        raise DataError(
+            f"{path} has {status.st_size:,} bytes, at most {limit:,} are expected of its music: fetch it again"
+        )
+
+
 def frames(path: Path) -> int:
     """Number of samples of a 44.1 kHz stereo WAV file, from its header.
 
     Raises:
-        DataError: missing, another rate, format or number of channels, too short or too long.
+        DataError: missing, another rate, format or number of channels, too short or too long, or far larger than its
+            samples need.
     """
-    if not path.is_file():
-        raise DataError(_missing_music(path))
+    _check_size(path)
     try:
         header = soundfile.info(path)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -257,4 +298,5 @@ def frames(path: Path) -> int:
             raise DataError(f"{path}: {what} is {found}, expected {expected[0]}: convert the file")
     if not MIN_SECONDS <= seconds <= MAX_MUSIC_SECONDS:
         raise DataError(f"{path}: lasts {seconds:.3f} s, expected {MIN_SECONDS} s to {MAX_MUSIC_SECONDS:.0f} s")
+    _check_size(path, max_bytes(header.frames))
     return int(header.frames)

@@ -11,20 +11,30 @@ Both forms of scenes may stand in one split. Music is 44.1 kHz stereo WAV. Metad
 file is checked against what is expected, and paths may not lead out of the audio folders.
 """
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, FailFast, Field, TypeAdapter, ValidationError, model_validator
 
-from harness.errors import DataError, UsageError, first_problem
-from harness.files import SAFE_NAME, is_inner_path
+from harness.challenge import PROTOCOL
+from harness.documents import PRINTABLE, Document, at_most, ensure_few_values
+from harness.errors import DataError, SubmissionError, UsageError, first_problem, printable
+from harness.files import SAFE_NAME, is_inner_path, read_bounded
 from harness.hearing import Audiogram, Listener
 from harness.music.evaluationset import EvaluationSet, Scene
 
 MAX_METADATA_BYTES = 64 * 2**20
 """Far above the official files (the largest has 2 MB)."""
 
+MAX_SCENES = 100_000
+"""The official sets have up to 960 scenes, for 20 listeners each."""
+MAX_PAIRS = 1_000_000
+MAX_METADATA_VALUES = 1_500_000
+"""In one file: those of that many pairs, each in the list of its scene, and some more."""
+MAX_LABEL = 100
+"""Characters of the name of a set or a split, as in a manifest."""
 
 HAAQI_FREQUENCIES = (250, 500, 1000, 2000, 4000, 6000)
 """Frequencies in Hz that NAL-R and HAAQI use. Where one is missing, pyclarity would guess it in silence."""
@@ -49,7 +59,13 @@ _Decibel = Annotated[float, Field(strict=True, ge=-100, le=100, allow_inf_nan=Fa
 _Frequency = Annotated[float, Field(strict=True, gt=0, le=24000, allow_inf_nan=False)]
 
 
-class _Gains(BaseModel, extra="forbid"):
+_Text = Annotated[str, Field(min_length=1, max_length=300), PRINTABLE]
+
+
+_Levels = Annotated[list[_Level], Field(max_length=100), FailFast()]
+
+
+class _Gains(Document, extra="forbid"):
     vocals: _Decibel
     drums: _Decibel
     bass: _Decibel
@@ -57,9 +73,9 @@ class _Gains(BaseModel, extra="forbid"):
 
 
 class _Listener(BaseModel):
-    audiogram_cfs: list[_Frequency]
-    audiogram_levels_l: list[_Level]
-    audiogram_levels_r: list[_Level]
+    audiogram_cfs: Annotated[list[_Frequency], Field(max_length=100), FailFast()]
+    audiogram_levels_l: _Levels
+    audiogram_levels_r: _Levels
 
     @model_validator(mode="after")
     def _complete(self) -> "_Listener":
@@ -77,31 +93,34 @@ class _Listener(BaseModel):
 
 
 class _Scene(BaseModel):
-    music: str = Field(min_length=1, max_length=300)
-    gain: str
-    head_loudspeaker_positions: str | None = None
+    music: _Text
+    gain: _Text
+    head_loudspeaker_positions: _Text | None = None
 
 
 class _Music(BaseModel):
-    track: str = Field(alias="Track Name", min_length=1)
-    split: str = Field(alias="Split")
-    path: str | None = Field(alias="Path", default=None)
+    track: _Text = Field(alias="Track Name")
+    split: Annotated[str, Field(max_length=300), PRINTABLE] = Field(alias="Split")
+    path: Annotated[str, Field(max_length=1000), PRINTABLE] | None = Field(alias="Path", default=None)
+
+
+_EACH_SCENE = at_most(MAX_SCENES)
 
 
 def _load(path: Path, kind: Any) -> Any:
     """Read a metadata file as `kind`; errors name the file, the key and what was expected."""
     try:
-        if path.stat().st_size > MAX_METADATA_BYTES:
-            raise DataError(f"{path} is larger than {MAX_METADATA_BYTES // 2**20} MB: is this the right file?")
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        content = read_bounded(path, MAX_METADATA_BYTES, follow=True)
+        ensure_few_values(content, MAX_METADATA_VALUES)
+        return TypeAdapter(kind).validate_json(content)
     except FileNotFoundError:
         raise DataError(f"missing metadata file {path}: check --data and --split") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except SubmissionError as error:
+        raise DataError(f"{path.parent}/{error}: is this the right file?") from None
     except ValidationError as error:
-        others = error.error_count() - 1
-        more = f" (and {others} more)" if others else ""
-        raise DataError(f"{path}: {first_problem(error)}{more}") from None
+        raise DataError(f"{path}: {first_problem(error)}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def splits(root: Path) -> list[str]:
@@ -122,7 +141,7 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
         DataError: metadata missing or malformed (names the file, the key, and what was expected).
         UsageError: no such folder, or the split has to be named.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - unlike Path.is_dir, False for a name that is too long
         raise UsageError(f"--data {root}: no such folder (it should hold metadata/ and audio/; or use --data demo)")
     if split is None:
         found = splits(root)
@@ -131,15 +150,19 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
         if len(found) > 1:
             raise UsageError(f"--data {root}: name the split: --split {' or '.join(found)}")
         split = found[0]
+    name = name or root.resolve().name
+    for what, text in (("folder", name), ("split", split)):
+        _check_label(root, what, text)
     metadata = root / "metadata"
     scenes_file = metadata / f"scenes.{split}.json"
-    scenes = _load(scenes_file, dict[_Name, _Scene])
+    scenes = _load(scenes_file, Annotated[dict[_Name, _Scene], _EACH_SCENE])
     pairs_file = metadata / f"scene_listeners.{split}.json"
-    scene_listeners = _load(pairs_file, dict[_Name, list[_Name]])
+    scene_listeners = _load(pairs_file, Annotated[dict[_Name, Annotated[list[_Name], FailFast()]], _EACH_SCENE])
     listeners_file = metadata / f"listeners.{split}.json"
-    listeners = {key: _listener(key, value) for key, value in _load(listeners_file, dict[_Name, _Listener]).items()}
+    known = _load(listeners_file, Annotated[dict[_Name, _Listener], _EACH_SCENE])
+    listeners = {key: _listener(key, value) for key, value in known.items()}
     gains_file = metadata / "gains.json"
-    gains = _load(gains_file, dict[str, _Gains])
+    gains = _load(gains_file, Annotated[dict[_Text, _Gains], _EACH_SCENE])
     music = _MusicFolders(root, split)
 
     result = []
@@ -167,13 +190,37 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
                 folder=folder,
             )
         )
-    loaded = EvaluationSet(name or root.resolve().name, split, tuple(result), tuple(result))
-    names = [pair.remix_name for pair in loaded.pairs]
-    if not names:
-        raise DataError(f"{pairs_file}: holds no scene-listener pair")
-    if len(set(names)) != len(names):
-        raise DataError(f"{pairs_file}: two pairs would share one file name: rename a scene or a listener")
+    loaded = EvaluationSet(name, split, tuple(result), tuple(result))
+    _check_names(pairs_file, loaded)
     return loaded
+
+
+def _check_label(root: Path, what: str, text: str) -> None:
+    """Raise DataError if a set's or a split's name cannot stand in manifests and on the leaderboard."""
+    if not 1 <= len(text) <= MAX_LABEL or not text.isprintable():
+        wrong = f"has {len(text)} characters" if text.isprintable() else "has characters that are not printable"
+        raise DataError(
+            f"--data {printable(str(root))}: the name of the {what} {wrong}, "
+            f"1 to {MAX_LABEL} printable ones are possible: rename it"
+        )
+
+
+def _check_names(pairs_file: Path, loaded: EvaluationSet) -> None:
+    """Raise DataError if there is no pair, or if two names are one on a disk that does not tell "a" from "A"."""
+    count = sum(len(scene.listeners) for scene in loaded.scenes)
+    if not count:
+        raise DataError(f"{pairs_file}: holds no scene-listener pair")
+    if count > MAX_PAIRS:
+        raise DataError(f"{pairs_file}: holds {count:,} scene-listener pairs, at most {MAX_PAIRS:,} are expected")
+    used = {listener.id for scene in loaded.scenes for listener in scene.listeners}
+    for what, ids in (("scenes", [scene.id for scene in loaded.scenes]), ("listeners", sorted(used))):
+        folded: dict[str, str] = {}
+        for each in ids:
+            if (other := folded.setdefault(each.casefold(), each)) != each:
+                raise DataError(f"{pairs_file}: the {what} {other} and {each} differ in case only: rename one of them")
+    names = {PROTOCOL.remix_name(scene.id, who.id).casefold() for scene in loaded.scenes for who in scene.listeners}
+    if len(names) != count:
+        raise DataError(f"{pairs_file}: two pairs would share one file name: rename a scene or a listener")
 
 
 def _listener(listener_id: str, raw: _Listener) -> Listener:
@@ -195,11 +242,12 @@ class _MusicFolders:
 
     @cached_property
     def at_mic(self) -> dict[str, _Music]:
-        return dict(_load(self.at_mic_file, dict[str, _Music]))
+        return dict(_load(self.at_mic_file, Annotated[dict[_Text, _Music], _EACH_SCENE]))
 
     @cached_property
     def tracks(self) -> dict[str, _Music]:
-        return {music.track: music for music in _load(self.tracks_file, list[_Music])}
+        kind = Annotated[list[_Music], Field(max_length=MAX_SCENES), FailFast()]
+        return {music.track: music for music in _load(self.tracks_file, kind)}
 
     def find(self, scene_id: str, scene: _Scene) -> tuple[str, Path]:
         """Song name and folder of a scene's music."""

@@ -24,7 +24,7 @@ from harness.errors import ArchiveRefused, DataError, StorageError, SubmissionEr
 from harness.files import cache_folder, locked_folder
 from harness.music.evaluationset import EvaluationSet
 from harness.submission.flac import max_bytes
-from harness.submission.manifest import MANIFEST, MAX_MANIFEST_BYTES
+from harness.submission.manifest import MANIFEST, max_manifest_bytes
 from harness.submission.validation import MAX_STRAYS, Problem, ensure_readable, why_stray
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def file_limits(evaluation_set: EvaluationSet) -> dict[str, int]:
         raise missing
     longest = max(frames.values())
     remixes = {pair.remix_name: max_bytes(frames.get(pair.scene.folder, longest)) for pair in evaluation_set.all_pairs}
-    return {MANIFEST: MAX_MANIFEST_BYTES, **remixes}
+    return {MANIFEST: max_manifest_bytes(len(remixes)), **remixes}
 
 
 @contextlib.contextmanager

@@ -52,37 +52,66 @@ def read_remix(path: Path, music_frames: int) -> Remix:
     Raises:
         FileNotFoundError: there is none.
         SubmissionError: a link, too large, damaged, or not FLAC, 32 kHz, 16 bit, stereo, of the right length;
-            or every sample is zero.
+            something lies before or behind the music; or every sample is zero.
     """
     lengths = PROTOCOL.remix_frames(music_frames)
     content = read_bounded(path, limit=max_bytes(music_frames))
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            for what, found, expected in (
-                ("format", file.format, "FLAC"),
-                ("bits", file.subtype, f"PCM_{PROTOCOL.bits}"),
-                ("sample rate", file.samplerate, PROTOCOL.remix_sample_rate),
-                ("channels", file.channels, 2),
-            ):
-                if found != expected:
-                    raise SubmissionError(f"{path.name}: {what} is {found}, expected {expected}")
-            if file.frames not in lengths:
-                raise SubmissionError(
-                    f"{path.name}: has {file.frames} samples, expected {lengths[0]} to {lengths[-1]} "
-                    "(the music's length, with or without NAL-R's tail)"
-                )
-            announced = file.frames
-            samples = file.read(dtype="int16", always_2d=True)
+        samples = _decode(path.name, content, lengths)
     except soundfile.LibsndfileError as error:
         raise SubmissionError(f"{path.name}: damaged or not FLAC inside ({error.error_string})") from None
-    if len(samples) != announced:
-        raise SubmissionError(f"{path.name}: truncated: {len(samples)} of {announced} samples are there")
-    # FLAC's own checksum of the samples; all zeros where the encoder left it out. libsndfile does not look at it, and
-    # stops where the header says, which need not be where the music ends.
-    checksum = content[26:42]
-    found_checksum = hashlib.md5(samples.astype("<i2").tobytes(), usedforsecurity=False).digest()
-    if content.startswith(b"fLaC") and any(checksum) and checksum != found_checksum:
-        raise SubmissionError(f"{path.name}: damaged: its samples are not those that its header's checksum is of")
+    _check_around(path.name, content, samples)
     if not samples.any():
         raise SubmissionError(f"{path.name}: is silent: every sample is zero")
     return Remix(samples, hashlib.sha256(content).hexdigest())
+
+
+def _decode(name: str, content: bytes, lengths: range) -> NDArray[np.int16]:
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        for what, found, expected in (
+            ("format", file.format, "FLAC"),
+            ("bits", file.subtype, f"PCM_{PROTOCOL.bits}"),
+            ("sample rate", file.samplerate, PROTOCOL.remix_sample_rate),
+            ("channels", file.channels, 2),
+        ):
+            if found != expected:
+                raise SubmissionError(f"{name}: {what} is {found}, expected {expected}")
+        if file.frames not in lengths:
+            raise SubmissionError(
+                f"{name}: has {file.frames} samples, expected {lengths[0]} to {lengths[-1]} "
+                "(the music's length, with or without NAL-R's tail)"
+            )
+        announced = file.frames
+        samples = np.asarray(file.read(dtype="int16", always_2d=True))
+    if len(samples) != announced:
+        raise SubmissionError(f"{name}: truncated: {len(samples)} of {announced} samples are there")
+    return samples
+
+
+_STREAM_INFO = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")
+"""How the block begins that comes first, with the checksum: its type (with a mark if no other follows), 34 bytes."""
+
+
+def _check_around(name: str, content: bytes, samples: NDArray[np.int16]) -> None:
+    """Check what libsndfile does not look at: that nothing lies around the music, and FLAC's own checksum of it.
+
+    Raises:
+        SubmissionError: something does, or the checksum is of other samples.
+    """
+    if not content.startswith(b"fLaC"):  # libsndfile skips ID3 tags
+        raise SubmissionError(f"{name}: something lies before the music, such as an ID3 tag: remove it")
+    if content[4:8] not in _STREAM_INFO:
+        raise SubmissionError(f"{name}: damaged: it does not begin with FLAC's STREAMINFO: encode it again")
+    # All zeros where the encoder left it out. libsndfile stops where the header says, which need not be where the
+    # music ends.
+    checksum = content[26:42]
+    if any(checksum) and checksum != hashlib.md5(samples.astype("<i2").tobytes(), usedforsecurity=False).digest():
+        raise SubmissionError(f"{name}: damaged: its samples are not those that its header's checksum is of")
+    # A frame does not say how long it is. But it ends with a checksum without which no decoder accepts it: if nothing
+    # follows the last frame, the music cannot be decoded without the file's last byte.
+    try:
+        without, _ = soundfile.read(io.BytesIO(content[:-1]), dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError:
+        return
+    if np.array_equal(without, samples):
+        raise SubmissionError(f"{name}: something lies behind the music, such as a tag: remove it, or encode again")

@@ -15,10 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from harness import __version__, enhancement
-from harness.errors import SubmissionError, first_problem
+from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ensure_few_values, ensure_printable
+from harness.errors import MAX_KEY, SubmissionError, first_problem, printable
 from harness.files import canonical_sha256, read_bounded, sha256_of, write_whole
 from harness.music.evaluationset import EvaluationSet
 from harness.systems import TRAINING_DATA
@@ -26,24 +28,40 @@ from harness.systems.declaring import MAX_NAMED
 
 MANIFEST = "submission.json"
 MAX_MANIFEST_BYTES = 32 * 2**20
-"""A manifest of 19,200 files has 3 MB."""
+"""Where it is not known for which evaluation set: a manifest of 19,200 files has 3 MB."""
 
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_Text = Annotated[str, Field(max_length=500)]
-_Name = Annotated[str, Field(min_length=1, max_length=100)]
-_Path = Annotated[str, Field(min_length=1, max_length=300)]
-_Link = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
+_Text = Annotated[str, Field(max_length=500), PRINTABLE]
+_Name = Annotated[str, Field(min_length=1, max_length=100), PRINTABLE]
+_FileName = Annotated[str, Field(min_length=1, max_length=255), PRINTABLE]
+_Path = Annotated[str, Field(min_length=1, max_length=300), PRINTABLE]
+_Link = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500), PRINTABLE]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class FileRecord(BaseModel, extra="forbid"):
-    """One file: its hash, and how many of its samples (both channels) were clipped, where that is known."""
+def _check_setting(value: object) -> object:
+    # Before pydantic tries all that a setting may be: a larger integer would become a float, and so another number.
+    if isinstance(value, str):
+        return ensure_printable(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise PydanticCustomError("too_large", "an integer must fit into 64 bits")
+    return value
+
+
+_Setting = Annotated[bool | int | _Number | _Text | None, BeforeValidator(_check_setting)]
+
+
+class FileRecord(Document, extra="forbid"):
+    """One file: its hash, and how many of its samples (both channels) were clipped, where that is known.
+
+    Half an hour of music has less than 2**27 samples at 32 kHz.
+    """
 
     sha256: _Sha256
-    clipped: Annotated[int, Field(ge=0)] | None = None
+    clipped: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
-class CostRecord(BaseModel, extra="forbid"):
+class CostRecord(Document, extra="forbid"):
     """What one piece of music cost the system: seconds of time and of CPU, and most bytes of memory at a time."""
 
     wall_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -51,7 +69,7 @@ class CostRecord(BaseModel, extra="forbid"):
     peak_bytes: Annotated[int, Field(ge=0, le=2**53)]
 
 
-class EvaluationSetRecord(BaseModel, extra="forbid"):
+class EvaluationSetRecord(Document, extra="forbid"):
     """Which evaluation set a submission is for; the hash is `EvaluationSet.mixtures_sha256`."""
 
     name: _Name
@@ -59,7 +77,7 @@ class EvaluationSetRecord(BaseModel, extra="forbid"):
     mixtures_sha256: _Sha256 | None = None
 
 
-class Manifest(BaseModel, extra="forbid"):
+class Manifest(Document, extra="forbid"):
     """What `submission.json` holds. Only the first six fields are required of a stranger's submission."""
 
     format: Literal[1]
@@ -68,28 +86,28 @@ class Manifest(BaseModel, extra="forbid"):
     class_: Literal["causal", "non-causal"] = Field(alias="class")
     training_data: str
     evaluation_set: EvaluationSetRecord
-    files: dict[_Name, FileRecord] = Field(default_factory=dict)
+    files: Annotated[dict[_FileName, FileRecord], at_most(2**20)] = Field(default_factory=dict)
     licence: _Text = "unknown"
-    parameters: Annotated[int, Field(ge=0)] | None = None
-    settings: dict[_Name, bool | int | _Number | _Text | None] = Field(default_factory=dict)
+    parameters: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    settings: Annotated[dict[_Name, _Setting], at_most(MAX_NAMED)] = Field(default_factory=dict)
     soft_clip: bool = False
-    inputs_sha256: dict[_Name, _Sha256] = Field(default_factory=dict)
+    inputs_sha256: Annotated[dict[_Name, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
     pipeline_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     code_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    code_files: Annotated[dict[_Path, _Sha256], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
-    weights_files: Annotated[dict[_Path, _Sha256], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
-    packages: Annotated[dict[_Name, _Name], Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
+    code_files: Annotated[dict[_Path, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    weights_files: Annotated[dict[_Path, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    packages: Annotated[dict[_Name, _Name], at_most(MAX_NAMED)] = Field(default_factory=dict)
     unidentified: _Name | None = None
     kind: Literal["separator", "enhancer", "reference"] | None = None
     isolation: Literal["process", "sandbox", "in-process"] | None = None
     python: _Name | None = None
-    costs: dict[_Path, CostRecord] = Field(default_factory=dict)
+    costs: Annotated[dict[_Path, CostRecord], at_most(2**20)] = Field(default_factory=dict)
     team: _Name | None = None
     contact: _Text | None = None
     url: _Link | None = None
     paper: _Link | None = None
-    description: Annotated[str, Field(max_length=2000)] | None = None
+    description: Annotated[str, Field(max_length=2000), PRINTABLE_LINES] | None = None
     not_eligible: _Text | None = None
     reference: bool = False
     harness: _Name | None = None
@@ -205,27 +223,43 @@ def _pipeline_sha256() -> str:
     return canonical_sha256({"enhancement": sha256_of(Path(enhancement.__file__)), **versions})
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def max_manifest_bytes(pairs: int) -> int:
+    """Size in bytes that no manifest for an evaluation set of so many pairs exceeds, nor one for the official sets."""
+    return max(8 * 2**20, 512 * pairs)
+
+
+BYTES_PER_VALUE = 40
+"""What the limit in bytes means in values: a dozen for each pair, whose file's record has three."""
+
+
+def read_manifest(folder: Path, limit: int = MAX_MANIFEST_BYTES) -> Manifest | None:
     """The manifest of a submission, or None if it has none.
+
+    Args:
+        folder: where the submission lies.
+        limit: the most bytes that it may have, see `max_manifest_bytes`.
 
     Raises:
         SubmissionError: it is there but cannot be read, or is not a manifest; names the key.
     """
     try:
-        content = read_bounded(folder / MANIFEST, MAX_MANIFEST_BYTES)
+        content = read_bounded(folder / MANIFEST, limit)
+        ensure_few_values(content, limit // BYTES_PER_VALUE)
         return Manifest.model_validate_json(content)
     except FileNotFoundError:
         return None
     except ValidationError as error:
         raise SubmissionError(f"{folder / MANIFEST}: {_said(error)}") from None
+    except ValueError as error:
+        raise SubmissionError(f"{folder / MANIFEST}: {error}") from None
 
 
 def _said(error: ValidationError) -> str:
     """The first thing that is wrong; for a key that is not known, what is allowed."""
-    first = error.errors(include_url=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] != "extra_forbidden":
         return first_problem(error)
-    path = ".".join(str(part) for part in first["loc"])[:200]
+    path = printable(".".join(str(part)[:MAX_KEY] for part in first["loc"])[:MAX_KEY])
     if len(first["loc"]) > 1:
         return f"{path}: unknown key"
     known = sorted(field.alias or name for name, field in Manifest.model_fields.items())

@@ -5,16 +5,17 @@ them (or none), and nothing else.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.challenge import PROTOCOL
 from harness.errors import SubmissionError, UsageError
-from harness.music.evaluationset import EvaluationSet, Pair
+from harness.music.evaluationset import EvaluationSet, Pair, Scene
 from harness.submission.flac import read_remix
-from harness.submission.manifest import MANIFEST, Manifest, read_manifest
+from harness.submission.manifest import MANIFEST, Manifest, max_manifest_bytes, read_manifest
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
 """Endings of the names of archives. Only zip files are read; of the others it is said that they were not."""
@@ -144,7 +145,7 @@ def judge(
     due = {pair.remix_name: pair.scene for pair in (evaluation_set.pairs if pairs is None else pairs)}
     known = {pair.remix_name for pair in evaluation_set.all_pairs}
     present = _scan(verdict, known)
-    _check_manifest(verdict, evaluation_set, present)
+    _check_manifest(verdict, evaluation_set, present, len(known))
 
     def check(name: str) -> tuple[str, str | SubmissionError]:
         try:
@@ -164,7 +165,7 @@ def judge(
             else:
                 verdict.hashes[name] = result
             advance(name)
-    _compare_hashes(verdict)
+    _compare(verdict, due)
     return verdict
 
 
@@ -220,10 +221,10 @@ def why_stray(name: str, kind: Kind = "file") -> str:
     return "does not belong to a submission: remove it"
 
 
-def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: set[str]) -> None:
+def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: set[str], pairs: int) -> None:
     folder = verdict.folder
     try:
-        verdict.manifest = read_manifest(folder)
+        verdict.manifest = read_manifest(folder, max_manifest_bytes(pairs))
     except SubmissionError as error:
         if not any(problem.file == MANIFEST for problem in verdict.problems):
             verdict.problems.append(Problem(MANIFEST, _without(MANIFEST, error).removeprefix(f"{folder / MANIFEST}: ")))
@@ -251,12 +252,19 @@ def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: se
         verdict.problems.append(Problem(MANIFEST, f"lists {len(absent) - MAX_STRAYS} more files that are not there"))
 
 
-def _compare_hashes(verdict: Verdict) -> None:
+def _compare(verdict: Verdict, due: Mapping[str, Scene]) -> None:
+    """Compare the good files with what the manifest says of them."""
     if verdict.manifest is None:
         return
     for name, sha256 in verdict.hashes.items():
         record = verdict.manifest.files.get(name)
-        if record is not None and record.sha256 != sha256:
+        if record is None:
+            continue
+        if record.sha256 != sha256:
             verdict.problems.append(
                 Problem(name, f"has SHA-256 {sha256[:12]}..., {MANIFEST} says {record.sha256[:12]}...")
+            )
+        if record.clipped and record.clipped > (most := 2 * PROTOCOL.remix_frames(due[name].frames)[-1]):
+            verdict.problems.append(
+                Problem(name, f"has at most {most} samples, {MANIFEST} says that {record.clipped} were clipped")
             )

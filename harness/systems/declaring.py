@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import printable
 from harness.files import canonical_sha256, sha256_of_tree
 from harness.systems.base import Enhancer, Reference, System
 from harness.systems.identity import identity_of
@@ -45,7 +46,7 @@ def declared(system: System) -> dict[str, Any]:
 
 def some(files: Mapping[str, str]) -> dict[str, str]:
     """As many names as a manifest takes; a name may be a stranger's, and is cut from the front."""
-    return {name[-300:]: sha256 for name, sha256 in list(files.items())[:MAX_NAMED]}
+    return {printable(name)[-300:]: sha256 for name, sha256 in list(files.items())[:MAX_NAMED]}
 
 
 def described(system: type[System]) -> dict[str, Any]:

@@ -89,6 +89,35 @@ MALFORMED: dict[str, tuple[str, Change, str]] = {
     "level is NaN": ("listeners", put(*LEFT, 2, float("nan")), "V1.audiogram_levels_l.2: Input should be "),
     "too few levels": ("listeners", drop(*LEFT, 7), "audiogram_levels_l has 7 levels for 8 frequencies"),
     "frequencies descend": ("listeners", put("V1", "audiogram_cfs", FREQUENCIES[::-1]), "audiogram_cfs must ascend"),
+    "song turned around": ("scenes", put("scene_V001", "music", "a\u202eb"), "scene_V001.music: U+202E is not a print"),
+    "NUL in a path": (
+        "at_mic_music",
+        put(AT_MIC, "Path", "a\0b"),
+        f"{AT_MIC}.Path: U+0000 is not a printable character",
+    ),
+    "line end in a split": ("musdb18", put(0, "Split", "a\nb"), "0.Split: U+000A is not a printable character"),
+    "escape sequence in a track": (
+        "musdb18",
+        put(0, "Track Name", "\x1b[2J"),
+        "0.Track Name: U+001B is not a printable",
+    ),
+    "half a character": ("at_mic_music", put(AT_MIC, "Path", "\udcff"), "the file: Invalid JSON"),
+    "a key of many lines": ("gains", put("a\nb", {}), "a\\nb.[key]: U+000A is not a printable character"),
+    "two scenes but for case": (
+        "scene_listeners",
+        lambda content: {"scene_v001": ["V1"], "scene_V001": ["V2"]},
+        "scenes scene_v001 and scene_V001 differ in case only: rename one of them",
+    ),
+    "two listeners but for case": (
+        "scene_listeners",
+        lambda content: {"scene_V001": ["V1"], "scene_V002": ["v1"]},
+        "listeners V1 and v1 differ in case only: rename one of them",
+    ),
+    "endless frequencies": (
+        "listeners",
+        put("V1", "audiogram_cfs", list(range(1, 102))),
+        "V1.audiogram_cfs: List should have at most 100 items",
+    ),
     "a frequency is missing": ("listeners", _without_1000_hz, "audiogram_cfs lacks 1000 Hz"),
 }
 
@@ -98,6 +127,8 @@ def test_malformed_metadata_is_one_line_with_file_key_and_expectation(
     case: str, tiny_set: TinySet, run_cli: RunCli
 ) -> None:
     name, change, expected = MALFORMED[case]
+    tiny_set.edit("scenes", lambda content: content.update(scene_v001=content["scene_V001"]))
+    tiny_set.edit("listeners", lambda content: content.update(v1=content["V1"]))
     path = tiny_set.edit(name, change)
     outcome = run_cli(*PASSTHROUGH, *tiny_set.args)
     assert outcome.code == 2

@@ -1,13 +1,16 @@
 """Reading one submitted remix and one manifest: whatever is in the file, the answer is a line, and soon."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -17,7 +20,7 @@ from harness.challenge import PROTOCOL
 from harness.errors import SubmissionError
 from harness.music.layout import load
 from harness.submission.flac import encode, read_remix
-from harness.submission.manifest import MANIFEST, read_manifest, write_manifest
+from harness.submission.manifest import MANIFEST, max_manifest_bytes, read_manifest, write_manifest
 
 LENGTHS = PROTOCOL.remix_frames(FRAMES)
 NAME = "scene_V001_V1_remix.flac"
@@ -59,6 +62,13 @@ def announce(samples: int) -> Callable[[Path], None]:
 def _with_checksum(path: Path, checksum: bytes) -> bytes:
     content = path.read_bytes()
     return content[:26] + checksum + content[42:]
+
+
+ID3 = b"ID3\x04\0\0\0\0\x01\0" + bytes(128)
+
+
+def before(prefix: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(prefix + path.read_bytes())
 
 
 def cut(kept: Callable[[int], int]) -> Callable[[Path], None]:
@@ -114,6 +124,23 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a link to itself": (replaced(lambda path: path.symlink_to(path.name)), f"{NAME} is a link"),
     "a folder": (replaced(Path.mkdir), f"{NAME} is not a regular file"),
     "a pipe": (replaced(os.mkfifo), f"{NAME} is not a regular file"),
+    "a tag before": (before(ID3), "something lies before the music"),
+    "a tag before, another checksum": (
+        lambda path: path.write_bytes(ID3 + _with_checksum(path, b"x" * 16)),
+        "something lies before the music",
+    ),
+    "padding before the header": (
+        lambda path: path.write_bytes(b"fLaC\x01\0\0\x26" + bytes(38) + path.read_bytes()[4:]),
+        "damaged",
+    ),
+    "announces fewer, without a checksum": (
+        lambda path: (
+            put(path, frames=LENGTHS[0] + 9000),
+            path.write_bytes(_with_checksum(path, bytes(16))),
+            announce(LENGTHS[0])(path),
+        ),
+        "something lies behind the music",
+    ),
 }
 
 
@@ -146,6 +173,71 @@ def test_what_is_written_is_what_is_read(frames: int, tmp_path: Path) -> None:
     assert np.array_equal(read_remix(path, FRAMES).samples, samples)
     with pytest.raises(FileNotFoundError):
         read_remix(tmp_path / "another.flac", FRAMES)
+
+
+def by_ffmpeg(samples: np.ndarray, level: int) -> bytes:
+    """The same as another encoder writes it."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=32000, layout="stereo", options={"compression_level": str(level)})
+        stream.format = "s16"
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate = 32000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    return buffer.getvalue()
+
+
+def by_libsndfile(samples: np.ndarray, level: float) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, 32000, format="FLAC", subtype="PCM_16", compression_level=level)
+    return buffer.getvalue()
+
+
+def by_reference_encoder(samples: np.ndarray, level: int) -> bytes:
+    program = shutil.which("flac")
+    if program is None:
+        pytest.skip("the program flac is not installed")
+    form = ["--force-raw-format", "--endian=little", "--sign=signed", "--channels=2", "--bps=16", "--sample-rate=32000"]
+    run = [program, "--silent", "--stdout", f"-{level}", *form, "-"]
+    return subprocess.run(run, input=samples.astype("<i2").tobytes(), capture_output=True, check=True).stdout
+
+
+def sine(frames: int) -> np.ndarray:
+    return np.round(9000 * np.sin(np.arange(frames)[:, None] / [20, 30])).astype(np.int16)
+
+
+SIGNALS: dict[str, Callable[[int], np.ndarray]] = {
+    "noise": noise,
+    "a sine": sine,
+    "constant": lambda frames: np.ones((frames, 2), np.int16),
+    "noise at full scale": lambda frames: np.sign(noise(frames)) * np.int16(32767),
+}
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize(
+    ("encoder", "levels"),
+    [(by_libsndfile, (0.0, 0.25, 0.5, 0.75, 1.0)), (by_ffmpeg, (0, 1, 5, 8, 12)), (by_reference_encoder, (0, 5, 8))],
+)
+def test_whatever_lies_behind_the_music_is_found(
+    encoder: Callable[[np.ndarray, float], bytes], levels: Sequence[float], signal: str, tmp_path: Path
+) -> None:
+    path = tmp_path / NAME
+    for level in levels:
+        for frames in (LENGTHS[0], LENGTHS[-1]):
+            samples = SIGNALS[signal](frames)
+            content = encoder(samples, level)
+            path.write_bytes(content)
+            assert np.array_equal(read_remix(path, FRAMES).samples, samples)
+            another = content[content.index(b"\xff\xf8", 42) :]  # its frames alone
+            for garbage in (b"\0", b"\xff", bytes(100), b"TAG" + bytes(125), b"\xff\xf8" + bytes(50), content, another):
+                path.write_bytes(content + garbage)
+                with pytest.raises(SubmissionError, match=f"{NAME}: something lies behind the music"):
+                    read_remix(path, FRAMES)
+                path.write_bytes(_with_checksum(path, bytes(16)))
+                with pytest.raises(SubmissionError, match=f"{NAME}: something lies behind the music"):
+                    read_remix(path, FRAMES)
 
 
 def test_refusing_many_files_uses_up_no_descriptors(tmp_path: Path) -> None:
@@ -199,6 +291,32 @@ MANIFESTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "fewer than no parameters": (change("parameters", -1), "parameters: Input should be greater than or equal to 0"),
     "a setting is NaN": (change("settings", {"overlap": float("nan")}), "settings.overlap"),
     "a setting is a list": (change("settings", {"overlap": [1]}), "settings.overlap"),
+    "more parameters than an atom": (change("parameters", 2**53 + 1), "parameters: Input should be less than or equal"),
+    "more clipped than there is": (
+        change("files", {NAME: {"sha256": "0" * 64, "clipped": 2**31}}),
+        f"files.{NAME}.clipped: Input should be less than 2147483648",
+    ),
+    "a setting of 65 bits": (change("settings", {"a": 2**63}), "settings.a: an integer must fit into 64 bits"),
+    "a setting of 65 bits, negative": (change("settings", {"a": -(2**63) - 1}), "settings.a: an integer must fit"),
+    "too many settings": (change("settings", dict.fromkeys(map(str, range(1001)))), "settings: has 1001 entries"),
+    "NUL in a name": (change("system", "a\0b"), "system: U+0000 is not a printable character"),
+    "two lines in a name": (change("version", "1\n2"), "version: U+000A is not a printable character"),
+    "turned around": (change("team", "a\u202eb"), "team: U+202E is not a printable character"),
+    "isolated": (change("licence", "a\u2066b"), "licence: U+2066 is not a printable character"),
+    "half a character": (change("contact", "\ud800"), "the file: Invalid JSON"),
+    "an escape sequence in a setting": (change("settings", {"a": "\x1b[2J"}), "settings.a: U+001B is not a print"),
+    "a line end in a setting's name": (change("settings", {"a\nb": 1}), "settings.a\\nb.[key]: U+000A is not a print"),
+    "a strange key of many lines": (change("a\nb", 1), "a\\nb: unknown key"),
+    "a key without end": (change("x" * 10**6, 1), f"{'x' * 200}: unknown key"),
+    "a line end in a file's name": (
+        change("files", {"a\nb": {"sha256": "0" * 64}}),
+        "files.a\\nb.[key]: U+000A is not",
+    ),
+    "a tab in a description": (change("description", "a\tb"), "description: U+0009 is not a printable character"),
+    "the split turned around": (
+        change("evaluation_set", {"name": "a", "split": "\u202e"}),
+        "evaluation_set.split: U+202E is not a printable character",
+    ),
     "endless text": (change("licence", "x" * 501), "licence: String should have at most 500 characters"),
     "huge": (lambda path: os.truncate(path, 2**31), f"{MANIFEST} has {2**31} bytes, at most "),
     "a link": (lambda path: path.symlink_to(path.rename(path.with_suffix(".bak"))), f"{MANIFEST} is a link"),
@@ -229,6 +347,35 @@ def test_a_manifest_survives_being_written_and_read(submission: Path, tiny_set: 
     write_manifest(tmp_path / "copy", manifest)
     assert read_manifest(tmp_path / "copy") == manifest
     assert read_manifest(tmp_path) is None
+
+
+def test_what_a_manifest_may_hold(submission: Path) -> None:
+    for key, value in (
+        ("description", "Two\nlines, 愛"),
+        ("system", "Motörhead 愛"),
+        ("parameters", 2**53),
+        ("settings", {"a": 2**63 - 1, "b": -(2**63), "c": -0.0, "d": 1e308, "e": None, "f": True}),
+        ("files", {"x" * 200 + ".flac": {"sha256": "0" * 64, "clipped": 2**31 - 1}}),
+    ):
+        change(key, value)(submission / MANIFEST)
+        manifest = read_manifest(submission)
+        assert manifest is not None
+        assert manifest.model_dump(by_alias=True)[key] == value
+
+
+def test_a_manifest_is_as_large_as_its_evaluation_set_needs(submission: Path) -> None:
+    def padded(size: int) -> None:
+        content = (submission / MANIFEST).read_bytes().rstrip()
+        (submission / MANIFEST).write_bytes(content + b" " * (size - len(content)))
+
+    padded(max_manifest_bytes(4))
+    assert read_manifest(submission, max_manifest_bytes(4)) is not None
+    padded(max_manifest_bytes(4) + 1)
+    with pytest.raises(
+        SubmissionError, match=f"has {max_manifest_bytes(4) + 1} bytes, at most {max_manifest_bytes(4)}"
+    ):
+        read_manifest(submission, max_manifest_bytes(4))
+    assert max_manifest_bytes(10**6) == 512 * 10**6
 
 
 def test_the_key_tells_apart_whatever_made_other_files(submission: Path) -> None:

@@ -105,6 +105,10 @@ PROBLEMS: dict[str, tuple[Callable[[Path], Any], list[tuple[str, str]]]] = {
         lambda at: relist(at, lambda files: files[ONE].update(NO_HASH)),
         [(ONE, "submission.json says 000000000000...")],
     ),
+    "more clipped than there is": (
+        lambda at: relist(at, lambda files: files[ONE].update(clipped=10**6)),
+        [(ONE, "has at most 45120 samples, submission.json says that 1000000 were clipped")],
+    ),
     "another file than listed": (lambda at: replace_with_other_music(at / ONE), [(ONE, "has SHA-256 ")]),
     "unlisted": (lambda at: relist(at, lambda files: files.pop(ONE)), [(ONE, "is not listed in submission.json")]),
     "unlisted and cut": (
