@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Signal = NDArray[np.float64]
+Signal = NDArray[np.floating[Any]]
 
 LONG_WINDOW = 8192
 """Samples, 186 ms: between the 4096 of Fitzgerald (2010) and the 256 to 512 ms of Tachibana et al. (2014)."""
@@ -86,7 +86,7 @@ def divide(mixture: Signal, sample_rate: int, blend: float) -> dict[str, Signal]
         "vocals", "drums", "bass" and "other", of the mixture's shape; they sum to it.
     """
     frames = mixture.shape[0]
-    stems = {stem: np.empty(mixture.shape) for stem in ("vocals", "drums", "bass")}
+    stems: dict[str, Signal] = {stem: np.empty(mixture.shape) for stem in ("vocals", "drums", "bass")}
     for start in range(0, frames, BLOCK):
         stop = min(start + BLOCK, frames)
         first, last = max(0, start - CONTEXT), min(frames, stop + CONTEXT)

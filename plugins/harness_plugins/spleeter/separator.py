@@ -64,15 +64,19 @@ class Spleeter(Separator):
         """
         if self._network is None:
             raise SystemFailure("spleeter: load() must be called before separate()")
-        vocals = self._network.vocals(mixture)
-        rest = divide(mixture - vocals, sample_rate, BLEND)
-        # No voice is left in the rest, if Spleeter is right: what sounds like one is another instrument.
-        return {
-            "vocals": vocals,
-            "drums": rest["drums"],
-            "bass": rest["bass"],
-            "other": rest["other"] + rest["vocals"],
-        }
+        return four_stems(mixture, self._network.vocals(mixture), sample_rate)
+
+
+def four_stems(mixture: Signal, vocals: Signal, sample_rate: int) -> dict[str, Signal]:
+    """The stems of a mixture, (samples, 2), whose vocals are known; they sum to it."""
+    rest = divide(mixture - vocals, sample_rate, BLEND)
+    # No voice is left in the rest, if the vocals are right: what sounds like one is another instrument.
+    return {
+        "vocals": vocals,
+        "drums": rest["drums"],
+        "bass": rest["bass"],
+        "other": rest["other"] + rest["vocals"],
+    }
 
 
 def _require_package() -> None:
@@ -88,6 +92,6 @@ def _require_package() -> None:
     here = f"Python {sys.version_info.major}.{sys.version_info.minor}, {sys.executable}"
     raise SystemFailure(
         f"spleeter: {problem} ({here})\n"
-        "  run `make spleeter`, or name an environment that has it: --python .venv-spleeter/bin/python\n"
-        f"  without make: Python 3.10 or 3.11, pip install --no-deps --requirement {REQUIREMENTS}"
+        "  `make spleeter` sets up an environment that has it; from then on: --python .venv-spleeter/bin/python\n"
+        f"  without make: pip install --no-deps --requirement {REQUIREMENTS}, with Python 3.10 or 3.11"
     )
