@@ -143,7 +143,7 @@ assert "tensorflow" not in sys.modules, "listing the systems would take seconds"
 
 @pytest.fixture(scope="module")
 def in_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`in_environment(script, *arguments)`: run it there, with our `harness.systems`, and with pluggy, which it needs."""
+    """`in_environment(script, *arguments)`: run it there, with our `harness.systems` and the pluggy that it needs."""
     borrowed = tmp_path_factory.mktemp("borrowed")
     (borrowed / "pluggy").symlink_to(Path(pluggy.__file__).parent)
     places = [ROOT, ROOT / "plugins", borrowed]
