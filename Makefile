@@ -1,11 +1,14 @@
-# Set up, test and show the project. Everything is installed into .venv; remove that folder to start afresh.
+# Set up, test and show the project. Everything is installed into .venv (and .venv-spleeter); remove that folder to start afresh.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# An environment of its own for a system that cannot be installed beside the rest.
+SPLEETER := .venv-spleeter
+SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
 
-.PHONY: demo test quick lint format checkpoints install clean
+.PHONY: demo spleeter spleeter-environment test quick lint format checkpoints install clean
 
 # Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
 demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
@@ -17,6 +20,9 @@ demo: $(VENV)/installed  ## install, then run every bundled system on the embedd
 	@echo
 	@echo "What may be concluded from this board: that everything works here, and little else. Three scenes of one song say"
 	@echo "next to nothing about a system; rank systems on the challenge's data (README.md, On a real evaluation set)."
+
+spleeter: $(VENV)/installed $(SPLEETER)/installed  ## the system that needs an environment of its own, on the embedded set
+	$(BIN)/harness run --engine fast --system spleeter --python $(SPLEETER)/bin/python
 
 test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
@@ -41,8 +47,10 @@ checkpoints: $(VENV)/installed-for-training  ## train the demonstration models a
 
 install: $(VENV)/installed
 
+spleeter-environment: $(SPLEETER)/installed
+
 clean:
-	rm -rf $(VENV) build *.egg-info .import_linter_cache
+	rm -rf $(VENV) $(SPLEETER) build *.egg-info .import_linter_cache
 
 # The compiler and the headers are for one small package that pyclarity needs and that ships no wheel.
 $(VENV)/bin/pip:
@@ -61,4 +69,13 @@ $(VENV)/installed-for-development: $(VENV)/installed
 $(VENV)/installed-for-training: $(VENV)/installed
 	sh training/system-packages
 	$(PIP) --editable '.[training]'
+	@touch $@
+
+# Every package is listed, so nothing is resolved. TensorFlow 2.12 needs a Python that is older than some of ours.
+$(SPLEETER)/installed: $(SPLEETER_REQUIREMENTS)
+	@echo "installing into $(SPLEETER): about a minute and 1.3 GB, most of it TensorFlow ..."
+	@python=$$(sh .ci/find-python 3.11 3.10) || \
+	    { echo "spleeter needs Python 3.11 or 3.10 with its venv module: install one (python3.11-venv, for instance)" >&2; exit 1; }; \
+	$$python -m venv --clear $(SPLEETER)
+	$(SPLEETER)/bin/pip --disable-pip-version-check install --quiet --no-deps --requirement $(SPLEETER_REQUIREMENTS)
 	@touch $@

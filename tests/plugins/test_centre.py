@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness_plugins.centre
+import harness_plugins.harmonic_percussive
 from harness.challenge import STEMS
 from harness.errors import UsageError
 from harness_plugins.centre import Centre
@@ -156,7 +156,7 @@ def test_same_music_same_stems(excerpt):
 def test_blocks_leave_no_seam(excerpt, monkeypatch):
     mixture = excerpt["mixture"][:200001]
     whole = separate(mixture)
-    monkeypatch.setattr(harness_plugins.centre, "BLOCK", 1 << 16)
+    monkeypatch.setattr(harness_plugins.harmonic_percussive, "BLOCK", 1 << 16)
     blocks = separate(mixture)
     for stem in STEMS:
         np.testing.assert_allclose(blocks[stem], whole[stem], rtol=0, atol=1e-12)
@@ -164,7 +164,7 @@ def test_blocks_leave_no_seam(excerpt, monkeypatch):
 
 def test_long_music_takes_the_memory_of_one_block(excerpt, monkeypatch):
     """Half a minute, in blocks of 3 s: beyond what goes in and out, memory is that of a few seconds."""
-    monkeypatch.setattr(harness_plugins.centre, "BLOCK", 1 << 17)
+    monkeypatch.setattr(harness_plugins.harmonic_percussive, "BLOCK", 1 << 17)
     mixture = np.tile(excerpt["mixture"], (6, 1))[: 30 * RATE]
     tracemalloc.start()
     started = time.process_time()
