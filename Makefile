@@ -1,4 +1,4 @@
-# Set up, test and show the project. Everything is installed into .venv (and .venv-spleeter); remove that folder to start afresh.
+# Set up, test and show the project. Everything is installed into .venv and .venv-spleeter; remove these to start afresh.
 
 PYTHON ?= python3
 VENV := .venv
@@ -62,7 +62,9 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PIP) --editable .
 	@touch $@
 
+# Without bubblewrap the tests of the sandbox are skipped.
 $(VENV)/installed-for-development: $(VENV)/installed
+	-sh .ci/system-packages $(PYTHON) bwrap=bubblewrap
 	$(PIP) --editable '.[dev]'
 	@touch $@
 

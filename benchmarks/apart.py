@@ -69,12 +69,8 @@ def main() -> None:
     print(f"{'':12} {'wall':>9} {'CPU':>9} {'more wall':>18} {'more CPU':>18}")
     for name, measured in results.items():
         walls, cpus = zip(*measured, strict=True)
-        more = [
-            statistics.median(
-                ours[kind] - base[kind] for ours, base in zip(measured, results["own process"], strict=True)
-            )
-            for kind in (0, 1)
-        ]
+        pairs = list(zip(measured, results["own process"], strict=True))
+        more = [statistics.median(ours[kind] - own[kind] for ours, own in pairs) for kind in (0, 1)]
         bases = [statistics.median(each[kind] for each in results["own process"]) for kind in (0, 1)]
         shown = "  ".join(f"{each:+7.2f} s {each / base:+7.1%}" for each, base in zip(more, bases, strict=True))
         print(f"{name:12} {statistics.median(walls):7.2f} s {statistics.median(cpus):7.2f} s  {shown}")

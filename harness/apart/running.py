@@ -157,7 +157,7 @@ class Apart:
     def _find(self) -> dict[str, Any]:
         terms = self.terms if self._source else replace(self.terms, python=None)
         if self.hidden is not None:
-            terms = replace(terms, sandbox=view_for(self.wanted, terms.python, self.hidden))
+            terms = replace(terms, sandbox=view_for(self.wanted, terms.python, self._source, self.hidden))
         self._child = Child(terms, self.output)
         if self._source is None:
             found = self._ask("find", plugins=list(self.wanted.plugins), name=self.wanted.system)
@@ -362,13 +362,20 @@ def list_systems(plugins: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def view_for(wanted: Wanted, python: Path | None, hidden: Sequence[Path]) -> sandbox.View:
+def view_for(
+    wanted: Wanted, python: Path | None, source: Mapping[str, str] | None, hidden: Sequence[Path]
+) -> sandbox.View:
     """What the sandbox of a system shows: Python, the plugins' folders, and the files that its options name.
+
+    Args:
+        source: where the plugin lies, for another interpreter (`Plugins.source_of`).
 
     Raises:
         UsageError: something that must stay hidden lies in one of these.
     """
     places = sandbox.python_places(python)
+    if source is not None and "folder" in source:
+        places.append(Path(source["folder"]))
     for plugin in wanted.plugins:
         if plugin.endswith(".py"):
             places.append(Path(plugin).expanduser().resolve().parent)
