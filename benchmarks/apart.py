@@ -63,9 +63,8 @@ def main() -> None:
                 if index:  # the first round fills caches
                     results[name].append(measured)
     print(f"load average: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(
-        f"{' '.join(wanted.system)}: {wanted.pieces} pieces of {wanted.seconds:g} s, medians of {wanted.rounds} rounds\n"
-    )
+    about = f"{wanted.pieces} pieces of {wanted.seconds:g} s, medians of {wanted.rounds} rounds"
+    print(f"{' '.join(wanted.system)}: {about}\n")
     print(f"{'':12} {'wall':>9} {'CPU':>9} {'more wall':>18} {'more CPU':>18}")
     for name, measured in results.items():
         walls, cpus = zip(*measured, strict=True)
