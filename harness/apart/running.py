@@ -83,13 +83,16 @@ class Raised(SystemFailure):
 class Running(Protocol):
     """A system at work.
 
-    `find` and `load` come first, in this order.
+    `start`, `find` and `load` come first, in this order.
     """
 
     isolation: Isolation
     """How it runs: "process", "sandbox" or "in-process"."""
     python: str | None
     """Version of its interpreter where that is not the harness's, or None."""
+
+    def start(self) -> None:
+        """Get ready to find it. Raises UsageError or PluginError."""
 
     def find(self) -> Found:
         """Find the system and read its settings. Raises UsageError, PluginError or SystemFailure."""
@@ -130,7 +133,12 @@ class Apart:
             self._child.close()
             self._child = None
 
-    def find(self) -> Found:
+    def start(self) -> None:
+        """Start the child, which takes some tenths of a second to be ready; `find` waits for it.
+
+        Raises:
+            UsageError: the sandbox cannot show what the system needs.
+        """
         plugins = self.wanted.plugins
         if self.terms.python is not None and plugins and plugins[-1].endswith(".py"):
             # Not looked for in our own environment: it may import what is only in the other one.
@@ -140,25 +148,32 @@ class Apart:
             files = neighbourhood(path).files
             self._source = {"file": str(path)}
             self._code = {"code_sha256": canonical_sha256(dict(files)), "code_files": some(files)}
-            found = self._find()
-        else:
-            found = self._find()
-            environment = found.get("environment")
-            if self.terms.python is None and environment is not None:
-                self.terms = replace(self.terms, python=interpreter_of(self.wanted.system, str(environment)))
-            if self.terms.python is not None:
-                self._source, self._code = found["source"], found["code"]
-                self.close()
-                found = {**self._find(), "broken": found["broken"]}
-        self._ask("choose", options=list(self.wanted.options))
-        broken = [(each["name"], each["origin"], each["error"]) for each in found.get("broken", ())]
-        return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), tuple(broken))
+        self._start()
 
-    def _find(self) -> dict[str, Any]:
+    def _start(self) -> None:
         terms = self.terms if self._source else replace(self.terms, python=None)
         if self.hidden is not None:
             terms = replace(terms, sandbox=view_for(self.wanted, terms.python, self._source, self.hidden))
         self._child = Child(terms, self.output)
+
+    def find(self) -> Found:
+        if self._child is None:
+            self.start()
+        found = self._find()
+        broken = found.get("broken", ())
+        environment = found.get("environment")
+        if self.terms.python is None and environment is not None:
+            self.terms = replace(self.terms, python=interpreter_of(self.wanted.system, str(environment)))
+        if self.terms.python is not None and self._source is None:
+            self._source, self._code = found["source"], found["code"]
+            self.close()
+            self._start()
+            found = self._find()
+        self._ask("choose", options=list(self.wanted.options))
+        named = tuple((each["name"], each["origin"], each["error"]) for each in broken)
+        return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), named)
+
+    def _find(self) -> dict[str, Any]:
         if self._source is None:
             found = self._ask("find", plugins=list(self.wanted.plugins), name=self.wanted.system)
         else:
@@ -212,6 +227,7 @@ class Apart:
         if self._failed_starts >= MAX_STARTS:
             raise Gone(f"could not be started again {MAX_STARTS} times: this piece was not tried")
         try:
+            self._start()
             self._find()
             self._ask("choose", options=list(self.wanted.options))
             now = self._load()
@@ -283,6 +299,9 @@ class InProcess:
         running = cls(Wanted(system.name))
         running.host.system, running.host.kind = system, kind_of(type(system))
         return running
+
+    def start(self) -> None:
+        """Nothing to start."""
 
     def find(self) -> Found:
         found = self.host.do_find(self.wanted.plugins, self.wanted.system)

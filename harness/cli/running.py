@@ -1,6 +1,7 @@
 """How a system is run: the options that `run` and `enhance` share, and opening what they ask for."""
 
-from collections.abc import Callable, Iterator
+import importlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,18 @@ class Opened:
 
 @contextmanager
 def opened(
-    system: str, options: list[str] | None, plugins: list[str] | None, manner: Manner, hidden: list[Path]
+    system: str,
+    options: list[str] | None,
+    plugins: list[str] | None,
+    manner: Manner,
+    hidden: list[Path],
+    ahead: Sequence[str],
 ) -> Iterator[Opened]:
     """Find a system, in a process of its own unless the user wants to debug it; that ends with the context.
 
     Args:
         hidden: what a sandboxed system must not see, besides the user's home and the harness's cache.
+        ahead: modules to import while the system's process starts.
 
     Raises:
         UsageError, PluginError, SystemFailure: it cannot be found, or not be run like this.
@@ -114,6 +121,9 @@ def opened(
             raise UsageError(f"--python {manner.python}: no such file")
         running = Apart(wanted, Terms(python, timeout, memory), output, hidden if manner.isolate else None)
     try:
+        _named(running.start, system, "started")
+        for module in ahead:  # what is needed later anyway takes as long to import as the child to start
+            importlib.import_module(module)
         found = _named(running.find, system, "found")
         for name, origin, error in found.broken:
             console.warn(f"plugin {name} ({origin}) is broken and left out: {error}")
