@@ -6,6 +6,7 @@ Only modules that every Python has loaded anyway are imported here.
 import os
 import signal
 import sys
+from types import FrameType
 
 _interrupted = False
 
@@ -30,16 +31,22 @@ def was_interrupted() -> bool:
     return _interrupted
 
 
-def _leave(signal_number: int, frame: object) -> None:
+def _leave(signal_number: int, frame: FrameType | None) -> None:
     del signal_number, frame
-    os.write(2, b"error: interrupted\n")
+    show_cursor = b"\x1b[?25h\n" if os.isatty(2) else b""  # a progress bar hides it
+    os.write(2, show_cursor + b"error: interrupted; run the same command again: it continues\n")
     os._exit(130)
 
 
-def _raise(signal_number: int, frame: object) -> None:
+def _raise(signal_number: int, frame: FrameType | None) -> None:
     global _interrupted
-    del signal_number, frame
     _interrupted = True
+    inner = frame
+    while inner is not None:
+        # An exception would be lost in Python's own code for imports, or become another one in a half-made library.
+        if inner.f_code.co_filename.startswith("<frozen importlib"):
+            _leave(signal_number, frame)
+        inner = inner.f_back
     raise KeyboardInterrupt
 
 
