@@ -100,6 +100,11 @@ def _surroundings() -> Surroundings:
     return Surroundings(sys.executable, folder, dict(os.environ))
 
 
+def is_doubtful() -> bool:
+    """Whether this process may import other code than what is installed (PYTHONPATH and the like)."""
+    return (_kept or _surroundings()).doubtful
+
+
 # Work
 
 
