@@ -16,6 +16,7 @@ from datetime import timedelta
 import rich.markup
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from harness.errors import StorageError
 
@@ -90,19 +91,28 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def _plain_lines(text: str) -> str:
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def escape(text: str) -> str:
-    """Text as it may be printed by rich: no markup, and no control characters but line ends."""
-    return rich.markup.escape("\n".join(map(plain, text.split("\n"))))
+    """Text as it may stand in what rich prints: no markup, and no control characters but line ends."""
+    return rich.markup.escape(_plain_lines(text))
 
 
 def say(text: str) -> None:
     """Print a plain line for people on standard error."""
-    err.print(escape(text), soft_wrap=True)
+    err.print(_plain_lines(text), markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    err.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+    err.print(Text.assemble(("warning:", "yellow"), " ", _plain_lines(text)), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print an error on standard error."""
+    err.print(Text.assemble(("error:", "red"), " ", _plain_lines(text)), soft_wrap=True)
 
 
 def print_json(value: object) -> None:

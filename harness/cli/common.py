@@ -57,7 +57,7 @@ def errors_as_lines(command: Command) -> Command:
             code, line = _explain(error)
             if _tracebacks and not isinstance(error, KeyboardInterrupt):
                 traceback.print_exc()
-        console.err.print(f"[red]error:[/red] {console.escape(line)}", soft_wrap=True)
+        console.complain(line)
         raise typer.Exit(code)
 
     return wrapped  # type: ignore[return-value]

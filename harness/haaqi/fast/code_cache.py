@@ -105,7 +105,10 @@ class _CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]
     """numba's files for a function, with a SHA-256 at the end of each; reading a pickle stops before that."""
 
     def _load_index(self) -> Any:
-        return super()._load_index() if _is_whole(self._index_path) else {}
+        with contextlib.suppress(Exception):
+            if _is_whole(self._index_path):
+                return super()._load_index()
+        return {}
 
     def _load_data(self, name: str) -> Any:
         if not _is_whole(self._data_path(name)):
