@@ -261,19 +261,24 @@ def test_modules_of_the_users_own_change_no_score(
 
 @pytest.mark.slow
 def test_what_a_plugin_does_to_the_main_process_changes_no_score(
-    args: list[object], run_cli: RunCli, tiny_set: TinySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    args: list[object],
+    run_cli: RunCli,
+    tiny_set: TinySet,
+    plugin: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     due = run_cli(*args, "--workers", 1).json
     own = tmp_path / "own"
     own.mkdir()
     (own / "sitecustomize.py").write_text(PATCH)
-    plugin = tmp_path / "changing.py"
-    plugin.write_text(
+    changing = plugin("def separate(self, mixture, sample_rate): ...")
+    changing.write_text(
         "import multiprocessing, os, sys\n"
         f"os.environ['PYTHONPATH'] = {str(own)!r}\n"
         f"sys.path.insert(0, {str(own)!r})\n"
         "multiprocessing.set_executable('/bin/false')\n"
-        "multiprocessing.set_start_method('fork', force=True)\n" + PATCH
+        "multiprocessing.set_start_method('fork', force=True)\n" + PATCH + changing.read_text()
     )
     # All this is put back afterwards.
     monkeypatch.setenv("PYTHONPATH", "")
@@ -282,8 +287,10 @@ def test_what_a_plugin_does_to_the_main_process_changes_no_score(
     for name in ("evaluator.score_pair", "fast.score_pair"):
         monkeypatch.setattr(f"harness.haaqi.{name}", attrgetter(name)(harness.haaqi))
     try:
-        what = ["--system", "passthrough", "--plugin", plugin, *tiny_set.args, "--scenes", "scene_V001"]
-        found = run_cli("run", *what, "--engine", "fast", "--workers", 2, "--db", tmp_path / "own.db", "--json").json
+        what = ["--system", "passthrough", "--plugin", changing, *tiny_set.args, "--scenes", "scene_V001"]
+        outcome = run_cli("run", *what, "--engine", "fast", "--workers", 2, "--db", tmp_path / "own.db", "--json")
+        assert outcome.code == 0, outcome.stderr
+        found = outcome.json
     finally:
         multiprocessing.set_start_method(None, force=True)
     assert harness.haaqi.fast.score_pair(None, None, None, None).left == 1.0
