@@ -10,15 +10,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from pathlib import Path
 
 import pytest
+import typer
 from support import RunCli, TinySet
 
-import harness.haaqi.fast
-from harness.cli.common import MAX_WORKERS, output_folder
+from harness.cli.common import MAX_WORKERS, errors_as_lines, output_folder
 from harness.errors import UsageError
+from harness.haaqi import lock
+from harness.haaqi.evaluator import Score
 
 HARNESS = [sys.executable, "-m", "harness"]
 
@@ -83,19 +84,20 @@ def test_a_reader_that_goes_away_is_no_error(args: list[str]) -> None:
     assert lines(done) == (0, [])
 
 
-def test_another_broken_pipe_is_an_error(run_cli: RunCli, submission: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_broken_pipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
 
-    def write_there(*_: object) -> None:
+    @errors_as_lines
+    def command() -> None:
         os.write(writing, b"x")
 
-    monkeypatch.setattr("harness.cli.systems.load_plugins", write_there)
     try:
-        outcome = run_cli("systems")
+        with pytest.raises(typer.Exit) as end:
+            command()
     finally:
         os.close(writing)
-    assert (outcome.code, outcome.error) == (1, "Broken pipe")
+    assert (end.value.exit_code, capsys.readouterr().err) == (1, "error: Broken pipe\n")
 
 
 @pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
@@ -260,39 +262,32 @@ def test_modules_of_the_users_own_change_no_score(
 
 
 @pytest.mark.slow
-def test_what_a_plugin_does_to_the_main_process_changes_no_score(
-    args: list[object],
-    run_cli: RunCli,
-    tiny_set: TinySet,
-    plugin: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_code_in_the_main_process_does_changes_no_score(
+    args: list[object], run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = run_cli(*args, "--workers", 1).json
     own = tmp_path / "own"
     own.mkdir()
     (own / "sitecustomize.py").write_text(PATCH)
-    changing = plugin("def separate(self, mixture, sample_rate): ...")
-    changing.write_text(
-        "import multiprocessing, os, sys\n"
-        f"os.environ['PYTHONPATH'] = {str(own)!r}\n"
-        f"sys.path.insert(0, {str(own)!r})\n"
-        "multiprocessing.set_executable('/bin/false')\n"
-        "multiprocessing.set_start_method('fork', force=True)\n" + PATCH + changing.read_text()
-    )
-    # All this is put back afterwards.
-    monkeypatch.setenv("PYTHONPATH", "")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr("multiprocessing.spawn._python_exe", sys.executable)
-    for name in ("evaluator.score_pair", "fast.score_pair"):
-        monkeypatch.setattr(f"harness.haaqi.{name}", attrgetter(name)(harness.haaqi))
+    ensure_locked = lock.ensure_locked
+
+    def do_evil() -> None:
+        """As a stranger's code might while the command runs. All this is put back afterwards."""
+        ensure_locked()
+        monkeypatch.setenv("PYTHONPATH", str(own))
+        monkeypatch.syspath_prepend(str(own))
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        monkeypatch.setattr("multiprocessing.spawn._python_exe", "/bin/false")
+        multiprocessing.set_start_method("fork", force=True)
+        for name in ("haaqi.evaluator.score_pair", "haaqi.fast.score_pair", "scoring.tasks.score_pair"):
+            monkeypatch.setattr(f"harness.{name}", lambda *_: Score(1.0, 1.0))
+
+    monkeypatch.setattr(lock, "ensure_locked", do_evil)
     try:
-        what = ["--system", "passthrough", "--plugin", changing, *tiny_set.args, "--scenes", "scene_V001"]
-        outcome = run_cli("run", *what, "--engine", "fast", "--workers", 2, "--db", tmp_path / "own.db", "--json")
-        assert outcome.code == 0, outcome.stderr
-        found = outcome.json
+        outcome = run_cli(*args, "--workers", 2, "--db", tmp_path / "own.db")
     finally:
         multiprocessing.set_start_method(None, force=True)
-    assert harness.haaqi.fast.score_pair(None, None, None, None).left == 1.0
-    assert found["mean"] == pytest.approx(due["mean"], abs=1e-8)
-    assert found["engine"]["checked"] == 2
+    assert outcome.code == 0, outcome.stderr
+    assert sys.executable == "/bin/false"
+    assert outcome.json["mean"] == pytest.approx(due["mean"], abs=1e-8)
+    assert outcome.json["engine"]["checked"] == 2
