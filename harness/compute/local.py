@@ -145,6 +145,7 @@ def map_unordered(
 class _Worker:
     """A worker process as its parent sees it."""
 
+    python: str
     process: "subprocess.Popen[bytes]"
     tasks: "Connection"
     results: "Connection"
@@ -185,7 +186,7 @@ class _Worker:
             except OSError as error:
                 raise HarnessError(_cannot_start(error.strerror or str(error))) from error
             ours.pop_all()
-        return cls(process, sending, results)
+        return cls(start.python, process, sending, results)
 
     def give(self, task: object) -> None:
         """Have it work on a task. Raises HarnessError: it died."""
@@ -217,6 +218,8 @@ class _Worker:
             self.process.wait(5)
         code = self.process.returncode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+        if not self.ready and code == 1:
+            return HarnessError(f"worker processes cannot start: install cadenza-harness for {self.python}")
         if not self.ready:
             return HarnessError(_cannot_start(how))
         return HarnessError(

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,14 @@ def test_workers_that_cannot_start_are_one_line(
     with pytest.raises(HarnessError) as caught:
         answers("1", "2")
     assert str(caught.value).startswith(f"worker processes cannot start ({said}): ")
+
+
+def test_an_interpreter_without_harness_is_told_from_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    venv.create(tmp_path / "bare", symlinks=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(HarnessError, match=f"^worker processes cannot start: install cadenza-harness for {python}$"):
+        answers("1")
 
 
 def test_workers_of_another_copy_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,14 @@ def test_the_folder_is_ours_alone(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+def test_settings_in_the_current_folder_are_not_heeded(tmp_path: Path) -> None:
+    (tmp_path / ".numba_config.yaml").write_text("disable_jit: 1\n")
+    program = "from harness.haaqi.fast.numerics import numba; print(numba.config.DISABLE_JIT)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
+
+
+@pytest.mark.slow
 def test_all_code_is_loaded_before_the_first_pair() -> None:
     program = """
 import gc

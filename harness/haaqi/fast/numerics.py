@@ -9,6 +9,7 @@ the mantissa and integer arithmetic on the exponent, which the compiler vectoris
 Chebyshev points, so their error is evenly spread; it is below the rounding of single precision.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,10 @@ from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 from harness.haaqi.fast.code_cache import kept_on_disk
+
+# numba reads settings from a file in the current folder, which is nobody's wish for this program.
+numba.core.config._config_fname = os.devnull
+numba.config.reload_config()
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
