@@ -6,6 +6,7 @@ These are real processes, since what is tested is what a process is given.
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -143,6 +144,28 @@ def test_few_open_files_are_enough_or_an_error(tiny_set: TinySet, submission: Pa
     assert not any("Traceback" in line for line in said)
 
 
+@pytest.mark.parametrize("importing", [False, True])
+def test_too_many_open_files_are_one_line(importing: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    @errors_as_lines
+    def command() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            os.close(os.open("/", os.O_RDONLY))
+        except OSError as error:
+            if importing:  # as the dynamic linker says it
+                raise ImportError(f"libsome.so: cannot open shared object file: {error.strerror}") from None
+            raise
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    with pytest.raises(typer.Exit) as end:
+        command()
+    said = f"error: too many open files, {soft} are allowed: allow more (ulimit -n 1024) and run the command again\n"
+    assert (end.value.exit_code, capsys.readouterr().err) == (1, said)
+
+
 def test_absurdly_many_workers_are_refused(run_cli: RunCli) -> None:
     for many in (str(MAX_WORKERS + 1), "9" * 300, "9" * 5000):
         outcome = run_cli("score", ".", "--workers", many)
@@ -227,6 +250,40 @@ def test_ctrl_c_during_an_import_is_one_line(module: str, tmp_path: Path, tiny_s
     )
     done = run("enhance", "--system", "passthrough", *tiny_set.args, PYTHONPATH=str(tmp_path))
     assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
+
+
+def test_ctrl_c_of_which_a_library_makes_another_error_is_one_line() -> None:
+    program = """
+import os, signal
+from harness import startup
+from harness.cli.common import errors_as_lines
+
+@errors_as_lines
+def command():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise SystemError("a function returned a result with an exception set") from None
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+startup.leave_on_interrupt()
+startup.raise_on_interrupt()
+try:
+    command()
+except Exception as end:
+    raise SystemExit(end.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
+    program = (
+        "import os, signal\nfrom harness import startup\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "startup.leave_on_interrupt()\nos.kill(os.getpid(), signal.SIGINT)\nprint('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "alive\n"
 
 
 # Scores are those of what is installed
