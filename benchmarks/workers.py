@@ -19,6 +19,7 @@ Then two workers score a longer pair each, and say how much memory they had at m
 
 import argparse
 import os
+import pickle
 import resource
 import statistics
 import sys
@@ -67,6 +68,11 @@ def score(task: tasks.ScoreTask) -> Work:
     return Work(os.getpid(), start, time.time(), time.process_time() - cpu, _peak())
 
 
+def score_pickled(task: bytes) -> bytes:
+    """`score`, as workers are asked for it."""
+    return pickle.dumps(score(pickle.loads(task)))  # noqa: S301 - our own
+
+
 def _peak() -> float:
     """The most memory that this process had resident so far, in MiB."""
     try:
@@ -78,7 +84,7 @@ def _peak() -> float:
         return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def tasks(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
+def tasks_of(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
     """Write for each pair a submission, the amplified mixture, and make the task to score it."""
     folder.mkdir()
     made = []
@@ -95,7 +101,13 @@ def run(todo: Sequence[tasks.ScoreTask], workers: int) -> tuple[list[Work], floa
     """Score them all; what the workers say, and the wall time."""
     tasks._reference.cache_clear()
     start = time.perf_counter()
-    done = [work for _, work in map_unordered(score, todo, workers)]
+    # Workers import what is installed and nothing else, so each task says where this file is.
+    here = Path(__file__).resolve()
+    expressions = [
+        f"(__import__('sys').path.append({str(here.parent)!r}), __import__({here.stem!r}).score_pickled({task!r}))[1]"
+        for task in map(pickle.dumps, todo)
+    ]
+    done = [pickle.loads(work) for _, work in map_unordered(eval, expressions, workers)]  # noqa: S301 - our own
     return done, time.perf_counter() - start
 
 
@@ -133,7 +145,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        todo = tasks(build(root / "set", wanted.seconds), root / "submission")
+        todo = tasks_of(build(root / "set", wanted.seconds), root / "submission")
         disagreements()  # compiles HAAQI
         print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
         rows = []
@@ -146,7 +158,7 @@ def main() -> None:
         medians = (statistics.median(row[name] for row in rows) for name in rows[0])
         print("median  " + "".join(f"{value:14.2f}" for value in medians))
 
-        long = tasks(build(root / "long", wanted.memory_seconds), root / "long-submission")
+        long = tasks_of(build(root / "long", wanted.memory_seconds), root / "long-submission")
         done, _ = run(long[:WORKERS], WORKERS)
     peak = max(work.memory for work in done)
     print(f"\npeak memory of a worker that scores a pair of {wanted.memory_seconds:g} s: {peak:.0f} MiB")

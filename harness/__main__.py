@@ -1,5 +1,21 @@
-"""`python -m harness`: the same program as `harness`."""
+"""The program `harness`, and `python -m harness`. Nothing but `startup` is imported before that has done its work."""
 
-from harness.cli import main
+from harness import startup
 
-main()
+
+def main() -> None:
+    """Entry point of the program."""
+    startup.leave_on_interrupt()
+    startup.open_standard_streams()
+    startup.forget_odd_width()
+    from harness import cli, console
+
+    console.take_over_streams()
+    try:
+        cli.main()
+    finally:
+        startup.leave_on_interrupt()
+
+
+if __name__ == "__main__":
+    main()

@@ -3,48 +3,131 @@
 Long work shows a progress bar on a terminal, and a line now and then elsewhere (log files, Slurm).
 """
 
+import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import rich.markup
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-# Where nobody's terminal sets a width (files, pipes), a table may take the room that it needs.
-out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
-err = Console(stderr=True, highlight=False)
+from harness.errors import StorageError
+
+# Where nobody's terminal sets a width (files, pipes), a table may take the room that it needs. Names of strangers may
+# look like rich's emoji: they stay what they are.
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 LINE_SECONDS = 15.0
 """Without a terminal, progress is a line at most this often."""
 
 
-def escape(text: str) -> str:
-    """Text as it may be printed by rich: no markup, and no control characters.
+class ReaderGone(Exception):
+    """Whoever read our standard output has gone (`harness leaderboard | head`)."""
+
+
+class _Results(io.TextIOWrapper):
+    """Standard output; its failures cannot be taken for those of another file or pipe."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise _lost(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise _lost(error) from error
+
+
+def _lost(error: OSError) -> Exception:
+    """What it means that standard output cannot be written to; there will be no second complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return ReaderGone()
+    return StorageError(f"cannot write to standard output: {error.strerror}; send it to another file or program")
+
+
+class _Messages(io.TextIOWrapper):
+    """Standard error: that nobody can read what is said is no reason to stop."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def take_over_streams() -> None:
+    """Make standard output and error fit for anything: characters that they lack are shown as escapes."""
+    for name, kind in (("stdout", _Results), ("stderr", _Messages)):
+        stream = getattr(sys, name)
+        settings = {
+            "encoding": stream.encoding,
+            "errors": "backslashreplace",
+            "line_buffering": stream.line_buffering,
+            "write_through": stream.write_through,
+        }
+        setattr(sys, name, kind(stream.detach(), **settings))
+
+
+def plain(text: str) -> str:
+    """Text on one line, without control characters.
 
     Names of files and systems come from strangers, and a terminal obeys what is printed to it.
     """
-    shown = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-    return rich.markup.escape("".join(shown))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _plain_lines(text: str) -> str:
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def escape(text: str) -> str:
+    """Text as it may stand in what rich prints: no markup, and no control characters but line ends."""
+    return rich.markup.escape(_plain_lines(text))
 
 
 def say(text: str) -> None:
     """Print a plain line for people on standard error."""
-    err.print(escape(text), soft_wrap=True)
+    err.print(_plain_lines(text), markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    err.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+    err.print(Text.assemble(("warning:", "yellow"), " ", _plain_lines(text)), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print an error on standard error."""
+    err.print(Text.assemble(("error:", "red"), " ", _plain_lines(text)), soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """Print a JSON document, alone, on standard output. Numbers keep every digit."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Print a JSON document, alone, on standard output. Numbers keep every digit.
+
+    It is ASCII. A lone surrogate, as Python has them in names of files that are not UTF-8, is no character: it becomes
+    the text of its escape, backslash included.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write(re.sub(r"[^\x00-\x7f]", _json_escape, text) + "\n")
+
+
+def _json_escape(character: re.Match[str]) -> str:
+    escaped = json.dumps(character[0])[1:-1]
+    return f"\\{escaped}" if "\ud800" <= character[0] <= "\udfff" else escaped
 
 
 Advance = Callable[[int, str], None]
@@ -119,6 +202,7 @@ def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Ad
         unit: what a step is, in the plural.
         workers: how many of them are worked on at a time.
     """
+    title = plain(title)
     started = last = time.monotonic()
     pace = Pace(total, workers)
 
@@ -131,19 +215,19 @@ def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Ad
 
     if err.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[pace]}"),
-            TextColumn("{task.fields[what]}"),
+            TextColumn("{task.fields[what]}", markup=False),
         )
         with Progress(*columns, console=err) as bar:
             task = bar.add_task(title, total=total, what="", pace="")
 
             def advance(count: int, what: str) -> None:
                 pace.add(time.monotonic(), count)
-                bar.update(task, advance=count, what=escape(what), pace=", ".join(shown_pace()))
+                bar.update(task, advance=count, what=plain(what), pace=", ".join(shown_pace()))
 
             yield advance
         return
@@ -155,6 +239,6 @@ def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Ad
         if now - last < LINE_SECONDS and (pace.done < total or now - started < 1):
             return
         last = now
-        say(f"{title}: {', '.join(filter(None, (f'{pace.done} of {total} {unit}', *shown_pace(), what)))}")
+        say(f"{title}: {', '.join(filter(None, (f'{pace.done} of {total} {unit}', *shown_pace(), plain(what))))}")
 
     yield advance_lines

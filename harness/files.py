@@ -22,16 +22,44 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Identifiers that may become part of a file name (scenes, listeners, submissions)."""
 
 
+PARTIAL = ".partial-harness-"
+"""Unfinished files begin with this; so much of a name is no user's."""
+
 WORTH_SAYING = 200 * 10**6
 """Bytes to hash that take long enough to be announced."""
 
 
+def expanded(path: str, named: str) -> Path:
+    """A path as a user wrote it: ~ and ~user stand for home folders.
+
+    Args:
+        path: relative or absolute.
+        named: what it was given as, for the message: "--output".
+
+    Raises:
+        UsageError: the home folder is nobody's.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{named} {path}: {error}".rstrip(".") + "; write out the folder") from error
+
+
 def cache_folder() -> Path:
-    """The harness's folder for things that can be made again: HARNESS_CACHE, or the user's cache folder."""
+    """The harness's folder for things that can be made again: HARNESS_CACHE, or the user's cache folder.
+
+    Raises:
+        UsageError: neither is known.
+    """
     import platformdirs
 
     chosen = os.environ.get("HARNESS_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("harness"))
+    if chosen:
+        return expanded(chosen, "HARNESS_CACHE")
+    try:
+        return Path(platformdirs.user_cache_dir("harness")).expanduser()  # some versions leave the ~ to others
+    except RuntimeError:
+        raise UsageError("there is no home folder to keep the cache in: set HARNESS_CACHE to a folder") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -44,7 +72,7 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A leading dot: whoever lists the folder meanwhile can tell an unfinished file (see `remove_leftovers`).
-        descriptor, temporary = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -63,13 +91,16 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the unfinished files that a killed run may have left. Call it with the folder locked."""
-    for leftover in folder.glob(".partial-*"):
-        leftover.unlink(missing_ok=True)
+    for leftover in folder.glob(f"{PARTIAL}????????"):  # as mkstemp makes names
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked_folder(folder: Path, wait: bool = False, instead: str = "choose another --output") -> Iterator[None]:
-    """Hold a folder for one writer at a time, across processes; the lock goes with the process.
+    """Hold a folder for one writer at a time, across processes.
+
+    The lock goes with the process, however it ends, but for one that is killed while children live that it has forked.
 
     Args:
         folder: made if need be.
@@ -90,7 +121,11 @@ def locked_folder(folder: Path, wait: bool = False, instead: str = "choose anoth
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise SubmissionError(f"another harness is writing to {folder}; wait until it ends, or {instead}") from None
-        yield
+        try:
+            yield
+        finally:
+            # Closing would not be enough: the lock is also that of children that were forked meanwhile.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 

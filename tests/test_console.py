@@ -1,7 +1,12 @@
-"""How long work will take, told from the times at which results came."""
+"""How long work will take, told from the times at which results came; and what is printed of strangers' names."""
+
+import io
+import json
 
 import pytest
+from rich.console import Console
 
+from harness import console
 from harness.console import Pace
 
 
@@ -65,3 +70,56 @@ def test_what_was_there_already_says_nothing_of_the_pace() -> None:
         pace.add(10.0 * index, 0)
     assert pace.done == 906
     assert pace.seconds_left(60.0) == pytest.approx(940)
+
+
+# What strangers' names do to a terminal
+
+HOSTILE = "a[bold]b[/red]\x1b[31m\x07\u202e:smile:\ndone\\"
+HARMLESS = "a[bold]b[/red]\\x1b[31m\\x07\\u202e:smile:\\ndone\\"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Standard error as a terminal."""
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        console, "err", Console(file=shown, force_terminal=True, width=200, highlight=False, emoji=False)
+    )
+    return shown
+
+
+def test_a_progress_bar_shows_names_as_they_are(terminal: io.StringIO) -> None:
+    with console.progress(HOSTILE, 2, "pairs") as advance:
+        advance(1, HOSTILE + "2")
+        advance(1, HOSTILE + "3")
+    shown = terminal.getvalue()
+    assert HARMLESS + " " in shown
+    assert HARMLESS + "3" in shown
+    assert not {"\x07", "\u202e", "😄"} & set(shown)
+    assert "\x1b[31mx" not in shown
+
+
+def test_lines_of_progress_show_names_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.0)
+    with console.progress(HOSTILE, 1, "pairs") as advance:
+        advance(1, HOSTILE)
+    assert capsys.readouterr().err == f"{HARMLESS}: 1 of 1 pairs, {HARMLESS}\n"
+
+
+def test_lines_and_warnings_show_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say(HOSTILE)
+    console.warn(HOSTILE)
+    two_lines = HARMLESS.replace("\\n", "\n")
+    assert capsys.readouterr().err == f"{two_lines}\nwarning: {two_lines}\n"
+
+
+def test_json_is_ascii_whatever_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"Größe \udcff": ["\ud800", "😄", "\x1b", "\\udcff", 0.1, None]}
+    console.print_json(value)
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    read = json.loads(printed)
+    assert read == {"Größe \\udcff": ["\\ud800", "😄", "\x1b", "\\udcff", 0.1, None]}
+    json.dumps(read, ensure_ascii=False).encode()  # no surrogate is left

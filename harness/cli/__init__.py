@@ -4,11 +4,13 @@ Heavy libraries (torch, numba, scipy, SQLAlchemy, pandas) are imported inside th
 `harness --help` answers at once.
 """
 
+import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from harness import __version__
+from harness import __version__, console
 from harness.cli import common, evaluator, judging, leaderboard, managing, systems, work
 
 app = typer.Typer(
@@ -23,7 +25,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"harness {__version__}")
+        sys.stdout.write(f"harness {__version__}\n")
         raise typer.Exit
 
 
@@ -53,5 +55,17 @@ app.add_typer(evaluator.app, name="evaluator")
 
 
 def main() -> None:
-    """Entry point of the `harness` program."""
-    app(prog_name="harness")  # also where Python was asked to run a module
+    """Run the command that the arguments name; the program's own entry point is `harness.__main__.main`.
+
+    Raises:
+        SystemExit: with the exit code.
+    """
+    try:
+        try:
+            common.errors_as_lines(app)(prog_name="harness")  # a name, also where Python was asked to run a module
+        finally:
+            # What cannot be written is found out now, where it can still be said.
+            with suppress(console.ReaderGone):
+                common.errors_as_lines(sys.stdout.flush)()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)

@@ -1,9 +1,11 @@
 """What the commands share: options, loading what they name, and errors as one line."""
 
+import errno
 import functools
 import inspect
 import logging
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from harness import console
+from harness import console, startup
 from harness.errors import HarnessError, UsageError
+from harness.files import expanded
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet
@@ -53,7 +56,7 @@ def errors_as_lines(command: Command) -> Command:
             code, line = _explain(error)
             if _tracebacks and not isinstance(error, KeyboardInterrupt):
                 traceback.print_exc()
-        console.err.print(f"[red]error:[/red] {console.escape(line)}", soft_wrap=True)
+        console.complain(line)
         raise typer.Exit(code)
 
     return wrapped  # type: ignore[return-value]
@@ -101,12 +104,7 @@ def database_url(value: str) -> str:
     Raises:
         UsageError: the home folder in the path is nobody's.
     """
-    if "://" in value:
-        return value
-    try:
-        return f"sqlite:///{Path(value).expanduser()}"
-    except RuntimeError as error:
-        raise UsageError(f"--db {value}: {error}".rstrip(".")) from error
+    return value if "://" in value else f"sqlite:///{expanded(value, '--db')}"
 
 
 @errors_as_lines
@@ -139,9 +137,17 @@ Database = Annotated[
 DEFAULT_DATABASE = "leaderboard.db"
 Scenes = Annotated[str | None, typer.Option("--scenes", metavar="A,B", help="Only these scenes.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N scenes.")]
+MAX_WORKERS = 1024
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", min=1, show_default="as many as free cores", help="Parallel workers."),
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        max=MAX_WORKERS,
+        show_default="as many as free cores",
+        help="Parallel workers.",
+    ),
 ]
 EngineOption = Annotated[
     Engine,
@@ -163,6 +169,24 @@ def workers_or_default(workers: int | None) -> int:
     return workers or available_cpus()
 
 
+def output_folder(output: str | None, default: Path) -> Path:
+    """Where --output leads: an absolute path, so that it stays the same place whatever a stranger's code does.
+
+    Call it before any code of a system or a plugin runs.
+
+    Args:
+        output: the option's value.
+        default: for when it is not given.
+
+    Raises:
+        UsageError: the home folder in the path is nobody's, or the current folder is gone.
+    """
+    try:
+        return (default if output is None else expanded(output, "--output")).absolute()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone: change to another one, or give --output a full path") from None
+
+
 def evaluation_set(
     data: str | None, split: str | None, scenes: str | None = None, limit: int | None = None
 ) -> "EvaluationSet":
@@ -176,7 +200,7 @@ def evaluation_set(
     else:
         from harness.music.layout import load
 
-        loaded = load(Path(str(data)).expanduser(), split)
+        loaded = load(expanded(str(data), "--data"), split)
     names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
     return loaded.select(names, limit)
 
@@ -209,9 +233,13 @@ def add_command(app: typer.Typer, command: Callable[..., Any], name: str | None 
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from harness.compute.local import kept_surroundings
+
+        startup.raise_on_interrupt()
         if kwargs.pop(_TRACEBACK.name):
             set_up_logging(True)
-        return errors_as_lines(command)(*args, **kwargs)
+        with kept_surroundings():
+            return errors_as_lines(command)(*args, **kwargs)
 
     signature = inspect.signature(command, eval_str=True)
     wrapped.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -239,17 +267,26 @@ def _explain(error: BaseException) -> tuple[int, str]:
     """Exit code and line for an error; raises it again if it is none that a user can act on."""
     if isinstance(error, HarnessError):
         return error.exit_code, str(error)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or (startup.was_interrupted() and not isinstance(error, typer.Exit)):
         return INTERRUPTED, "interrupted; run the same command again: it continues"
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone (`harness leaderboard | head`); do not complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, console.ReaderGone):
         raise typer.Exit(0)
-    if isinstance(error, OSError) and error.filename:
-        return 1, f"{error.filename}: {error.strerror}"
+    if _is_about_open_files(error):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return 1, f"too many open files, {limit} are allowed: allow more (ulimit -n 1024) and run the command again"
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if "harness_leaderboard.errors" in sys.modules:
         from harness_leaderboard.errors import LeaderboardError
 
         if isinstance(error, LeaderboardError):
             return 1, str(error)
     raise error
+
+
+def _is_about_open_files(error: BaseException) -> bool:
+    """Whether an error is that too many files are open, be it while a library is imported."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    # The dynamic linker says it in words.
+    return isinstance(error, ImportError) and os.strerror(errno.EMFILE) in str(error)

@@ -10,6 +10,7 @@ import typer
 
 from harness import console
 from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, evaluation_set, given
+from harness.files import expanded
 from harness_leaderboard.records import By
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def leaderboard(
             formats.breakdown_latex(boards, groups, about) if groups else formats.boards_latex(boards, names, about)
         )
     elif svg is not None:
-        _write_picture(Path(svg).expanduser(), boards, groups, names, about)
+        _write_picture(expanded(svg, "--svg"), boards, groups, names, about)
     else:
         _print(boards, groups, names, about)
         if not boards:

@@ -23,6 +23,7 @@ from harness.cli.common import (
 )
 from harness.cli.runs import Run, find
 from harness.cli.runs import app as runs
+from harness.files import expanded
 
 __all__ = ["runs"]
 
@@ -237,7 +238,7 @@ def export(
     from harness_leaderboard.store import Store
 
     with Store.open(db, create=False) as store:
-        merged = store.export(file.expanduser())
+        merged = store.export(expanded(str(file), "FILE"))
     console.say(f"{file}: {merged.runs} runs, {merged.scores} scores")
 
 
@@ -254,7 +255,7 @@ def import_(
     from harness_leaderboard.store import Store
 
     with Store.open(db, create=True) as store:
-        merged = store.import_(file.expanduser(), reason)
+        merged = store.import_(expanded(str(file), "FILE"), reason)
     if as_json:
         console.print_json(asdict(merged))
     else:

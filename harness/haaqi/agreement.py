@@ -30,7 +30,7 @@ from harness.enhancement import Signal, amplify, amplify_ear, remix, to_remix_fo
 from harness.errors import EvaluatorError
 from harness.files import cache_folder, canonical_sha256
 from harness.haaqi import fast
-from harness.haaqi.conformance import official_scores, scenes
+from harness.haaqi.conformance import ConformanceScene, official_scores, scenes
 from harness.haaqi.evaluator import reference_mixture
 from harness.haaqi.fast.sources import sources_sha256
 from harness.haaqi.lock import environment, remember
@@ -175,17 +175,20 @@ def _quiet() -> Iterator[None]:
 
 def conformance_comparisons() -> list[Comparison]:
     """Have the fast engine score the conformance set, pair by pair, against the official scores."""
+    return [found for _, of_scene in map_unordered(_compare_scene, scenes(), workers=1) for found in of_scene]
+
+
+def _compare_scene(scene: ConformanceScene) -> list[Comparison]:
     official = official_scores()
     found = []
-    for scene in scenes():
-        reference = reference_mixture(scene.stems, scene.mixture, scene.gains)
-        for listener in scene.listeners:
-            submitted = (scene.processed(listener) / 32768).astype(np.float32)
-            score = fast.score_pair(scene.id, reference, submitted, listener)
-            due = official[scene.id, listener.id]
-            for ear in ("left", "right"):
-                name = f"conformance vector {scene.id} {listener.id}, {ear} ear"
-                found.append(Comparison(name, getattr(due, ear), getattr(score, ear)))
+    reference = reference_mixture(scene.stems, scene.mixture, scene.gains)
+    for listener in scene.listeners:
+        submitted = (scene.processed(listener) / 32768).astype(np.float32)
+        score = fast.score_pair(scene.id, reference, submitted, listener)
+        due = official[scene.id, listener.id]
+        for ear in ("left", "right"):
+            name = f"conformance vector {scene.id} {listener.id}, {ear} ear"
+            found.append(Comparison(name, getattr(due, ear), getattr(score, ear)))
     return found
 
 

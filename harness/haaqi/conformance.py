@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.challenge import PROTOCOL, Gains
+from harness.compute.local import map_unordered
 from harness.enhancement import Signal, amplify, remix, to_remix_format
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
 from harness.hearing import Audiogram, Listener
@@ -129,9 +130,10 @@ def official_scores() -> dict[tuple[str, str], Score]:
 
 
 def disagreements() -> list[str]:
-    """Score the conformance set here and now; one line for every score that is not the official one."""
+    """Score the conformance set as submissions are scored; one line for every score that is not the official one."""
     with tempfile.TemporaryDirectory() as folder:
-        return _disagreements(Path(folder) / "remix.flac")
+        ((_, problems),) = map_unordered(_disagreements, [Path(folder) / "remix.flac"], workers=1)
+        return problems
 
 
 def _disagreements(path: Path) -> list[str]:

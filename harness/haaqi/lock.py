@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.challenge import PROTOCOL
+from harness.compute import local
 from harness.errors import EvaluatorError, StorageError
 from harness.files import cache_folder, canonical_sha256, sha256_of, write_whole
 
@@ -137,13 +138,25 @@ def source_problems() -> list[str]:
     return problems
 
 
+def _problems_of_workers() -> list[str]:
+    """`source_problems` of what scores, where that is not this process but workers which may import other files."""
+    if not local.is_doubtful():
+        return []
+    ((_, problems),) = local.map_unordered(_problems_in, [None], workers=1)
+    return problems
+
+
+def _problems_in(_: object) -> list[str]:
+    return source_problems()
+
+
 def verify() -> list[str]:
     """Prove from the ground up that the evaluator is the locked one: sources, protocol, then scores.
 
     Returns:
         One line for every difference; empty if the evaluator is the locked one. Takes some seconds.
     """
-    problems = source_problems()
+    problems = source_problems() or _problems_of_workers()
     if not problems:
         from harness.haaqi.conformance import disagreements
 
@@ -170,7 +183,7 @@ def ensure_locked() -> None:
     Raises:
         EvaluatorError: with the first difference.
     """
-    problems = source_problems()
+    problems = source_problems() or _problems_of_workers()
     if not problems and not _proof().is_file():
         log.info("proving the evaluator, once in this environment (some seconds) ...")
         problems = verify()

@@ -9,6 +9,7 @@ measurement procedure", Trends in Amplification 14(2), 2010 (table 2): N groups 
 steeply sloping. Those end at 6 kHz; here their last value also stands at 8 kHz (NAL-R and HAAQI use 250 Hz to 6 kHz).
 """
 
+import io
 import json
 import shutil
 import tempfile
@@ -216,7 +217,10 @@ def _write_audio(root: Path, music: dict[str, Signal]) -> None:
         # Truncated to 16 bit, as the official generator writes its files.
         samples = np.clip(signal * 32768.0, -32768.0, 32767.0).astype(np.int16)
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, samples, PROTOCOL.sample_rate, subtype="PCM_16")
+        # By way of memory: of a full disk soundfile says little, and not always.
+        buffer = io.BytesIO()
+        soundfile.write(buffer, samples, PROTOCOL.sample_rate, format="WAV", subtype="PCM_16")
+        path.write_bytes(buffer.getvalue())
         return np.asarray(samples / 32768.0)
 
     audio = root / "audio"

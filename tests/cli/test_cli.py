@@ -14,7 +14,7 @@ from harness import __version__
 from harness.cli.common import database_url
 
 COMMANDS = ["run", "enhance", "validate", "score", "leaderboard", "systems", "plugins", "evaluator verify"]
-HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
+HARNESS = [sys.executable, "-m", "harness"]
 HEAVY = {"numpy", "scipy", "torch", "numba", "sqlalchemy", "alembic", "pandas", "soundfile", "soxr", "clarity", "av"}
 HEAVY |= {"demucs", "openunmix", "pydantic", "matplotlib", "librosa"}
 

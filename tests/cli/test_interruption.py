@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from golden.make_golden import write_layout
 
-HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
+HARNESS = [sys.executable, "-m", "harness"]
 PATIENCE = 180
 
 SLOW = """
@@ -137,7 +137,7 @@ def test_an_enhancement_killed_in_the_middle_goes_on(work):
         assert soundfile.info(path).frames > 0
     assert 1 <= len(made) <= 2  # the first scene's, or one of them: the second scene takes three seconds more
     # What a killed writer leaves is cleared away.
-    (work / "made/.partial-x").write_bytes(b"half")
+    (work / "made/.partial-harness-abcd_123").write_bytes(b"half")
 
     code, _, stderr = finish(start(work, *command))
     assert code == 0, stderr

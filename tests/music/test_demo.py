@@ -1,5 +1,6 @@
 """The embedded evaluation set: built from the real excerpt, complete, and built again when damaged."""
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -146,3 +147,18 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert outcome.code == 1
     assert str(tmp_path / "file") in outcome.error
     assert "set HARNESS_CACHE to another one" in outcome.error
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))  # less than a file of music takes
+    try:
+        outcome = run_cli("enhance", "--system", "passthrough")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert outcome.code == 1
+    assert outcome.error.startswith(f"cannot build the embedded evaluation set in {tmp_path / 'cache'}: File too large")
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -9,6 +9,7 @@ the mantissa and integer arithmetic on the exponent, which the compiler vectoris
 Chebyshev points, so their error is evenly spread; it is below the rounding of single precision.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,11 @@ from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
-from harness.haaqi.fast.sources import code_folder
+from harness.haaqi.fast.code_cache import kept_on_disk
+
+# numba reads settings from a file in the current folder, which is nobody's wish for this program.
+numba.core.config._config_fname = os.devnull
+numba.config.reload_config()
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
@@ -38,23 +43,11 @@ TILE = 192
 def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
     """A decorator that compiles a function at its first call and keeps the code on disk.
 
-    numba's own cache looks at the file of a function alone, not at those that it calls: one folder for each state
-    of the sources makes sure that no code of an older version is run. Functions that others call are inlined into them:
-    a call could end in one of several copies that were compiled differently, and give other last digits.
+    Functions that others call are inlined into them: a call could end in one of several copies that were compiled
+    differently, and give other last digits.
     """
-    folder = code_folder()
     options = {"error_model": "numpy", "fastmath": set(fastmath), "forceinline": forceinline}
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        if folder is None:
-            return numba.njit(**options)(function)
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
-        try:
-            return numba.njit(cache=True, **options)(function)
-        finally:
-            numba.config.CACHE_DIR = before
-
-    return decorate
+    return lambda function: kept_on_disk(function, numba.njit(**options)(function))
 
 
 # Sums may be reordered and products fused: neither matters to the scores. NaN and infinity keep their meaning.
