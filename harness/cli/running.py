@@ -99,7 +99,7 @@ def opened(
     from harness.apart.output import Output
     from harness.apart.process import Terms
     from harness.apart.running import Apart, InProcess, Wanted
-    from harness.files import cache_folder
+    from harness.files import cache_folder, expanded
 
     wanted = Wanted(system, tuple(options or ()), tuple(plugins or ()))
     output = Output()
@@ -116,7 +116,7 @@ def opened(
             sandbox.ensure_possible()
             hidden = [*hidden, cache_folder()]
             memory, timeout = memory or sandbox.default_memory(), timeout or sandbox.DEFAULT_TIMEOUT
-        python = None if manner.python is None else manner.python.expanduser().absolute()
+        python = None if manner.python is None else expanded(str(manner.python), "--python").absolute()
         if python is not None and not python.is_file():
             raise UsageError(f"--python {manner.python}: no such file")
         running = Apart(wanted, Terms(python, timeout, memory), output, hidden if manner.isolate else None)

@@ -19,6 +19,7 @@ def score_entries(
     engine: Engine,
     workers: int,
     anew: bool = False,
+    apart: bool = False,
 ) -> "list[Scored]":
     """`harness.scoring.run.store_and_score`, with a progress bar."""
     from contextlib import ExitStack
@@ -43,6 +44,7 @@ def score_entries(
             engine=engine.value,
             workers=workers,
             anew=anew,
+            apart=apart,
             started=started,
             advance=lambda count, what: bar[0](count, what),
         )

@@ -24,12 +24,14 @@ from harness.cli.common import (
     Workers,
     evaluation_set,
     given,
+    output_folder,
     workers_or_default,
 )
 from harness.cli.judging import judge_folder, look_at_music
 from harness.cli.leaderboard import print_boards
 from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Opened, Python, Timeout, loaded, opened
 from harness.cli.scoring import score_entries
+from harness.files import expanded
 
 if TYPE_CHECKING:
     from harness.making.make import Enhancement
@@ -114,7 +116,8 @@ def run(
         present = [pair for pair in found.pairs if pair.id not in failed]
         verdict = judge_folder(folder, found, present, count)
         verdicts.complain(verdict)
-        (scored,) = score_entries(store, [Entry(verdict, failed, replace=True, name=name)], found, engine, count)
+        entry = Entry(verdict, failed, replace=True, name=name)
+        (scored,) = score_entries(store, [entry], found, engine, count, apart=in_process)
         if as_json:
             shown = outcomes.scores_as_json(verdict, found, scored, engine.value)
             console.print_json({**shown, "clipping": outcomes.clipping(enhancement, found)})
@@ -177,9 +180,10 @@ def enhance(
 
 def _folder(system: str, output: str | None, in_process: bool) -> Path:
     """The folder of the submission."""
-    folder = Path(output).expanduser() if output else Path("submissions", system)
-    # A system in our own process may change the current folder.
-    return folder.absolute() if in_process else folder
+    folder = output_folder(output, Path("submissions", system))
+    # As the user would write it, unless a system in our own process may change the current folder.
+    inside = folder.is_relative_to(Path.cwd()) and not in_process
+    return folder.relative_to(Path.cwd()) if inside else folder
 
 
 def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:
@@ -187,7 +191,7 @@ def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:
     folder = folder.absolute()
     hidden = [folder.parent if folder.parent.name == "submissions" else folder]
     if data is not None and data != DEMO:
-        hidden.append(Path(data).expanduser().absolute())
+        hidden.append(expanded(data, "--data").absolute())
     if db is not None and db.startswith("sqlite:///"):
         hidden.append(Path(db.removeprefix("sqlite:///").partition("?")[0]).absolute())
     return hidden

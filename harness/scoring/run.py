@@ -78,6 +78,7 @@ def store_and_score(
     started: Callable[[int, int, int], None],
     advance: Callable[[int, str], None],
     anew: bool = False,
+    apart: bool = False,
 ) -> list[Scored]:
     """Score the good files of submissions that have no score yet, storing each score as it comes.
 
@@ -95,6 +96,7 @@ def store_and_score(
             scores that locked ones will stand beside.
         advance: called after every pair.
         anew: also compute scores again that an earlier version of the fast engine gave.
+        apart: score in no case in this process: a stranger's code has run in it.
 
     Returns:
         What came of each submission.
@@ -116,7 +118,7 @@ def store_and_score(
         started(len(tasks), sum(run.done for run in runs), sum(run.only_fast for run in runs))
         counted = 1
         while tasks:
-            for task, outcome in score(tasks, workers):
+            for task, outcome in score(tasks, workers, apart):
                 work.record(task, outcome)
                 advance(counted, " ".join(task.pair.id))
             # Where a pair that was to be checked has failed, another one is checked in its place.

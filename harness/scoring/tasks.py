@@ -58,14 +58,15 @@ def music_of(scene: Scene, hashes: Mapping[Path, str]) -> tuple[tuple[Path, str]
     return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in MUSIC))
 
 
-def score(tasks: Sequence[ScoreTask], workers: int) -> Iterator[tuple[ScoreTask, Outcome]]:
+def score(tasks: Sequence[ScoreTask], workers: int, apart: bool = False) -> Iterator[tuple[ScoreTask, Outcome]]:
     """Score submitted remixes; yields each task with what came of it, as results come.
 
     Args:
         tasks: those of a scene stand together, and among them those of a listener: what they share is then made once.
         workers: number of processes.
+        apart: never in this process: a stranger's code has run in it.
     """
-    for chunk, outcomes in map_unordered(_score_chunk, in_chunks(tasks, workers), workers):
+    for chunk, outcomes in map_unordered(_score_chunk, in_chunks(tasks, workers), workers, apart):
         yield from zip(chunk, outcomes, strict=True)
 
 

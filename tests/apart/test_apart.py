@@ -220,7 +220,7 @@ def test_in_process_is_for_debugging_and_never_ranked(
 ) -> None:
     path = plugin(f"{REMIX}    import os\n    assert os.getpid() == {os.getpid()}\n    return out", "Enhancer")
     run = ("run", "--plugin", path, "--system", "probe", *tiny_set.args, "--output", "made", "--engine", "fast")
-    made = run_cli(*run, "--in-process", "--json")
+    made = run_cli(*run, "--in-process", "--workers", "1", "--json")
     assert made.code == 0, made.stderr
     assert "probe is not eligible for ranking: was run in the harness's own process" in made.stderr
     (row,) = run_cli("leaderboard", "--json").json
