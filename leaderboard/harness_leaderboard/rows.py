@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from harness_leaderboard.checksums import of_run
+from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import (
     EnvironmentRow,
     EvaluationSetRow,
@@ -59,9 +61,19 @@ def statuses() -> Any:
 
 
 def status_of(row: Row[Any]) -> RunStatus:
-    """The run in a row of `statuses`."""
+    """The run in a row of `statuses`.
+
+    Raises:
+        LeaderboardError: it was changed outside the harness, to something that no run can be.
+    """
     found = row._mapping
+    intact = found["run_checksum"] == of_run(dict(found))
+    if not intact and not all(isinstance(found[name], kinds) for name, kinds in _KINDS.items()):
+        raise LeaderboardError(
+            f"run {found['run_id']} was changed outside the harness and cannot be read: put back a copy of the database"
+        )
     return RunStatus(
+        intact=intact,
         id=found["run_id"],
         name=found["run_name"],
         visibility=found["run_visibility"],
@@ -73,6 +85,25 @@ def status_of(row: Row[Any]) -> RunStatus:
         created_at=found["run_created_at"],
         updated_at=found["run_updated_at"],
     )
+
+
+def _kinds() -> dict[str, tuple[type, ...]]:
+    """What each column of `statuses` has to be."""
+    kinds: dict[str, tuple[type, ...]] = {}
+    for prefix, table in (("run_", RunRow.__table__), ("set_", EvaluationSetRow.__table__)):
+        for column in table.columns:
+            nothing = (type(None),) if column.nullable else ()
+            kinds[f"{prefix}{column.name}"] = (column.type.python_type, *nothing)
+    return kinds
+
+
+_KINDS = _kinds()
+
+
+def seal_run(connection: Connection, run_id: int) -> None:
+    """Write the checksum of a run after it was written or changed."""
+    row = connection.execute(statuses().where(RunRow.id == run_id)).one()
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(checksum=of_run(dict(row._mapping))))
 
 
 def evaluator_id(connection: Connection, fingerprint: str, details: Mapping[str, Any] | None = None) -> int | None:

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select
 
-from harness_leaderboard import entering, merging, reading, scoring
+from harness_leaderboard import costs, entering, merging, reading, repairing, scoring
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
 from harness_leaderboard.opening import OpenDatabase
@@ -32,6 +32,7 @@ from harness_leaderboard.records import (
     NewScore,
     OldDeclaration,
     PairScores,
+    PieceCost,
     RunRecord,
     RunStatus,
     ScoredRun,
@@ -136,6 +137,17 @@ class Store(OpenDatabase):
         with self.transaction(write=True) as connection:
             scoring.add_scores(connection, scores, fingerprint, environments)
 
+    def keep_costs(self, run_id: int, costs_of_pieces: Sequence[PieceCost]) -> None:
+        """Store what pieces of music cost a run's system, in place of what is stored of the same pieces.
+
+        Raises:
+            LeaderboardError: there is no such run; a piece's name is empty or longer than 300 characters; a cost is
+                negative or not finite; any trouble with the database. Nothing is stored then.
+        """
+        with self.transaction(write=True) as connection:
+            self._ensure_run(connection, run_id)
+            costs.keep_costs(connection, run_id, costs_of_pieces)
+
     def keep_summaries(self) -> None:
         """Sum up what has changed, so that the leaderboard need not: worth it at the end of work."""
         with self.transaction(write=True) as connection:
@@ -221,7 +233,7 @@ class Store(OpenDatabase):
                 raise self._no_run(run_id)
             if now_ not in before:
                 raise LeaderboardError(f"run {run_id} is {now_}, so it cannot be {what}: harness runs lists them")
-            connection.execute(update(RunRow).where(RunRow.id == run_id).values(visibility=after))
+            entering.change_run(connection, run_id, visibility=after)
             write_event(connection, run_id, what, why)
 
     def rename(self, run_id: int, name: str | None, why: str) -> None:
@@ -243,8 +255,51 @@ class Store(OpenDatabase):
             if name is not None and taken is not None:
                 raise LeaderboardError(f"run {taken} on this evaluation set is called {name!r}: choose another name")
             if row.name != name:
-                connection.execute(update(RunRow).where(RunRow.id == run_id).values(name=name))
+                entering.change_run(connection, run_id, name=name)
                 write_event(connection, run_id, "renamed", why, {"from": row.name, "to": name})
+
+    def note_audit(
+        self,
+        run_id: int,
+        fingerprint: str,
+        agrees: Mapping[tuple[str, str], bool],
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep the outcome of an audit: in the log, and with the scores that it has looked at.
+
+        A run with a score that an audit disputes has no rank until that score is computed again, or another audit of
+        the pair agrees with it.
+
+        Args:
+            run_id: its number.
+            fingerprint: of the evaluator whose scores were audited.
+            agrees: for every pair (scene, listener) that was scored again, whether the same came out.
+            details: for the log.
+
+        Raises:
+            LeaderboardError: there is no such run; one of the pairs has no score any more.
+        """
+        with self.transaction(write=True) as connection:
+            self._ensure_run(connection, run_id)
+            scoring.judge_scores(connection, run_id, fingerprint, agrees, self.name)
+            write_event(connection, run_id, "audited", "", details)
+
+    def drop_changed(self, run_id: int) -> int:
+        """Delete what was changed outside the harness of a run's files, scores, sums and costs; this is logged.
+
+        Pairs whose file is no longer known for certain are pending afterwards. What the run declares is put right when
+        it is next declared (`start_run`).
+
+        Returns:
+            How many files, scores and costs were dropped.
+        """
+        with self.transaction(write=True) as connection:
+            self._ensure_run(connection, run_id)
+            return repairing.drop_changed(connection, run_id)
+
+    def _ensure_run(self, connection: Connection, run_id: int) -> None:
+        if connection.scalar(select(RunRow.id).where(RunRow.id == run_id)) is None:
+            raise self._no_run(run_id)
 
     def _no_run(self, run_id: int) -> LeaderboardError:
         return LeaderboardError(f"there is no run {run_id} in {self.name}: harness runs lists them")
