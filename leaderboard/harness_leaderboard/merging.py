@@ -11,13 +11,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, insert, select, update
 
 from harness_leaderboard.checksums import of_pair
 from harness_leaderboard.costs import costs_of_run, keep_costs
-from harness_leaderboard.database import trouble
+from harness_leaderboard.database import connect_to_read, trouble
 from harness_leaderboard.entering import add_pending, enter_set
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import SCORES, delete_scores, stored_score, stored_scores
@@ -35,6 +34,7 @@ from harness_leaderboard.models import (
     ScoreRow,
     SetPairRow,
 )
+from harness_leaderboard.opening import NOT_OURS
 from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.records import EvaluationSetRecord, SetPair
 from harness_leaderboard.rows import (
@@ -136,7 +136,7 @@ def _readable(otherwise: str) -> Iterator[None]:
     """A LeaderboardError for what no leaderboard writes: text that is no JSON, words for numbers, files of no pair."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except NOT_OURS as error:
         raise LeaderboardError(otherwise) from error
 
 
@@ -155,7 +155,7 @@ def _revision(path: Path) -> str | None:
     if not path.is_file():
         raise LeaderboardError(f"{path}: no such file")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+        with closing(connect_to_read(path.absolute())) as connection:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return str(row[0]) if row and row[0] in REVISIONS else None
     except sqlite3.Error:
@@ -166,7 +166,7 @@ def _copy(path: Path, copy: Path) -> None:
     """Copy a database with all that is in its log."""
     try:
         with (
-            closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as theirs,
+            closing(connect_to_read(path.absolute())) as theirs,
             closing(sqlite3.connect(copy)) as ours,
         ):
             theirs.backup(ours)

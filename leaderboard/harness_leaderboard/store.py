@@ -3,8 +3,8 @@
 Conventions:
 
 - A leaderboard is named by an SQLAlchemy URL. `sqlite:///leaderboard.db` is a file in the working folder,
-  `sqlite:////data/leaderboard.db` one at an absolute path; `?timeout=SECONDS` says how long to wait for
-  another process that is writing (default 30). Other databases work where their driver is installed.
+  `sqlite:////data/leaderboard.db` one at an absolute path, in which there must be no "?"; `?timeout=SECONDS` says how
+  long to wait for another process that is writing (default 30). Other databases work where their driver is installed.
 - One process writes, as many as like read: SQLite keeps a write-ahead log. Should several write, they take
   turns: a transaction that writes takes its lock at its start, and waits for it.
 - Every method is one transaction. When it returns its changes are on disk; when it raises nothing changed.
@@ -157,7 +157,7 @@ class Store(OpenDatabase):
 
     def statuses(self) -> list[RunStatus]:
         """All runs, hidden and removed ones too, oldest first."""
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             return [status_of(row) for row in connection.execute(statuses().order_by(RunRow.id))]
 
     def find_run(self, run_id: int, fingerprint: str | None = None) -> StoredRun:
@@ -170,7 +170,7 @@ class Store(OpenDatabase):
         Raises:
             LeaderboardError: there is no such run; any trouble with the database.
         """
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             row = connection.execute(statuses().where(RunRow.id == run_id)).one_or_none()
             if row is None:
                 raise self._no_run(run_id)
@@ -185,22 +185,22 @@ class Store(OpenDatabase):
         Raises:
             LeaderboardError: any trouble with the database.
         """
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             return reading.scored_runs(connection, self._pair_scores, visibilities)
 
     def _pair_scores(self, run_id: int, evaluator_id: int) -> PairScores:
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             return reading.pair_scores(connection, run_id, evaluator_id)
 
     def environments(self) -> dict[str, dict[str, Any]]:
         """Under which versions and on which platforms scores were computed, by hash."""
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             rows = connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details))
             return {row.sha256: row.details for row in rows}
 
     def history(self, run_id: int) -> tuple[list[OldDeclaration], list[Event]]:
         """What a run declared before, and what was done to it, both from the oldest to the newest."""
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             old = connection.execute(
                 select(DeclarationRow.declared, DeclarationRow.replaced_at)
                 .where(DeclarationRow.run_id == run_id)
