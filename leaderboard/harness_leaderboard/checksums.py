@@ -19,7 +19,7 @@ from typing import Any
 def why_changed(run_id: int, changed: Sequence[str]) -> str:
     """What is wrong with a run of which somebody else wrote `changed` ("its sums", "3 scores"), and what to do."""
     what = " and ".join((", ".join(changed[:-1]), changed[-1]) if len(changed) > 1 else changed)
-    were = "was" if changed in (("its declaration",), ("1 file",), ("1 score",)) else "were"
+    were = "was" if tuple(changed) in (("its declaration",), ("1 file",), ("1 score",), ("1 pair",)) else "were"
     return f"{what} {were} changed outside the harness: put that right with harness runs rescore {run_id}"
 
 

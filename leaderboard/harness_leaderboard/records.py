@@ -282,6 +282,16 @@ class StoredRun:
         """What it is evaluated on."""
         return self.status.evaluation_set
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What of it was changed outside the harness, in words."""
+        counts = (
+            ("pair", "pairs", sum(pair.changed for pair in self.pairs.values())),
+            ("piece's costs", "pieces' costs", self.changed_costs),
+        )
+        words = (f"{count} {one if count == 1 else more}" for one, more, count in counts if count)
+        return (*(() if self.status.intact else ("its declaration",)), *words)
+
 
 @dataclass(frozen=True)
 class OldDeclaration:
