@@ -196,6 +196,7 @@ def audit(
     pairs agrees. Nothing else is changed. The database file is checked as a whole.
     Exit code: 0 the scores are those stored, 1 some are not or could not be computed, 2 it could not start.
     """
+    from harness.errors import UsageError
     from harness.haaqi import lock
     from harness.scoring import auditing
     from harness_leaderboard.checksums import why_changed
@@ -207,6 +208,8 @@ def audit(
         found = evaluation_set(data, split)
         stored = store.find_run(status.id, lock.fingerprint())
         chosen = auditing.sample(stored, sample)
+        if stored.changed and not chosen:
+            raise UsageError(f"run {status.id}: {why_changed(status.id, stored.changed)}")
         with console.progress(
             f"Auditing run {status.id}", len(chosen), "pairs", workers_or_default(workers)
         ) as advance:

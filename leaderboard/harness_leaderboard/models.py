@@ -43,6 +43,7 @@ class Text(TypeDecorator[str]):
 
     impl = String
     cache_ok = True
+    python_type = str
 
     def process_bind_param(
         self,
