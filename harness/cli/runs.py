@@ -148,7 +148,7 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
             "changed": _changed(stored, summed),
             "history": [asdict(each) for each in old],
             "log": [asdict(each) for each in events],
-            "environments": {sha256: environments[sha256] for sha256 in used},
+            "environments": {sha256: environments.get(sha256, UNKNOWN) for sha256 in used},
             "checked": summed.checked if summed else 0,
             "largest_difference": summed.largest_difference if summed else None,
             "cost": _cost(stored),
@@ -156,6 +156,11 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
             "pairs": [{**asdict(pair), "difference": pair.difference} for pair in stored.pairs.values()],
         }
     )
+
+
+OUTSIDE = "changed outside the harness"
+UNKNOWN = {"changed": OUTSIDE}
+"""Stands in for an environment that somebody else wrote."""
 
 
 def _scores(stored: "StoredRun") -> "list[ScoreRecord]":
@@ -237,8 +242,9 @@ def _show(
 
     hashes = Counter(score.environment_sha256 for score in _scores(stored))
     for sha256, count in hashes.most_common():
-        made = environments[sha256]
+        made = environments.get(sha256, UNKNOWN)
         versions = ", ".join(f"{name} {made[name]}" for name in ("python", "numpy", "scipy", "numba") if name in made)
+        versions = versions or str(made.get("changed", ""))
         console.out.print(f"environment of {count} scores: {console.escape(versions)}", soft_wrap=True)
     reasons = Counter(pair.reason for pair in stored.pairs.values() if pair.reason)
     for reason, count in reasons.most_common(10):
@@ -248,10 +254,11 @@ def _show(
         changed = ", ".join(
             f"{name} {value!r}" for name, value in before.run.items() if name in now and now[name] != value
         )
-        console.out.print(console.escape(f"declared until {before.replaced_at}: {changed}"), soft_wrap=True)
+        note = "" if before.intact else f" ({OUTSIDE})"
+        console.out.print(console.escape(f"declared until {before.replaced_at}: {changed}{note}"), soft_wrap=True)
     for event in events:
         details = ", ".join(f"{name} {value}" for name, value in event.details.items())
-        line = " · ".join(filter(None, (event.at, event.what, event.why, details)))
+        line = " · ".join(filter(None, (event.at, event.what, event.why, details, "" if event.intact else OUTSIDE)))
         console.out.print(console.escape(line), soft_wrap=True)
     console.say("(every pair with its file's hash and scores: --json)")
 

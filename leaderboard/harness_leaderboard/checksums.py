@@ -3,7 +3,8 @@
 - A score's is over all that it is a fact about (reference, file, evaluator, engine) and its values to the last bit.
 - A pair's is over the run, the scene and listener, and the file that the run has for them.
 - A run's is over everything that it declares and the evaluation set that it is on.
-- That of its sums is over their JSON text, that of a piece's costs over the costs.
+- That of its sums is over their JSON text, that of a piece's costs, an earlier declaration, a line of the log or an
+  environment over what it says.
 
 They find damage and edits by hand. They are no signatures: there is no secret in them, so whoever wants to can compute
 them. What a forged score is found out by is scoring the file again (`harness runs audit`).
@@ -85,6 +86,21 @@ def of_summary(run_id: int, evaluator_id: int, summary: str) -> str:
 def of_cost(run_id: int, piece: object, wall_seconds: object, cpu_seconds: object, peak_bytes: object) -> str:
     """Checksum of what a piece of music cost a system."""
     return of(run_id, piece, wall_seconds, cpu_seconds, peak_bytes)
+
+
+def of_environment(sha256: object, details: object) -> str:
+    """Checksum of an environment."""
+    return of(sha256, canonical(details))
+
+
+def of_declaration(run_id: object, declared: object, replaced_at: object) -> str:
+    """Checksum of what a run declared before."""
+    return of(run_id, canonical(declared), replaced_at)
+
+
+def of_event(run_id: object, at: object, what: object, why: object, details: object) -> str:
+    """Checksum of a line of the log."""
+    return of(run_id, at, what, why, canonical(details))
 
 
 def canonical(value: object) -> str:

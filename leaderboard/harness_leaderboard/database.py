@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
 from harness_leaderboard.errors import LeaderboardError
 
@@ -147,7 +148,9 @@ def sqlite_engine(path: Path, create: bool, timeout: float) -> Engine:
     def connect() -> sqlite3.Connection:
         return _connect(path, "rwc", timeout) if create else connect_to_read(path, timeout, alone)
 
-    engine = create_engine("sqlite://", creator=connect)
+    # Scores may be read after a leaderboard was closed (`records.ScoredRun.scores`): a connection that a pool keeps
+    # would stay open then, and leave its files beside the database.
+    engine = create_engine("sqlite://", creator=connect, poolclass=None if create else NullPool)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -184,9 +187,7 @@ def connect_to_read(path: Path, timeout: float = DEFAULT_TIMEOUT, alone: "Alone 
         LeaderboardError: there are changes outside the database that cannot be read.
     """
     if may(path, os.W_OK) and may(path.parent, os.W_OK):
-        connection = _connect(path, "rw", timeout)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
+        return _connect(path, "rw", timeout, reads_only=True)
     log, index = (path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))
     if log.exists() and index.exists():
         return _connect(path, "ro", timeout)
@@ -221,7 +222,7 @@ class Alone:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, timeout: float, reads_only: bool = False) -> sqlite3.Connection:
     """A connection without implicit transactions: `begin` above starts them."""
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
@@ -230,10 +231,16 @@ def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA foreign_keys = ON")
-    # Damaged pages are noticed, and what a stranger's database says in its schema is not executed with our rights.
-    connection.execute("PRAGMA cell_size_check = ON")
-    connection.execute("PRAGMA trusted_schema = OFF")
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        # Damaged pages are noticed, and what a stranger's database says in its schema is not executed with our rights.
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if reads_only:
+            connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
 
-from harness_leaderboard.checksums import of_pair
+from harness_leaderboard.checksums import of_declaration, of_pair
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import stored_scores
 from harness_leaderboard.models import (
@@ -210,7 +210,10 @@ def enter_run(
     old = {name: before._mapping[name] for name in RunRecord.__dataclass_fields__}
     changed = sorted(name for name in declared if name not in WHERE and declared[name] != old[name])
     if changed:
-        connection.execute(insert(DeclarationRow).values(run_id=before.id, declared=old, replaced_at=at))
+        checksum = of_declaration(before.id, old, at)
+        connection.execute(
+            insert(DeclarationRow).values(run_id=before.id, declared=old, replaced_at=at, checksum=checksum)
+        )
         write_event(connection, before.id, "declared anew", why, {"changed": changed})
     if before.evaluator_id != evaluator:
         # A run without any score is shown under its evaluator, and no longer under the one that it had.

@@ -6,7 +6,7 @@ key, same evaluation set) gets the files that it lacks here; where both have a f
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from harness_leaderboard.checksums import of_pair
+from harness_leaderboard.checksums import of_declaration, of_environment, of_event, of_pair
 from harness_leaderboard.costs import costs_of_run, keep_costs
 from harness_leaderboard.database import connect_to_read, trouble
 from harness_leaderboard.entering import add_pending, enter_set
@@ -183,7 +183,9 @@ def merge(source: Connection, target: Connection, database: str, why: str) -> Me
         for row in source.execute(select(EvaluatorRow.__table__))
     }
     environments = {
-        row.id: environment_id(target, row.details) for row in source.execute(select(EnvironmentRow.__table__))
+        row.id: environment_id(target, row.details)
+        for row in source.execute(select(EnvironmentRow.__table__))
+        if row.checksum == of_environment(row.sha256, row.details)
     }
     remixes = _remixes(source, target, references)
     _scores(source, target, remixes, evaluators, environments, merged)
@@ -256,7 +258,7 @@ def _scores(
     for part in in_parts(row for row in rows if row["remix_id"] in remixes):
         keyed = {}
         for their_score in map(stored_score, part):
-            if not their_score.intact:
+            if not their_score.intact or their_score.row["environment_id"] not in environments:
                 merged.refused += 1
                 continue
             row = {
@@ -332,11 +334,7 @@ def _run(
         if translated:
             target.execute(insert(RunPairRow), translated)
         add_pending(target, set_id)
-        for table in (DeclarationRow, EventRow):
-            for old in source.execute(
-                select(table.__table__).where(table.run_id == their_id).order_by(table.id)
-            ).mappings():
-                target.execute(insert(table).values(**{k: v for k, v in old.items() if k != "id"} | {"run_id": run_id}))
+        _history(source, target, their_id, run_id)
         forget_summaries(target, run_id)
         write_event(target, run_id, "imported", why, {})
         merged.runs += 1
@@ -372,6 +370,21 @@ def _pair_ids(connection: Connection, set_id: int) -> dict[tuple[str, str], int]
         select(SetPairRow.scene, SetPairRow.listener, SetPairRow.id).where(SetPairRow.evaluation_set_id == set_id)
     )
     return {(scene, listener): id_ for scene, listener, id_ in rows}
+
+
+def _history(source: Connection, target: Connection, their_id: int, run_id: int) -> None:
+    """Bring over what a run declared before and its log. What somebody else wrote is still known for that."""
+    kinds: tuple[tuple[Any, Callable[..., str], tuple[str, ...]], ...] = (
+        (DeclarationRow, of_declaration, ("declared", "replaced_at")),
+        (EventRow, of_event, ("at", "what", "why", "details")),
+    )
+    for table, checksum, names in kinds:
+        rows = source.execute(select(table.__table__).where(table.run_id == their_id).order_by(table.id)).mappings()
+        for row in rows:
+            said = [row[name] for name in names]
+            intact = row["checksum"] == checksum(their_id, *said)
+            values = {"run_id": run_id, "checksum": checksum(run_id, *said) if intact else None}
+            target.execute(insert(table).values(**values, **dict(zip(names, said, strict=True))))
 
 
 def _costs(source: Connection, target: Connection, their_id: int, run_id: int) -> None:

@@ -136,6 +136,7 @@ class EnvironmentRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(unique=True)
     details: Mapped[dict[str, Any]]
+    checksum: Mapped[str | None]
 
 
 class RemixRow(Base):
@@ -275,6 +276,7 @@ class DeclarationRow(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
     declared: Mapped[dict[str, Any]]
     replaced_at: Mapped[str]
+    checksum: Mapped[str | None]
 
 
 class EventRow(Base):
@@ -288,6 +290,7 @@ class EventRow(Base):
     what: Mapped[str]
     why: Mapped[str]
     details: Mapped[dict[str, Any]]
+    checksum: Mapped[str | None]
 
 
 class SummaryRow(Base):

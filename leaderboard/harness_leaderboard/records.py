@@ -295,10 +295,11 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class OldDeclaration:
-    """What a run declared until `replaced_at`."""
+    """What a run declared until `replaced_at`; `intact` says whether the harness wrote this."""
 
     run: Mapping[str, Any]
     replaced_at: str
+    intact: bool = True
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,7 @@ class Event:
         what: "entered", "declared anew", "replaced", "renamed", "hidden", "unhidden", "removed", "restored",
             "rescored", "audited", "imported" or "changes dropped".
         details: more of it, as JSON values.
+        intact: whether the harness wrote this.
     """
 
     at: str
@@ -316,6 +318,7 @@ class Event:
     what: str
     why: str
     details: Mapping[str, Any]
+    intact: bool = True
 
 
 @dataclass(frozen=True)

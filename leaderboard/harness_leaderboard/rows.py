@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from harness_leaderboard.checksums import of_run
+from harness_leaderboard.checksums import of_environment, of_event, of_run
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import (
     EnvironmentRow,
@@ -23,6 +23,7 @@ from harness_leaderboard.models import (
     SummaryRow,
 )
 from harness_leaderboard.records import EvaluationSetRecord, RunRecord, RunStatus
+from harness_leaderboard.texts import storable
 
 Item = TypeVar("Item")
 
@@ -121,7 +122,9 @@ def environment_id(connection: Connection, environment: Mapping[str, Any]) -> in
     sha256 = hashlib.sha256(canonical.encode()).hexdigest()
     found = connection.scalar(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256))
     if found is None:
-        made = insert(EnvironmentRow).values(sha256=sha256, details=dict(environment)).returning(EnvironmentRow.id)
+        checksum = of_environment(sha256, environment)
+        made = insert(EnvironmentRow).values(sha256=sha256, details=dict(environment), checksum=checksum)
+        made = made.returning(EnvironmentRow.id)
         found = connection.execute(made).scalar_one()
     return int(found)
 
@@ -181,6 +184,8 @@ def write_event(
     connection: Connection, run_id: int | None, what: str, why: str, details: Mapping[str, Any] | None = None
 ) -> None:
     """Add a line to the log."""
+    at, why, given = now(), storable(why), dict(details or {})
+    checksum = of_event(run_id, at, what, why, given)
     connection.execute(
-        insert(EventRow).values(at=now(), run_id=run_id, what=what, why=why, details=dict(details or {}))
+        insert(EventRow).values(at=at, run_id=run_id, what=what, why=why, details=given, checksum=checksum)
     )

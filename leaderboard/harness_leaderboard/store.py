@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from harness_leaderboard import costs, entering, merging, reading, repairing, scoring
+from harness_leaderboard.checksums import of_declaration, of_environment, of_event
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
 from harness_leaderboard.opening import OpenDatabase
@@ -195,23 +196,43 @@ class Store(OpenDatabase):
     def environments(self) -> dict[str, dict[str, Any]]:
         """Under which versions and on which platforms scores were computed, by hash."""
         with self.reading() as connection:
-            rows = connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details))
-            return {row.sha256: row.details for row in rows}
+            rows = connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details, EnvironmentRow.checksum))
+            return {
+                row.sha256: row.details
+                if row.checksum == of_environment(row.sha256, row.details)
+                else {"changed": "changed outside the harness"}
+                for row in rows
+            }
 
     def history(self, run_id: int) -> tuple[list[OldDeclaration], list[Event]]:
         """What a run declared before, and what was done to it, both from the oldest to the newest."""
+
+        def checked(words: Sequence[object], value: object) -> None:
+            if not isinstance(value, dict) or not all(isinstance(word, str) for word in words):
+                raise TypeError("a line of the log is not what a leaderboard writes")
+
         with self.reading() as connection:
             old = connection.execute(
-                select(DeclarationRow.declared, DeclarationRow.replaced_at)
+                select(DeclarationRow.declared, DeclarationRow.replaced_at, DeclarationRow.checksum)
                 .where(DeclarationRow.run_id == run_id)
                 .order_by(DeclarationRow.id)
             )
             events = connection.execute(
-                select(EventRow.at, EventRow.run_id, EventRow.what, EventRow.why, EventRow.details)
+                select(
+                    *(EventRow.at, EventRow.run_id, EventRow.what, EventRow.why, EventRow.details, EventRow.checksum)
+                )
                 .where(EventRow.run_id == run_id)
                 .order_by(EventRow.id)
             )
-            return [OldDeclaration(*row) for row in old], [Event(*row) for row in events]
+            declarations, log = [], []
+            for declared, at, checksum in old:
+                checked((at,), declared)
+                declarations.append(OldDeclaration(declared, at, checksum == of_declaration(run_id, declared, at)))
+            for at, of_run, what, why, details, checksum in events:
+                checked((at, what, why), details)
+                intact = checksum == of_event(of_run, at, what, why, details)
+                log.append(Event(at, of_run, what, why, details, intact))
+            return declarations, log
 
     # Managing
 

@@ -22,6 +22,9 @@ NEW_COLUMNS = {
     "run_pairs": ("checksum",),
     "runs": ("python", "checksum"),
     "summaries": ("checksum",),
+    "environments": ("checksum",),
+    "declarations": ("checksum",),
+    "events": ("checksum",),
 }
 
 # Whoever changes a score or which file a run has (an UPDATE by hand, say) deletes the sums that it is in: the next to
@@ -69,17 +72,17 @@ def upgrade() -> None:
     )
     connection = op.get_bind()
     connection.execute(sa.text("DELETE FROM summaries"))
-    for select, values, update in (SCORES, PAIRS):
+    for select, values, write in (SCORES, PAIRS):
         # SQLite may not change a table while it is read; keys and checksums alone are held in memory.
         found = connection.execute(sa.text(select))
-        checksums = iter([(row[:3], _of(*values(row))) for row in found])
-        while part := list(islice(checksums, 1000)):
+        computed = iter([(row[:3], _of(*values(row))) for row in found])
+        while part := list(islice(computed, 1000)):
             parameters = [{"checksum": checksum, **dict(zip("abc", key, strict=True))} for key, checksum in part]
-            connection.execute(sa.text(update), parameters)
-    for run_id, checksum in list(_runs(connection)):
-        connection.execute(
-            sa.text("UPDATE runs SET checksum = :checksum WHERE id = :id"), {"id": run_id, "checksum": checksum}
-        )
+            connection.execute(sa.text(write), parameters)
+    for table, checksums in (("runs", _runs(connection)), *((name, _log(connection, name)) for name in LOGS)):
+        update = f"UPDATE {table} SET checksum = :checksum WHERE id = :id"  # noqa: S608
+        for id_, checksum in list(checksums):
+            connection.execute(sa.text(update), {"id": id_, "checksum": checksum})
     if connection.dialect.name == "sqlite":
         for name, (event, then) in TRIGGERS.items():
             op.execute(f"CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END")
@@ -125,6 +128,28 @@ SETS = sa.table("evaluation_sets", *map(sa.column, ("id", "name", "split", "sha2
 EVALUATORS = sa.table("evaluators", *map(sa.column, ("id", "fingerprint")))
 
 
+LOGS = {
+    "environments": ("sha256", "details"),
+    "declarations": ("run_id", "declared", "replaced_at"),
+    "events": ("run_id", "at", "what", "why", "details"),
+}
+"""What the checksums of small tables are over."""
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _log(connection: sa.Connection, name: str) -> Iterator[tuple[int, str]]:
+    """Number and checksum of each row of one of `LOGS`."""
+    table = sa.table(
+        name,
+        *(sa.column(each, sa.JSON() if each in ("details", "declared") else None) for each in ("id", *LOGS[name])),
+    )
+    for id_, *said in connection.execute(sa.select(table)).all():
+        yield id_, _of(*(_canonical(value) if isinstance(value, dict) else value for value in said))
+
+
 def _runs(connection: sa.Connection) -> Iterator[tuple[int, str]]:
     """Number and checksum of each run."""
     rows = connection.execute(
@@ -139,5 +164,5 @@ def _runs(connection: sa.Connection) -> Iterator[tuple[int, str]]:
     for row in rows.all():
         told: dict[str, Any] = dict(row)
         del told["run_evaluation_set_id"], told["run_evaluator_id"]
-        told["run_settings"] = json.dumps(told["run_settings"], sort_keys=True, separators=(",", ":"))
+        told["run_settings"] = _canonical(told["run_settings"])
         yield row["run_id"], _of(*sorted(told.items()))
