@@ -79,9 +79,11 @@ def may(path: Path, mode: int) -> bool:
 
 
 def shown(url: str) -> str:
-    """A URL as messages may quote it: without anything that could be a password."""
-    without_user = re.sub(r"://.*@", "://***@", url, flags=re.DOTALL)
-    return repr(re.sub(r"\?.*", "?***", without_user, flags=re.DOTALL) if "@" in url else without_user)
+    """A URL as messages may quote it: what could be a password, wherever it stands, is left out."""
+    if "@" not in url and (url.startswith("sqlite:") or not re.search(r"://|\?", url)):
+        return repr(url)
+    scheme = re.match(r"[\w+.-]+://", url)
+    return repr(f"{scheme[0] if scheme else ''}***")
 
 
 def parse_url(url: str) -> URL:
