@@ -59,7 +59,7 @@ class OpenDatabase:
         Args:
             url: see `store`.
             create: True to write: the database is made if there is none, and brought up to date if it is
-                older. False to read: nothing is written, so this works on a read-only file.
+                older. False to read: no data is changed and nothing is left beside the file, which may be read-only.
 
         Raises:
             LeaderboardError: the URL is malformed; there is no such database or folder; it is not a

@@ -123,8 +123,9 @@ class Store(OpenDatabase):
     ) -> None:
         """Store scores. The mean over the ears is computed here.
 
-        A score that is there already stays, unless the new one says that it replaces it: then the same engine's earlier
-        score goes. The locked engine's scores are never touched by the fast one's.
+        A score that is there already stays, unless the new one says that it replaces it, an audit disputes it, or it
+        was changed outside the harness: then the same engine's earlier score goes. The locked engine's scores are never
+        touched by the fast one's.
 
         Args:
             scores: facts about files; their references must be those of a stored evaluation set.

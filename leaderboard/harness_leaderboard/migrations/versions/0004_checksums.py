@@ -6,7 +6,6 @@ What is here is taken as it is: its checksums are computed now. Sums are dropped
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -72,13 +71,8 @@ def upgrade() -> None:
     )
     connection = op.get_bind()
     connection.execute(sa.text("DELETE FROM summaries"))
-    for select, values, write in (SCORES, PAIRS):
-        # SQLite may not change a table while it is read; keys and checksums alone are held in memory.
-        found = connection.execute(sa.text(select))
-        computed = iter([(row[:3], _of(*values(row))) for row in found])
-        while part := list(islice(computed, 1000)):
-            parameters = [{"checksum": checksum, **dict(zip("abc", key, strict=True))} for key, checksum in part]
-            connection.execute(sa.text(write), parameters)
+    for statements in (SCORES, PAIRS):
+        _compute(connection, *statements)
     for table, checksums in (("runs", _runs(connection)), *((name, _log(connection, name)) for name in LOGS)):
         update = f"UPDATE {table} SET checksum = :checksum WHERE id = :id"  # noqa: S608
         for id_, checksum in list(checksums):
@@ -88,7 +82,23 @@ def upgrade() -> None:
             op.execute(f"CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END")
 
 
-Statements = tuple[str, Callable[[Any], tuple[Any, ...]], str]
+Statements = tuple[str, str, int, Callable[[Any], tuple[Any, ...]], str]
+
+
+def _compute(
+    connection: sa.Connection,
+    last: str,
+    select: str,
+    step: int,
+    values: Callable[[Any], tuple[Any, ...]],
+    write: str,
+) -> None:
+    """Compute the checksums of a large table, a part at a time."""
+    for low in range(0, (connection.scalar(sa.text(last)) or 0) + 1, step):
+        found = connection.execute(sa.text(select), {"low": low, "high": low + step - 1}).all()
+        parameters = [{"checksum": _of(*values(row)), **dict(zip("abc", row[:3], strict=True))} for row in found]
+        if parameters:
+            connection.execute(sa.text(write), parameters)
 
 
 def _of(*values: object) -> str:
@@ -96,21 +106,26 @@ def _of(*values: object) -> str:
 
 
 SCORES: Statements = (
+    "SELECT max(remix_id) FROM scores",
     "SELECT s.remix_id, s.evaluator_id, s.engine, r.sha256, m.file_sha256, v.fingerprint, s.left_score, s.right_score,"
     " s.score, e.sha256, s.scored_at FROM scores s JOIN remixes m ON m.id = s.remix_id"
     " JOIN reference_signals r ON r.id = m.reference_id JOIN evaluators v ON v.id = s.evaluator_id"
-    " JOIN environments e ON e.id = s.environment_id",
+    " JOIN environments e ON e.id = s.environment_id WHERE s.remix_id BETWEEN :low AND :high",
+    20_000,
     lambda row: (*row[3:6], row[2], *row[6:], None),
     "UPDATE scores SET checksum = :checksum WHERE remix_id = :a AND evaluator_id = :b AND engine = :c",
 )
 PAIRS: Statements = (
+    "SELECT max(run_id) FROM run_pairs",
     "SELECT r.run_id, r.pair_id, r.state, p.scene, p.listener, p.track, r.reason, m.file_sha256, r.clipped"
     " FROM run_pairs r JOIN set_pairs p ON p.id = r.pair_id LEFT JOIN remixes m ON m.id = r.remix_id"
-    " WHERE NOT (r.state = 'pending' AND r.clipped IS NULL)",
+    " WHERE r.run_id BETWEEN :low AND :high AND NOT (r.state = 'pending' AND r.clipped IS NULL)",
+    1,
     lambda row: (row[0], *row[3:6], row[2], *row[6:]),
     "UPDATE run_pairs SET checksum = :checksum WHERE run_id = :a AND pair_id = :b AND state = :c",
 )
-"""What to read (the first three columns are the key), what of a row the checksum is of, and how it is written."""
+"""What the largest number is, what to read between two (the first three columns are the key), how many numbers at a
+time, what of a row the checksum is of, and how it is written."""
 
 TEXT = (
     "key name visibility system version training_data licence weights_sha256 not_eligible submission folder team"
