@@ -5,7 +5,8 @@
 Starts each command as a process of its own, in turns, and prints the median wall time. Beforehand databases are filled
 with as many complete runs as asked for: by default one with 10 and one with 100 runs of 960 scenes for 20 listeners,
 19,200 scores each, as many as the challenge's largest split has. Summaries are kept, as they are at the end of scoring.
-Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100.
+Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100. At the end it says how long SQLite takes
+to check how each database is put together, as a whole and the tables that a board is read from.
 
 The limit is the interpreter's own start, `python -c pass`: nothing written in Python is faster. The last column is
 the ratio to it within each round, since machines are shared and noisy.
@@ -15,12 +16,14 @@ import argparse
 import hashlib
 import os
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,9 @@ import numpy as np
 from sqlalchemy import bindparam, func, insert, select, update
 
 from harness.haaqi import lock
-from harness_leaderboard.models import RemixRow, RunPairRow, ScoreRow, SetPairRow
+from harness_leaderboard.checksums import of_pair, of_score
+from harness_leaderboard.database import READ_BY_BOARDS
+from harness_leaderboard.models import EnvironmentRow, ReferenceRow, RemixRow, RunPairRow, ScoreRow, SetPairRow
 from harness_leaderboard.records import EvaluationSetRecord, RunRecord, SetPair
 from harness_leaderboard.rows import environment_id, evaluator_id
 from harness_leaderboard.store import Store
@@ -80,18 +85,23 @@ def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, An
         evaluator = evaluator_id(connection, lock.fingerprint())
         first = 1 + (connection.scalar(select(func.max(RemixRow.id))) or 0)
         pairs = connection.execute(
-            select(SetPairRow.id, SetPairRow.reference_id)
+            select(SetPairRow.id, SetPairRow.reference_id, SetPairRow.scene, SetPairRow.listener, SetPairRow.track)
+            .add_columns(ReferenceRow.sha256)
             .join(RunPairRow, RunPairRow.pair_id == SetPairRow.id)
+            .join(ReferenceRow, SetPairRow.reference_id == ReferenceRow.id)
             .where(RunPairRow.run_id == run_id)
             .order_by(SetPairRow.id)
         ).all()
+        made = [
+            (id_, pair, hashlib.sha256(f"{id_}".encode()).hexdigest(), ears)
+            for id_, (pair, ears) in enumerate(zip(pairs, scores.tolist(), strict=True), first)
+        ]
         connection.execute(
             insert(RemixRow),
-            [
-                {"id": id_, "reference_id": reference, "file_sha256": hashlib.sha256(f"{id_}".encode()).hexdigest()}
-                for id_, (_, reference) in enumerate(pairs, first)
-            ],
+            [{"id": id_, "reference_id": pair.reference_id, "file_sha256": file} for id_, pair, file, _ in made],
         )
+        environment_sha256 = connection.scalar(select(EnvironmentRow.sha256).where(EnvironmentRow.id == environment))
+        at = "2024-01-31T12:00:00Z"
         connection.execute(
             insert(ScoreRow),
             [
@@ -103,17 +113,44 @@ def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, An
                     "right_score": right,
                     "score": (left + right) / 2,
                     "environment_id": environment,
-                    "scored_at": "2024-01-31T12:00:00Z",
+                    "scored_at": at,
+                    "checksum": of_score(
+                        *(pair.sha256, file, lock.fingerprint(), "locked"),
+                        *(left, right, (left + right) / 2, environment_sha256, at, None),
+                    ),
                 }
-                for id_, (left, right) in enumerate(scores.tolist(), first)
+                for id_, pair, file, (left, right) in made
             ],
         )
         connection.execute(
             update(RunPairRow)
             .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == bindparam("of"))
-            .values(state="enhanced", remix_id=bindparam("new_remix"), clipped=0),
-            [{"of": pair_id, "new_remix": id_} for id_, (pair_id, _) in enumerate(pairs, first)],
+            .values(state="enhanced", remix_id=bindparam("new_remix"), clipped=0, checksum=bindparam("new_checksum")),
+            [
+                {
+                    "of": pair.id,
+                    "new_remix": id_,
+                    "new_checksum": of_pair(run_id, *pair[2:5], "enhanced", None, file, 0),
+                }
+                for id_, pair, file, _ in made
+            ],
         )
+
+
+def structure(path: Path) -> tuple[float, float]:
+    """Seconds that SQLite takes to check a database, and the tables that a board is read from; the best of three."""
+
+    def check(*pragmas: str) -> float:
+        taken = []
+        for _ in range(3):
+            with closing(sqlite3.connect(path)) as connection:
+                start = time.perf_counter()
+                if any(connection.execute(f"PRAGMA {pragma}").fetchall() != [("ok",)] for pragma in pragmas):
+                    raise SystemExit(f"{path} is damaged")
+                taken.append(time.perf_counter() - start)
+        return min(taken)
+
+    return check("quick_check"), check(*(f"quick_check('{table}')" for table in READ_BY_BOARDS))
 
 
 def seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
@@ -145,6 +182,7 @@ def main() -> None:
             "harness --help": [program, "--help"],
         }
         aims = {"harness --help": HELP_AIM}
+        checks: dict[int, tuple[int, tuple[float, float]]] = {}
         for runs in wanted.runs:
             url = f"sqlite:///{folder}/{runs}.db"
             print(f"database: {runs} runs x {wanted.scenes * wanted.listeners:,} scores", flush=True)
@@ -153,6 +191,8 @@ def main() -> None:
             commands[name] = [program, "leaderboard", "--db", url]
             if runs in BOARD_AIMS:
                 aims[name] = BOARD_AIMS[runs]
+            path = Path(folder) / f"{runs}.db"
+            checks[runs] = path.stat().st_size, structure(path)
         for command in commands.values():  # reads files and compiles modules once
             seconds(command, os.environ)
         rounds = [
@@ -166,6 +206,11 @@ def main() -> None:
         ratio = statistics.median(taken[name] / taken["python -c pass"] for taken in rounds)
         aim = f"{aims[name]:.1f} s" if name in aims else ""
         print(f"{name:24} {statistics.median(times):6.3f} s {min(times):6.3f} s {aim:>7} {ratio:9.1f}")
+    for runs, (size, (whole, tables)) in checks.items():
+        print(
+            f"quick_check, {runs} runs, {size / 1e6:.0f} MB: {whole:.2f} s; "
+            f"only what a board is read from: {tables:.4f} s"
+        )
 
 
 if __name__ == "__main__":

@@ -82,6 +82,9 @@ def leaderboard(
     with Store.open(db, create=False) as store:
         boards = _boards(store, only, class_)
     about = "" if class_ is None else f"only {class_.value} systems"
+    if groups:
+        for row in (row for board in boards for row in board.rows if row.status == "changed"):
+            console.warn(f"run {row.source.id} is left out: {row.why_not_ranked}")
     if as_json:
         console.print_json(formats.breakdown_json(boards, groups) if groups else formats.boards_json(boards, names))
     elif csv:

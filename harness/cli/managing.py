@@ -106,7 +106,8 @@ def rescore(
 ) -> None:
     """Score runs with the present evaluator or another engine, from the files that they were entered with.
 
-    Files that have such a score already are not scored again, unless an earlier version of the fast engine gave it.
+    Files that have such a score already are not scored again, unless an earlier version of the fast engine gave it or
+    an audit disputes it. What was changed outside the harness is dropped first.
     Exit code: 0 every pair is scored, 1 some are not, 2 it could not start.
     """
     from harness.cli.scoring import score_entries
@@ -139,6 +140,9 @@ def rescore(
                     raise UsageError(f"its files are not in {folder} any more: name their folder with --submission")
                 verdict = judge(folder, found, found.pairs, workers_or_default(workers))
                 _keep_known(store.find_run(status.id), verdict)
+                dropped = store.drop_changed(status.id)
+                if dropped:
+                    console.warn(f"run {status.id}: {dropped} entries were changed outside the harness and are dropped")
                 entries.append(Entry(verdict, run_id=status.id))
             except HarnessError as error:
                 if run is not None:
@@ -158,6 +162,8 @@ def _keep_known(stored: "StoredRun", verdict: Any) -> None:
     from harness.errors import SubmissionError
 
     known = {PROTOCOL.remix_name(*pair_id): pair.file_sha256 for pair_id, pair in stored.pairs.items()}
+    # Which file a pair had is not known where that was changed outside the harness: the one that is there counts.
+    unknown = {PROTOCOL.remix_name(*pair_id) for pair_id, pair in stored.pairs.items() if pair.changed}
     verdict.problems.clear()
     changed = [name for name, sha256 in known.items() if sha256 and verdict.hashes.get(name) != sha256]
     if changed:
@@ -165,7 +171,11 @@ def _keep_known(stored: "StoredRun", verdict: Any) -> None:
             f"{len(changed)} of its files are missing in {verdict.folder} or have changed, {changed[0]} for one: "
             "score the folder as a submission of its own (harness score)"
         )
-    verdict.hashes = {name: sha256 for name, sha256 in verdict.hashes.items() if known.get(name) == sha256}
+    verdict.hashes = {
+        name: sha256
+        for name, sha256 in verdict.hashes.items()
+        if known.get(name) == sha256 or (name in unknown and known.get(name) is None)
+    }
 
 
 def audit(
@@ -181,19 +191,26 @@ def audit(
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:
-    """Score a run again with the locked evaluator, and compare with what is stored; only the log is written to.
+    """Score a run again with the locked evaluator, and compare with what is stored.
 
+    A run with scores that come out otherwise has no rank until it is scored again (`rescore`), or an audit of the same
+    pairs agrees. Nothing else is changed. The database file is checked as a whole.
     Exit code: 0 the scores are those stored, 1 some are not or could not be computed, 2 it could not start.
     """
+    from harness.errors import UsageError
     from harness.haaqi import lock
     from harness.scoring import auditing
+    from harness_leaderboard.checksums import why_changed
     from harness_leaderboard.store import Store
 
     with Store.open(db, create=True) as store:
+        store.check()
         status = find(store, run)
         found = evaluation_set(data, split)
         stored = store.find_run(status.id, lock.fingerprint())
         chosen = auditing.sample(stored, sample)
+        if stored.changed and not chosen:
+            raise UsageError(f"run {status.id}: {why_changed(status.id, stored.changed)}")
         with console.progress(
             f"Auditing run {status.id}", len(chosen), "pairs", workers_or_default(workers)
         ) as advance:
@@ -210,15 +227,20 @@ def audit(
             "largest_difference": result.largest_difference,
             "disputed": len(result.disputed),
             "unscored": len(result.unscored),
+            "changed": len(stored.changed),
         }
-        store.note(status.id, "audited", "", outcome)
+        agrees = {pair_id: pair_id not in result.disputed for pair_id in result.compared}
+        store.note_audit(status.id, lock.fingerprint(), agrees, outcome)
+        passed = result.passed and not stored.changed
     if as_json:
         lines = [
             {"scene": scene, "listener": listener, "difference": difference, "engine": engine}
             for (scene, listener), (difference, engine) in result.compared.items()
         ]
-        console.print_json({"run": status.id, "passed": result.passed, **outcome, "compared": lines})
+        console.print_json({"run": status.id, "passed": passed, **outcome, "compared": lines})
     else:
+        if stored.changed:
+            console.warn(f"run {status.id}: {why_changed(status.id, stored.changed)}")
         for kind, problems in (("differs", result.disputed), ("not scored", result.unscored)):
             for (scene, listener), words in problems.items():
                 console.err.print(f"[red]{kind}:[/red] {scene} {listener}: {console.escape(words)}", soft_wrap=True)
@@ -227,7 +249,7 @@ def audit(
                 f"run {status.id}: {len(result.compared)} of {len(chosen)} pairs scored again, "
                 f"largest difference {result.largest_difference:.1e}"
             )
-    raise typer.Exit(0 if result.passed else 1)
+    raise typer.Exit(0 if passed else 1)
 
 
 def export(
@@ -240,6 +262,13 @@ def export(
     with Store.open(db, create=False) as store:
         merged = store.export(expanded(str(file), "FILE"))
     console.say(f"{file}: {merged.runs} runs, {merged.scores} scores")
+    _warn_of_refused(merged.refused)
+
+
+def _warn_of_refused(count: int) -> None:
+    if count:
+        entries = "1 entry was" if count == 1 else f"{count} entries were"
+        console.warn(f"{entries} changed outside the harness and left out: harness runs lists such runs as changed")
 
 
 def import_(
@@ -250,7 +279,8 @@ def import_(
 ) -> None:
     """Merge another leaderboard into this one. Its scores are believed; where both contradict, ours stay.
 
-    Exit code: 0 merged, 1 some scores of files that both have differ or it could not be read.
+    Scores, files and runs that were changed outside the harness are left out.
+    Exit code: 0 merged, 1 some were left out, some scores of files that both have differ, or it could not be read.
     """
     from harness_leaderboard.store import Store
 
@@ -260,6 +290,7 @@ def import_(
         console.print_json(asdict(merged))
     else:
         console.say(f"{file}: {merged.runs} new runs, {merged.scores} new scores, {merged.known} already present")
+        _warn_of_refused(merged.refused)
         if merged.files_kept:
             console.warn(f"{merged.files_kept} pairs have another file here: ours stay")
         if merged.different:
@@ -267,7 +298,7 @@ def import_(
                 f"{merged.different} scores differ from ours, by up to {merged.largest_difference:.1e}: ours stay; "
                 "harness runs audit RUN shows who is right"
             )
-    raise typer.Exit(1 if merged.different else 0)
+    raise typer.Exit(1 if merged.different or merged.refused else 0)
 
 
 for _command in (rename, hide, unhide, remove, restore, rescore, audit, export):

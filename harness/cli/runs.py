@@ -1,5 +1,6 @@
 """harness runs: the list, and show. What changes runs is in `managing`."""
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,10 +58,20 @@ def list_runs(
             console.escape(status.evaluation_set.name),
             f"{run.scored if run else 0} of {status.evaluation_set.pairs}",
             _mean(run),
-            "" if status.visibility == "shown" else status.visibility,
+            ", ".join(_remarks(status, run)),
             status.updated_at[:10],
         )
     console.out.print(table)
+
+
+def _remarks(status: "RunStatus", run: "ScoredRun | None") -> list[str]:
+    """What is out of the ordinary about a run."""
+    remarks = [] if status.visibility == "shown" else [str(status.visibility)]
+    if not status.intact or (run is not None and run.changed):
+        remarks.append("changed")
+    if run is not None and run.disputed:
+        remarks.append("disputed")
+    return remarks
 
 
 def _mean(run: "ScoredRun | None") -> str:
@@ -85,6 +96,8 @@ def _as_json(status: "RunStatus", run: "ScoredRun | None") -> dict[str, Any]:
         "mean": _mean_of(run),
         "scored": run.scored if run else 0,
         "failed": run.failed if run else 0,
+        "disputed": run.disputed if run else 0,
+        "changed": list(run.changed) if run else [] if status.intact else ["its declaration"],
     }
 
 
@@ -132,19 +145,44 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
     console.print_json(
         {
             **_as_json(status, summed),
+            "changed": _changed(stored, summed),
             "history": [asdict(each) for each in old],
             "log": [asdict(each) for each in events],
-            "environments": {sha256: environments[sha256] for sha256 in used},
+            "environments": {sha256: environments.get(sha256, UNKNOWN) for sha256 in used},
             "checked": summed.checked if summed else 0,
             "largest_difference": summed.largest_difference if summed else None,
+            "cost": _cost(stored),
+            "costs": [asdict(cost) for cost in stored.costs],
             "pairs": [{**asdict(pair), "difference": pair.difference} for pair in stored.pairs.values()],
         }
     )
 
 
+OUTSIDE = "changed outside the harness"
+UNKNOWN = {"changed": OUTSIDE}
+"""Stands in for an environment that somebody else wrote."""
+
+
 def _scores(stored: "StoredRun") -> "list[ScoreRecord]":
     """All scores of a run's files, of either engine."""
     return [score for pair in stored.pairs.values() for score in (pair.locked, pair.fast) if score is not None]
+
+
+def _changed(stored: "StoredRun", summed: "ScoredRun | None") -> list[str]:
+    """What of a run was changed outside the harness; what the sums tell of it, the pairs tell in other words."""
+    return list((summed.changed if summed else ()) or stored.changed)
+
+
+def _cost(stored: "StoredRun") -> dict[str, float] | None:
+    """What a run cost its system in all; None where nothing was measured."""
+    if not stored.costs:
+        return None
+    return {
+        "pieces": len(stored.costs),
+        "wall_seconds": math.fsum(cost.wall_seconds for cost in stored.costs),
+        "cpu_seconds": math.fsum(cost.cpu_seconds for cost in stored.costs),
+        "peak_bytes": max(cost.peak_bytes for cost in stored.costs),
+    }
 
 
 def _show(
@@ -153,6 +191,8 @@ def _show(
     from collections import Counter
 
     from rich.table import Table
+
+    from harness_leaderboard.checksums import why_changed
 
     status, declared = stored.status, stored.run
     facts = Table(box=None, show_header=False, pad_edge=False)
@@ -173,6 +213,8 @@ def _show(
     fact("weights", declared.weights_sha256)
     for name in ("not_eligible", "team", "contact", "url", "paper", "description"):
         fact(name.replace("_", " "), getattr(declared, name))
+    fact("isolation", declared.isolation)
+    fact("python", declared.python)
     fact("files", declared.folder or declared.submission)
     about = status.evaluation_set
     fact("evaluated on", f"{about.name} · {about.split} · {about.sha256[:12]}")
@@ -183,14 +225,26 @@ def _show(
         fact("fast engine", f"{summed.fast} pairs, {summed.checked} checked{largest}")
     if summed:
         fact("shares files", ", ".join(f"{count} with run {other}" for other, count in sorted(summed.shares.items())))
+    if summed and summed.disputed:
+        fact("disputed", f"{summed.disputed} scores, by an audit: harness runs rescore {status.id}")
+    if tampered := _changed(stored, summed):
+        fact("integrity", why_changed(status.id, tampered))
+    cost = _cost(stored)
+    if cost:
+        fact(
+            "cost",
+            f"{cost['pieces']} pieces of music, {cost['wall_seconds']:.1f} s, {cost['cpu_seconds']:.1f} s of processor "
+            f"time, at most {cost['peak_bytes'] / 1e6:.0f} MB of memory",
+        )
     fact("created", status.created_at)
     fact("changed", status.updated_at)
     console.out.print(facts)
 
     hashes = Counter(score.environment_sha256 for score in _scores(stored))
     for sha256, count in hashes.most_common():
-        made = environments[sha256]
+        made = environments.get(sha256, UNKNOWN)
         versions = ", ".join(f"{name} {made[name]}" for name in ("python", "numpy", "scipy", "numba") if name in made)
+        versions = versions or str(made.get("changed", ""))
         console.out.print(f"environment of {count} scores: {console.escape(versions)}", soft_wrap=True)
     reasons = Counter(pair.reason for pair in stored.pairs.values() if pair.reason)
     for reason, count in reasons.most_common(10):
@@ -200,10 +254,11 @@ def _show(
         changed = ", ".join(
             f"{name} {value!r}" for name, value in before.run.items() if name in now and now[name] != value
         )
-        console.out.print(console.escape(f"declared until {before.replaced_at}: {changed}"), soft_wrap=True)
+        note = "" if before.intact else f" ({OUTSIDE})"
+        console.out.print(console.escape(f"declared until {before.replaced_at}: {changed}{note}"), soft_wrap=True)
     for event in events:
         details = ", ".join(f"{name} {value}" for name, value in event.details.items())
-        line = " · ".join(filter(None, (event.at, event.what, event.why, details)))
+        line = " · ".join(filter(None, (event.at, event.what, event.why, details, "" if event.intact else OUTSIDE)))
         console.out.print(console.escape(line), soft_wrap=True)
     console.say("(every pair with its file's hash and scores: --json)")
 

@@ -73,7 +73,10 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
     declared = _declared(verdict)
     if entry.run_id is not None:
         found = store.find_run(entry.run_id, fingerprint)
-        return Match(found, found.run.key)
+        if found.status.intact:
+            return Match(found, found.run.key)
+        others = {status.run.key for status in store.statuses() if status.id != found.id}
+        return Match(found, declared if declared not in others else found.run.key, "it was changed outside the harness")
     statuses = [status for status in store.statuses() if status.evaluation_set.sha256 == evaluation_set.sha256]
     used = {status.run.key for status in statuses}
     candidates = [status for status in statuses if status.id not in taken]

@@ -191,11 +191,13 @@ class _Work:
         found = match(self.store, entry, evaluation_set, self.fingerprint, taken)
         before = found.before.pairs if found.before is not None else {}
         record = run_record(found.key, verdict, evaluation_set)
-        if found.before is not None and found.before.run.folder and Path(found.before.run.folder).exists():
+        # What was changed outside the harness is declared anew, from the manifest.
+        trusted = found.before if found.before is not None and found.before.status.intact else None
+        if trusted is not None and trusted.run.folder and Path(trusted.run.folder).exists():
             # A copy of a submission elsewhere is no reason to forget where the first one lies.
-            record = replace(record, folder=found.before.run.folder, submission=found.before.run.submission)
-        if entry.run_id is not None and found.before is not None:
-            record = found.before.run  # nothing is declared: it is only scored again
+            record = replace(record, folder=trusted.run.folder, submission=trusted.run.submission)
+        if entry.run_id is not None and trusted is not None:
+            record = trusted.run  # nothing is declared: it is only scored again
         run_id = self.store.start_run(
             record,
             EvaluationSetRecord(
@@ -256,6 +258,8 @@ class _Work:
 
     def _stands(self, pair: PairRecord) -> bool:
         """Whether a pair needs no scoring: it has a score, undisputed, and the locked one if that is asked for."""
+        if pair.score is not None and pair.score.disputed_at is not None and pair.score.engine == self.engine:
+            return False
         if pair.locked is not None:
             return self.engine == "locked" or not is_suspect(pair)
         if pair.fast is None or self.engine == "locked" or is_suspect(pair):

@@ -2,6 +2,8 @@
 
 - `models`: the tables and their constraints; `migrations`: how a database comes to have them;
 - `store`: runs and scores into a database and out of it; `records`: what goes in and comes out;
+- `checksums`: of what is stored; `pairs` and `facts`: reading runs and scores and holding them against these;
+  `repairing`: dropping what was changed by others;
 - `database`: URLs, connections, and what can be wrong with them;
 - `ranking`: pure functions from scores to ranked boards; `labels`: how runs are called and told apart; `columns`: what
   is said of a run; `formats`: boards as CSV, JSON, Markdown and LaTeX; `tables`: boards on a terminal, and pictures;

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
 
+from harness_leaderboard.checksums import of_declaration, of_pair
 from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.facts import stored_scores
 from harness_leaderboard.models import (
     UNRESOLVED,
     DeclarationRow,
@@ -28,8 +30,12 @@ from harness_leaderboard.rows import (
     now,
     reference_ids,
     remix_ids,
+    seal_run,
+    status_of,
+    statuses,
     write_event,
 )
+from harness_leaderboard.texts import storable
 
 WHERE = ("submission", "folder")
 """What says where a run's files lie. It may change without the run being declared anew."""
@@ -126,9 +132,19 @@ def resolve(connection: Connection, hashes: Mapping[int, str]) -> None:
     """
     there = reference_ids(connection, hashes.values(), make=False)
     for id_, sha256 in hashes.items():
+        of_reference = select(RemixRow.id).where(RemixRow.reference_id == id_)
+        scores = stored_scores(connection, connection.scalars(of_reference).all())
+        # The checksum of a score that somebody else wrote stays wrong.
+        checksums = {key: score.checksum(sha256) if score.intact else None for key, score in scores.items()}
         if sha256 not in there:
             connection.execute(update(ReferenceRow).where(ReferenceRow.id == id_).values(sha256=sha256))
             there[sha256] = id_
+            for key, checksum in checksums.items():
+                connection.execute(
+                    update(ScoreRow)
+                    .where(ScoreRow.remix_id == key[0], ScoreRow.evaluator_id == key[1], ScoreRow.engine == key[2])
+                    .values(checksum=checksum)
+                )
             continue
         target = there[sha256]
         for old, file_sha256 in connection.execute(
@@ -138,11 +154,10 @@ def resolve(connection: Connection, hashes: Mapping[int, str]) -> None:
             forget_summaries_of(connection, [old, new])
             has = select(ScoreRow.evaluator_id, ScoreRow.engine).where(ScoreRow.remix_id == new)
             stored = {tuple(row) for row in connection.execute(has)}
-            for score in (
-                connection.execute(select(ScoreRow.__table__).where(ScoreRow.remix_id == old)).mappings().all()
-            ):
-                if (score["evaluator_id"], score["engine"]) not in stored:
-                    connection.execute(insert(ScoreRow).values(**{**score, "remix_id": new}))
+            for key, score in scores.items():
+                if key[0] == old and key[1:] not in stored:
+                    moved = {**score.row, "remix_id": new, "checksum": checksums[key]}
+                    connection.execute(insert(ScoreRow).values(**moved))
             connection.execute(delete(ScoreRow).where(ScoreRow.remix_id == old))
             connection.execute(update(RunPairRow).where(RunPairRow.remix_id == old).values(remix_id=new))
             connection.execute(delete(RemixRow).where(RemixRow.id == old))
@@ -170,7 +185,10 @@ def enter_run(
     """
     at = now()
     evaluator = evaluator_id(connection, fingerprint, evaluator_details)
-    declared = {**asdict(run), "settings": dict(run.settings)}
+    declared = {
+        name: storable(value) if isinstance(value, str) else value
+        for name, value in {**asdict(run), "settings": dict(run.settings)}.items()
+    }
     which = RunRow.id == run_id if run_id is not None else RunRow.key == run.key
     before = connection.execute(select(RunRow.__table__).where(which, RunRow.evaluation_set_id == set_id)).one_or_none()
     if before is None and run_id is not None:
@@ -186,12 +204,16 @@ def enter_run(
         )
         new_id = int(connection.execute(made.returning(RunRow.id)).scalar_one())
         add_pending(connection, set_id)
+        seal_run(connection, new_id)
         write_event(connection, new_id, "entered", "", {"submission": run.submission})
         return new_id
     old = {name: before._mapping[name] for name in RunRecord.__dataclass_fields__}
     changed = sorted(name for name in declared if name not in WHERE and declared[name] != old[name])
     if changed:
-        connection.execute(insert(DeclarationRow).values(run_id=before.id, declared=old, replaced_at=at))
+        checksum = of_declaration(before.id, old, at)
+        connection.execute(
+            insert(DeclarationRow).values(run_id=before.id, declared=old, replaced_at=at, checksum=checksum)
+        )
         write_event(connection, before.id, "declared anew", why, {"changed": changed})
     if before.evaluator_id != evaluator:
         # A run without any score is shown under its evaluator, and no longer under the one that it had.
@@ -208,27 +230,46 @@ def enter_run(
             visibility="shown" if before.visibility == "removed" else before.visibility,
         )
     )
+    seal_run(connection, before.id)
     return int(before.id)
+
+
+def change_run(connection: Connection, run_id: int, **values: Any) -> None:
+    """Change something of a run. If it was changed outside the harness before, that stays to be seen."""
+    row = connection.execute(statuses().where(RunRow.id == run_id)).one()
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+    if status_of(row).intact:
+        seal_run(connection, run_id)
 
 
 def set_files(connection: Connection, run_id: int, files: Sequence[EnhancedFile], database: str) -> None:
     """Say which files a run has for some of its pairs; see `store.Store.mark_all_enhanced`."""
     pairs = pairs_of(connection, run_id, {(file.scene, file.listener) for file in files}, database)
-    remixes = remix_ids(connection, [(pairs[file.scene, file.listener][1], file.file_sha256) for file in files])
+    remixes = remix_ids(connection, [(pairs[file.scene, file.listener].reference, file.file_sha256) for file in files])
     forget_summaries(connection, run_id)
-    changes = [
-        {
-            "of": pairs[file.scene, file.listener][0],
-            "new_remix": remixes[pairs[file.scene, file.listener][1], file.file_sha256],
-            "new_clipped": file.clipped,
-        }
-        for file in files
-    ]
+    changes = []
+    for file in files:
+        pair = pairs[file.scene, file.listener]
+        says = file.scene, file.listener, pair.track, "enhanced", None, file.file_sha256, file.clipped
+        changes.append(
+            {
+                "of": pair.id,
+                "new_remix": remixes[pair.reference, file.file_sha256],
+                "new_clipped": file.clipped,
+                "new_checksum": of_pair(run_id, *says),
+            }
+        )
     if changes:
         connection.execute(
             update(RunPairRow)
             .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == bindparam("of"))
-            .values(state="enhanced", reason=None, remix_id=bindparam("new_remix"), clipped=bindparam("new_clipped")),
+            .values(
+                state="enhanced",
+                reason=None,
+                remix_id=bindparam("new_remix"),
+                clipped=bindparam("new_clipped"),
+                checksum=bindparam("new_checksum"),
+            ),
             changes,
         )
     forget_summaries(connection, run_id)
@@ -240,35 +281,51 @@ def drop_files(
     """Say that some pairs of a run have no file: they failed, or without a reason are pending again."""
     known = pairs_of(connection, run_id, set(reasons), database)
     forget_summaries(connection, run_id)
-    changes = [
-        {"of": known[pair][0], "new_state": "pending" if reason is None else "failed", "new_reason": reason}
-        for pair, reason in reasons.items()
-    ]
+    changes = []
+    for (scene, listener), given in reasons.items():
+        pair, reason = known[scene, listener], None if given is None else storable(given)
+        state = "pending" if reason is None else "failed"
+        checksum = of_pair(run_id, scene, listener, pair.track, state, reason, None, None)
+        changes.append({"of": pair.id, "new_state": state, "new_reason": reason, "new_checksum": checksum})
     if changes:
         connection.execute(
             update(RunPairRow)
             .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == bindparam("of"))
-            .values(state=bindparam("new_state"), reason=bindparam("new_reason"), remix_id=None, clipped=None),
+            .values(
+                state=bindparam("new_state"),
+                reason=bindparam("new_reason"),
+                remix_id=None,
+                clipped=None,
+                checksum=bindparam("new_checksum"),
+            ),
             changes,
         )
 
 
+class Place(NamedTuple):
+    """A pair of a run: its number, its piece of music, and the number of its reference."""
+
+    id: int
+    track: str
+    reference: int
+
+
 def pairs_of(
     connection: Connection, run_id: int, wanted: set[tuple[str, str]], database: str
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """Ids of pair and reference of some of a run's pairs, by scene and listener.
+) -> dict[tuple[str, str], Place]:
+    """Some of a run's pairs, by scene and listener.
 
     Raises:
         LeaderboardError: the run has no such pair.
     """
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+    found: dict[tuple[str, str], Place] = {}
     for scenes in in_parts({scene for scene, _ in wanted}):
         rows = connection.execute(
-            select(SetPairRow.scene, SetPairRow.listener, SetPairRow.id, SetPairRow.reference_id)
+            select(SetPairRow.scene, SetPairRow.listener, SetPairRow.id, SetPairRow.track, SetPairRow.reference_id)
             .join(RunPairRow, RunPairRow.pair_id == SetPairRow.id)
             .where(RunPairRow.run_id == run_id, SetPairRow.scene.in_(scenes))
         )
-        found.update(((scene, listener), (pair_id, reference)) for scene, listener, pair_id, reference in rows)
+        found.update(((row.scene, row.listener), Place(row.id, row.track, row.reference_id)) for row in rows)
     missing = sorted(wanted - found.keys())
     if missing:
         scene, listener = missing[0]

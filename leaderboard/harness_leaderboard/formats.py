@@ -5,8 +5,11 @@ Conventions:
 - CSV and JSON are for programs: every number comes back to the last bit, parameters are integers, what is not
   there is an empty field or null. Keys and columns have the same names, see `columns.COLUMNS`. "evaluator" is the
   fingerprint of the locked evaluator, "engine" what computed the scores.
-- Markdown and LaTeX are for people: scores with four digits, parameters like 83.9M. What would be read as formatting
-  is escaped, for names and reasons come from strangers. Characters that cannot be printed become U+FFFD.
+- Names and reasons come from strangers. In CSV, a text that a spreadsheet would take for a formula (it begins with
+  one of = + - @, a tab or a carriage return, and is no number) has an apostrophe before it, and characters that cannot
+  be printed are escaped (`\\n`, `\\x1b`). JSON escapes whatever is not ASCII.
+- Markdown and LaTeX are for people: scores with four digits, parameters like 83.9M. What would be read as formatting,
+  as a link or as a mention of somebody is escaped, and so are characters that cannot be printed.
 """
 
 import csv
@@ -127,8 +130,17 @@ def _csv(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell of CSV, which no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("=", "+", "-", "@", "\t", "\r")) and not re.fullmatch(r"[+-]?\d+(\.\d*)?", value, re.ASCII):
+        value = f"'{value}"
+    return labels.escaped(value)
 
 
 # For people
@@ -185,8 +197,10 @@ def breakdown_markdown(boards: Iterable[Board], by: Sequence[By], only: str = ""
 
 
 def _markdown(text: str) -> str:
-    """The text as it has to be written in Markdown to appear as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", labels.printable(text))
+    """The text as it has to be written in Markdown to appear as it is, on one line, without links or mentions."""
+    escaped = re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", labels.printable(text))
+    # GitHub makes links of addresses and of @name, #12 and GH-12, escaped or not; an empty comment takes them apart.
+    return re.sub(r"(@(?=\w)|#(?=\w)|:(?=//)|www(?=\.)|\bGH(?=-))", r"\1<!-- -->", escaped, flags=re.IGNORECASE)
 
 
 def _markdown_table(headers: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:

@@ -200,5 +200,10 @@ def count(number: int | None) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line, without characters that would move the cursor or change colours (U+FFFD in their place)."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.splitlines()))
+    """The text on one line, otherwise as `escaped` writes it."""
+    return escaped(" ".join(text.splitlines()))
+
+
+def escaped(text: str) -> str:
+    r"""The text without characters that move the cursor, change colours or are no UTF-8: they are written as `\x1b`."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

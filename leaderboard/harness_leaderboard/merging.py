@@ -6,18 +6,20 @@ key, same evaluation set) gets the files that it lacks here; where both have a f
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, insert, select, update
 
-from harness_leaderboard.database import trouble
+from harness_leaderboard.checksums import of_declaration, of_environment, of_event, of_pair
+from harness_leaderboard.costs import costs_of_run, keep_costs
+from harness_leaderboard.database import connect_to_read, trouble
 from harness_leaderboard.entering import add_pending, enter_set
 from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.facts import SCORES, delete_scores, stored_score, stored_scores
 from harness_leaderboard.migrations import REVISIONS
 from harness_leaderboard.models import (
     DeclarationRow,
@@ -32,6 +34,8 @@ from harness_leaderboard.models import (
     ScoreRow,
     SetPairRow,
 )
+from harness_leaderboard.opening import NOT_OURS
+from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.records import EvaluationSetRecord, SetPair
 from harness_leaderboard.rows import (
     SET_COLUMNS,
@@ -41,6 +45,9 @@ from harness_leaderboard.rows import (
     forget_summaries_of,
     in_parts,
     remix_ids,
+    seal_run,
+    status_of,
+    statuses,
     write_event,
 )
 
@@ -61,6 +68,7 @@ class Merged:
         different: how many were here already, with other numbers; ours stay.
         largest_difference: between theirs and ours, in any ear; None if there is none.
         files_kept: pairs for which both have a file, and not the same; ours stays.
+        refused: how many scores, files and runs of theirs were changed outside the harness, and left out.
     """
 
     runs: int = 0
@@ -69,6 +77,7 @@ class Merged:
     different: int = 0
     largest_difference: float | None = None
     files_kept: int = 0
+    refused: int = 0
 
 
 def export(store: "Store", path: Path) -> Merged:
@@ -127,7 +136,7 @@ def _readable(otherwise: str) -> Iterator[None]:
     """A LeaderboardError for what no leaderboard writes: text that is no JSON, words for numbers, files of no pair."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except NOT_OURS as error:
         raise LeaderboardError(otherwise) from error
 
 
@@ -146,7 +155,7 @@ def _revision(path: Path) -> str | None:
     if not path.is_file():
         raise LeaderboardError(f"{path}: no such file")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+        with closing(connect_to_read(path.absolute())) as connection:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return str(row[0]) if row and row[0] in REVISIONS else None
     except sqlite3.Error:
@@ -157,7 +166,7 @@ def _copy(path: Path, copy: Path) -> None:
     """Copy a database with all that is in its log."""
     try:
         with (
-            closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as theirs,
+            closing(connect_to_read(path.absolute())) as theirs,
             closing(sqlite3.connect(copy)) as ours,
         ):
             theirs.backup(ours)
@@ -174,12 +183,18 @@ def merge(source: Connection, target: Connection, database: str, why: str) -> Me
         for row in source.execute(select(EvaluatorRow.__table__))
     }
     environments = {
-        row.id: environment_id(target, row.details) for row in source.execute(select(EnvironmentRow.__table__))
+        row.id: environment_id(target, row.details)
+        for row in source.execute(select(EnvironmentRow.__table__))
+        if row.checksum == of_environment(row.sha256, row.details)
     }
     remixes = _remixes(source, target, references)
     _scores(source, target, remixes, evaluators, environments, merged)
+    intact = {row.run_id: status_of(row).intact for row in source.execute(statuses())}
     for row in source.execute(select(RunRow.__table__).order_by(RunRow.id)).mappings().all():
-        _run(source, target, dict(row), sets, evaluators, remixes, merged, why)
+        if intact.get(row["id"]):
+            _run(source, target, dict(row), sets, evaluators, remixes, merged, why)
+        else:
+            merged.refused += 1
     return merged
 
 
@@ -234,23 +249,33 @@ def _scores(
     environments: dict[int, int],
     merged: Merged,
 ) -> None:
-    rows = source.execute(select(ScoreRow.__table__)).mappings()
+    environment_sha256 = _pairs(target, select(EnvironmentRow.id, EnvironmentRow.sha256))
+    reference_sha256 = _pairs(
+        target,
+        select(RemixRow.id, ReferenceRow.sha256).join(ReferenceRow, RemixRow.reference_id == ReferenceRow.id),
+    )
+    rows = source.execute(SCORES).mappings()
     for part in in_parts(row for row in rows if row["remix_id"] in remixes):
-        keyed = {
-            (remixes[row["remix_id"]], evaluators[row["evaluator_id"]], row["engine"]): {
-                **row,
-                "remix_id": remixes[row["remix_id"]],
-                "evaluator_id": evaluators[row["evaluator_id"]],
-                "environment_id": environments[row["environment_id"]],
+        keyed = {}
+        for their_score in map(stored_score, part):
+            if not their_score.intact or their_score.row["environment_id"] not in environments:
+                merged.refused += 1
+                continue
+            row = {
+                **their_score.row,
+                "remix_id": remixes[their_score.row["remix_id"]],
+                "evaluator_id": evaluators[their_score.row["evaluator_id"]],
+                "environment_id": environments[their_score.row["environment_id"]],
             }
-            for row in part
-        }
-        stored = {
-            (row.remix_id, row.evaluator_id, row.engine): row
-            for row in target.execute(
-                select(ScoreRow.__table__).where(ScoreRow.remix_id.in_({key[0] for key in keyed}))
+            row["checksum"] = their_score.checksum(
+                reference_sha256[row["remix_id"]], environment_sha256[row["environment_id"]]
             )
-        }
+            keyed[row["remix_id"], row["evaluator_id"], row["engine"]] = row
+        found = stored_scores(target, {key[0] for key in keyed})
+        # What somebody else wrote into ours is no score.
+        changed = [key for key in keyed if key in found and not found[key].intact]
+        delete_scores(target, changed)
+        stored = {key: score.row for key, score in found.items() if score.intact}
         new = [row for key, row in keyed.items() if key not in stored]
         if new:
             target.execute(insert(ScoreRow), new)
@@ -258,12 +283,16 @@ def _scores(
         merged.scores += len(new)
         for key in keyed.keys() & stored.keys():
             ours, theirs = stored[key], keyed[key]
-            gap = max(abs(ours.left_score - theirs["left_score"]), abs(ours.right_score - theirs["right_score"]))
+            gap = max(abs(ours[ear] - theirs[ear]) for ear in ("left_score", "right_score"))
             if gap:
                 merged.different += 1
                 merged.largest_difference = max(gap, merged.largest_difference or 0.0)
             else:
                 merged.known += 1
+
+
+def _pairs(connection: Connection, statement: Any) -> dict[int, str]:
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def _run(
@@ -278,29 +307,34 @@ def _run(
 ) -> None:
     their_id, set_id = row.pop("id"), sets[row["evaluation_set_id"]]
     run_id = target.scalar(select(RunRow.id).where(RunRow.key == row["key"], RunRow.evaluation_set_id == set_id))
-    pair_ids = _pair_ids(source, target, row["evaluation_set_id"], set_id)
-    their_pairs = source.execute(select(RunPairRow.__table__).where(RunPairRow.run_id == their_id)).mappings().all()
-    translated = [
-        {
-            **pair,
-            "pair_id": pair_ids[pair["pair_id"]],
-            "remix_id": None if pair["remix_id"] is None else remixes[pair["remix_id"]],
-        }
-        for pair in their_pairs
-    ]
+    pair_ids = _pair_ids(target, set_id)
+    theirs = list(pairs_of_run(source, their_id, None))
+    merged.refused += sum(pair.changed for pair in theirs)
+    is_new = run_id is None
     if run_id is None:
         taken = target.scalar(select(RunRow.id).where(RunRow.name == row["name"], RunRow.evaluation_set_id == set_id))
         row |= {"evaluation_set_id": set_id, "evaluator_id": evaluators[row["evaluator_id"]]}
         row["name"] = None if taken is not None else row["name"]
-        run_id = target.execute(insert(RunRow).values(**row).returning(RunRow.id)).scalar_one()
+        run_id = int(target.execute(insert(RunRow).values(**row).returning(RunRow.id)).scalar_one())
+        seal_run(target, run_id)
+    translated: list[dict[str, Any]] = [
+        {
+            "run_id": run_id,
+            "pair_id": pair_ids[pair.scene, pair.listener],
+            "state": pair.state,
+            "reason": pair.reason,
+            "remix_id": None if pair.remix_id is None else remixes[pair.remix_id],
+            "clipped": pair.clipped,
+            "checksum": of_pair(run_id, *pair[:3], pair.state, pair.reason, pair.file_sha256, pair.clipped),
+        }
+        for pair in theirs
+    ]
+    _costs(source, target, their_id, run_id)
+    if is_new:
         if translated:
-            target.execute(insert(RunPairRow), [{**pair, "run_id": run_id} for pair in translated])
+            target.execute(insert(RunPairRow), translated)
         add_pending(target, set_id)
-        for table in (DeclarationRow, EventRow):
-            for old in source.execute(
-                select(table.__table__).where(table.run_id == their_id).order_by(table.id)
-            ).mappings():
-                target.execute(insert(table).values(**{k: v for k, v in old.items() if k != "id"} | {"run_id": run_id}))
+        _history(source, target, their_id, run_id)
         forget_summaries(target, run_id)
         write_event(target, run_id, "imported", why, {})
         merged.runs += 1
@@ -320,7 +354,7 @@ def _run(
             target.execute(
                 update(RunPairRow)
                 .where(RunPairRow.run_id == run_id, RunPairRow.pair_id == pair["pair_id"])
-                .values(state="enhanced", reason=None, remix_id=pair["remix_id"], clipped=pair["clipped"])
+                .values({name: pair[name] for name in ("state", "reason", "remix_id", "clipped", "checksum")})
             )
             taken_over += 1
         elif remix != pair["remix_id"]:
@@ -330,14 +364,30 @@ def _run(
         write_event(target, run_id, "imported", why, {"files": taken_over})
 
 
-def _pair_ids(source: Connection, target: Connection, their_set: int, our_set: int) -> dict[int, int]:
-    """Ids of an evaluation set's pairs here, by their ids there."""
+def _pair_ids(connection: Connection, set_id: int) -> dict[tuple[str, str], int]:
+    """Ids of an evaluation set's pairs, by scene and listener."""
+    rows = connection.execute(
+        select(SetPairRow.scene, SetPairRow.listener, SetPairRow.id).where(SetPairRow.evaluation_set_id == set_id)
+    )
+    return {(scene, listener): id_ for scene, listener, id_ in rows}
 
-    def ids(connection: Connection, set_id: int) -> dict[tuple[str, str], int]:
-        rows = connection.execute(
-            select(SetPairRow.scene, SetPairRow.listener, SetPairRow.id).where(SetPairRow.evaluation_set_id == set_id)
-        )
-        return {(scene, listener): id_ for scene, listener, id_ in rows}
 
-    ours = ids(target, our_set)
-    return {id_: ours[name] for name, id_ in ids(source, their_set).items()}
+def _history(source: Connection, target: Connection, their_id: int, run_id: int) -> None:
+    """Bring over what a run declared before and its log. What somebody else wrote is still known for that."""
+    kinds: tuple[tuple[Any, Callable[..., str], tuple[str, ...]], ...] = (
+        (DeclarationRow, of_declaration, ("declared", "replaced_at")),
+        (EventRow, of_event, ("at", "what", "why", "details")),
+    )
+    for table, checksum, names in kinds:
+        rows = source.execute(select(table.__table__).where(table.run_id == their_id).order_by(table.id)).mappings()
+        for row in rows:
+            said = [row[name] for name in names]
+            intact = row["checksum"] == checksum(their_id, *said)
+            values = {"run_id": run_id, "checksum": checksum(run_id, *said) if intact else None}
+            target.execute(insert(table).values(**values, **dict(zip(names, said, strict=True))))
+
+
+def _costs(source: Connection, target: Connection, their_id: int, run_id: int) -> None:
+    """Bring over what pieces of music cost a run's system; what we have of a piece stays."""
+    ours = {cost.piece for cost in costs_of_run(target, run_id)[0]}
+    keep_costs(target, run_id, [cost for cost in costs_of_run(source, their_id)[0] if cost.piece not in ours])

@@ -10,6 +10,10 @@ classes here end in `Row`; what goes in and out of the store are the records of 
 The constraints hold whoever writes to the database. A score cannot be NaN: SQLite stores NaN as NULL, which
 NOT NULL refuses, and PostgreSQL sorts NaN above every number, which "at most 1" refuses.
 
+Rows that figures are read from have a checksum (`checksums`). Where it is missing or wrong, somebody else wrote them:
+such a score or file counts as none. In SQLite, triggers delete the sums of a run whose scores or files are changed by
+anybody, so that the next to read the board reads those again.
+
 A change here needs a new file in `migrations/versions`; a test compares the two.
 """
 
@@ -19,16 +23,35 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Dialect,
     Double,
     ForeignKey,
     Index,
     MetaData,
     String,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from harness_leaderboard.records import Engine, Visibility
+from harness_leaderboard.records import Engine, Isolation, Visibility
+from harness_leaderboard.texts import storable
+
+
+class Text(TypeDecorator[str]):
+    """Text of which any database can store every character; see `texts.storable`."""
+
+    impl = String
+    cache_ok = True
+    python_type = str
+
+    def process_bind_param(
+        self,
+        value: str | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> str | None:
+        """What is stored."""
+        return storable(value) if isinstance(value, str) else value
 
 
 class Base(DeclarativeBase):
@@ -45,7 +68,7 @@ class Base(DeclarativeBase):
         }
     )
     # Double: a plain Float is single precision in some databases.
-    type_annotation_map = {dict[str, Any]: JSON, float: Double}  # noqa: RUF012
+    type_annotation_map = {dict[str, Any]: JSON, float: Double, str: Text}  # noqa: RUF012
 
 
 class EvaluationSetRow(Base):
@@ -113,6 +136,7 @@ class EnvironmentRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(unique=True)
     details: Mapped[dict[str, Any]]
+    checksum: Mapped[str | None]
 
 
 class RemixRow(Base):
@@ -150,6 +174,8 @@ class ScoreRow(Base):
     score: Mapped[float]
     environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
     scored_at: Mapped[str]
+    disputed_at: Mapped[str | None]
+    checksum: Mapped[str | None]
 
 
 class RunRow(Base):
@@ -160,6 +186,7 @@ class RunRow(Base):
         UniqueConstraint("key", "evaluation_set_id"),
         CheckConstraint("parameters >= 0", name="parameters"),
         CheckConstraint("visibility IN ('shown', 'hidden', 'removed')", name="visibility"),
+        CheckConstraint("isolation IN ('process', 'sandbox', 'in-process')", name="isolation"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -185,8 +212,11 @@ class RunRow(Base):
     url: Mapped[str | None]
     paper: Mapped[str | None]
     description: Mapped[str | None]
+    isolation: Mapped[Isolation | None] = mapped_column(String)
+    python: Mapped[str | None]
     created_at: Mapped[str]
     updated_at: Mapped[str]
+    checksum: Mapped[str | None]
 
 
 class RunPairRow(Base):
@@ -214,6 +244,27 @@ class RunPairRow(Base):
     reason: Mapped[str | None]
     remix_id: Mapped[int | None] = mapped_column(ForeignKey("remixes.id"))
     clipped: Mapped[int | None] = mapped_column(BigInteger)
+    checksum: Mapped[str | None]
+
+
+class PieceCostRow(Base):
+    """What a piece of music cost the system of a run, see `records.PieceCost`."""
+
+    __tablename__ = "piece_costs"
+    __table_args__ = (
+        CheckConstraint("length(piece) BETWEEN 1 AND 300", name="piece"),
+        CheckConstraint("wall_seconds >= 0", name="wall_seconds"),
+        CheckConstraint("cpu_seconds >= 0", name="cpu_seconds"),
+        CheckConstraint("peak_bytes >= 0", name="peak_bytes"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    piece: Mapped[str] = mapped_column(primary_key=True)
+    wall_seconds: Mapped[float]
+    cpu_seconds: Mapped[float]
+    peak_bytes: Mapped[int] = mapped_column(BigInteger)
+    checksum: Mapped[str | None]
 
 
 class DeclarationRow(Base):
@@ -225,6 +276,7 @@ class DeclarationRow(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
     declared: Mapped[dict[str, Any]]
     replaced_at: Mapped[str]
+    checksum: Mapped[str | None]
 
 
 class EventRow(Base):
@@ -238,6 +290,7 @@ class EventRow(Base):
     what: Mapped[str]
     why: Mapped[str]
     details: Mapped[dict[str, Any]]
+    checksum: Mapped[str | None]
 
 
 class SummaryRow(Base):
@@ -253,3 +306,4 @@ class SummaryRow(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     evaluator_id: Mapped[int] = mapped_column(ForeignKey("evaluators.id"), primary_key=True)
     summary: Mapped[dict[str, Any]]
+    checksum: Mapped[str | None]

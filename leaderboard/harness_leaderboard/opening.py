@@ -14,6 +14,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from harness_leaderboard.database import (
     MAKE_ONE,
     check_path,
+    check_structure,
+    damaged,
+    named,
     one_line,
     other_engine,
     parse_url,
@@ -29,13 +32,19 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 
+NOT_OURS = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading raises where the values in a database are of no kind that a leaderboard writes."""
+
+
 class OpenDatabase:
     """A database that holds a leaderboard, open. `store.Store` is what reads and writes it."""
 
-    def __init__(self, engine: DatabaseEngine, name: str) -> None:
+    def __init__(self, engine: DatabaseEngine, name: str, path: Path | None = None) -> None:
         self.engine = engine
         self.name = name
         """What messages call the database: the path of the file, or the URL without its password."""
+        self.path = path
+        """Where the file lies, whatever the working folder becomes; None if the database is no file."""
 
         @event.listens_for(engine, "handle_error")
         def note(context: ExceptionContext) -> None:
@@ -50,7 +59,7 @@ class OpenDatabase:
         Args:
             url: see `store`.
             create: True to write: the database is made if there is none, and brought up to date if it is
-                older. False to read: nothing is written, so this works on a read-only file.
+                older. False to read: no data is changed and nothing is left beside the file, which may be read-only.
 
         Raises:
             LeaderboardError: the URL is malformed; there is no such database or folder; it is not a
@@ -60,16 +69,16 @@ class OpenDatabase:
         if parsed.get_backend_name() == "sqlite":
             path, timeout = Path(str(parsed.database)), wait_time(parsed)
             check_path(path, create)
-            store = cls(sqlite_engine(path, create, timeout), str(path))
+            store = cls(sqlite_engine(path, create, timeout), str(path), path.absolute())
         else:
-            store = cls(other_engine(parsed), parsed.render_as_string(hide_password=True))
+            store = cls(other_engine(parsed), named(parsed))
         try:
             with store.transaction(write=create, migrate=create) as connection:
                 store._bring_up_to_date(connection, create)
             if create and store.engine.name == "sqlite":
                 # The connection that migrates does not enforce foreign keys: it must not be used again.
                 store.engine.dispose()
-                use_write_ahead_log(path, timeout)
+                use_write_ahead_log(path.absolute(), timeout)
         except BaseException:
             store.close()
             raise
@@ -93,6 +102,9 @@ class OpenDatabase:
         try:
             with self.engine.execution_options(immediate=write, migrate=migrate).begin() as connection:
                 yield connection
+        except UnicodeDecodeError as error:
+            # Of text that is damaged, even SQLite's messages cannot be read.
+            raise damaged(self.name) from error
         except IntegrityError as error:
             raise LeaderboardError(
                 f"{self._troubled(error)} refused impossible data, nothing was stored: {one_line(error.orig)}"
@@ -100,28 +112,39 @@ class OpenDatabase:
         except SQLAlchemyError as error:
             raise trouble(self._troubled(error), error.orig if isinstance(error, DBAPIError) else error) from error
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads: what no leaderboard writes (words for numbers, text that is no JSON) is damage."""
+        with self.transaction(write=False) as connection:
+            try:
+                yield connection
+            except NOT_OURS as error:
+                raise damaged(self.name) from error
+
+    def check(self) -> None:
+        """Have the database check how the file is put together, all of it, however long that takes.
+
+        Raises:
+            LeaderboardError: it is damaged.
+        """
+        if self.path is not None:
+            with self.transaction(write=False) as connection:
+                check_structure(connection, self.path, self.name, whole=True)
+
     def _troubled(self, error: SQLAlchemyError) -> str:
         """The name of the database that an error comes from."""
         return str(vars(error).get("database", self.name))
 
     def _bring_up_to_date(self, connection: Connection, create: bool) -> None:
         """Check that the database is one of ours, and migrate it to the newest revision if `create`."""
-        tables = set(inspect(connection).get_table_names())
-        if "alembic_version" not in tables:
-            if tables:
-                raise LeaderboardError(f"{self.name} holds the data of another program: choose another --db")
-            if not create:
-                raise LeaderboardError(f"no leaderboard at {self.name} yet: {MAKE_ONE}")
-            revision = None
-        else:
-            revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-            if not tables >= {"runs", "scores", "evaluation_sets"}:
-                raise LeaderboardError(f"{self.name} holds the data of another program: choose another --db")
-            if revision not in REVISIONS:
-                raise LeaderboardError(
-                    f"{self.name} was written by a newer version (revision {revision}): "
-                    "update this program, or choose another --db"
-                )
+        try:
+            revision = self._revision(connection, create)
+            outdated = revision != REVISIONS[-1]
+            if self.path is not None and revision is not None and (create or not outdated):
+                # A migration reads and writes everything, so everything has to be sound.
+                check_structure(connection, self.path, self.name, whole=outdated)
+        except NOT_OURS as error:
+            raise damaged(self.name) from error
         if revision == REVISIONS[-1]:
             if create:
                 # Of a read-only file SQLite says so at the first statement that could write, this one, and not
@@ -137,6 +160,25 @@ class OpenDatabase:
         from alembic import command
 
         command.upgrade(alembic_config(connection), "head")
+
+    def _revision(self, connection: Connection, create: bool) -> str | None:
+        """The revision that a database is at; None if it is empty and may be filled."""
+        tables = set(inspect(connection).get_table_names())
+        if "alembic_version" not in tables:
+            if tables:
+                raise LeaderboardError(f"{self.name} holds the data of another program: choose another --db")
+            if not create:
+                raise LeaderboardError(f"no leaderboard at {self.name} yet: {MAKE_ONE}")
+            return None
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if not tables >= {"runs", "scores", "evaluation_sets"}:
+            raise LeaderboardError(f"{self.name} holds the data of another program: choose another --db")
+        if revision not in REVISIONS:
+            raise LeaderboardError(
+                f"{self.name} was written by a newer version (revision {revision}): "
+                "update this program, or choose another --db"
+            )
+        return str(revision)
 
 
 def alembic_config(connection: Connection) -> "Config":

@@ -30,6 +30,7 @@ from typing import Literal
 
 from scipy import special
 
+from harness_leaderboard.checksums import why_changed
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
     By,
@@ -39,11 +40,12 @@ from harness_leaderboard.records import (
     checks_due,
 )
 
-Status = Literal["ranked", "disputed", "reference", "not eligible", "incomplete", "unchecked"]
+Status = Literal["ranked", "changed", "disputed", "reference", "not eligible", "incomplete", "unchecked"]
 """Why a run has a rank or not. If several reasons hold, it is the first of these that does.
 
-A run is "disputed" if a pair's fast score differs from its locked one by more than `CHECK_TOLERANCE`: then none of
-its figures can be believed, be it a reference or not. It is "unchecked" if it is complete, but fewer of its fast
+A run is "changed" if something of it was changed outside the harness, and "disputed" if an audit got other scores, or
+if a pair's fast score differs from its locked one by more than `CHECK_TOLERANCE`: then none of its figures can be
+believed, be it a reference or not. It is "unchecked" if it is complete, but fewer of its fast
 scores were checked than `checks_due` asks for.
 """
 
@@ -149,10 +151,12 @@ def boards(runs: Iterable[ScoredRun]) -> list[Board]:
 def breakdown(board: Board, by: By) -> list[Group]:
     """Mean scores of each run for each listener, scene, track or pair: by its name, then in the board's order.
 
-    A pair is called "scene listener".
+    A pair is called "scene listener". Runs that were changed outside the harness are left out.
     """
     groups = []
     for row in board.rows:
+        if row.status == "changed":
+            continue
         scores = row.source.scores
         names: Sequence[str] = (
             [" ".join(pair) for pair in zip(scores.scene, scores.listener, strict=True)]
@@ -258,13 +262,21 @@ def _unranked(source: ScoredRun) -> Row:
     why = None
     # Where every pair has a locked score, those are what counts, and the fast ones beside them decide nothing.
     checks = checks_due(source.fast) if source.only_fast else 0
-    if source.only_fast and source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
+    if source.changed:
+        status, why = "changed", why_changed(source.id, source.changed)
+    elif source.disputed:
+        scores = "1 score differs" if source.disputed == 1 else f"{source.disputed} scores differ"
+        status = "disputed"
+        why = f"{scores} from what an audit computed: score the run again with harness runs rescore {source.id}"
+    elif source.only_fast and source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
         status = "disputed"
         why = f"fast and locked scores differ by {source.largest_difference:.3g}, more than {CHECK_TOLERANCE:.0e}"
     elif run.reference:
         status, why = "reference", "a reference, not a system that competes"
     elif run.not_eligible is not None:
         status, why = "not eligible", run.not_eligible
+    elif run.isolation == "in-process":
+        status, why = "not eligible", "was run in the harness's own process (--in-process), for debugging"
     elif scored < due:
         failed = f", {source.failed} failed" if source.failed else ""
         status, why = "incomplete", f"{scored} of {due} pairs scored{failed}"

@@ -2,57 +2,28 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.orm import aliased
 
-from harness_leaderboard.models import (
-    EnvironmentRow,
-    EvaluatorRow,
-    ReferenceRow,
-    RemixRow,
-    RunPairRow,
-    RunRow,
-    ScoreRow,
-    SetPairRow,
-    SummaryRow,
-)
+from harness_leaderboard.checksums import of_summary, why_changed
+from harness_leaderboard.costs import costs_of_run
+from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.models import EvaluatorRow, RunRow, SummaryRow
+from harness_leaderboard.pairs import Values, pairs_of_run
 from harness_leaderboard.records import (
+    Engine,
     PairRecord,
     PairScores,
     RunStatus,
     SceneSums,
     ScoredRun,
     ScoreRecord,
-    State,
     StoredRun,
 )
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
-
-SCORES_OF_RUN = text(
-    "SELECT p.scene, p.listener, p.track,"
-    " coalesce(l.left_score, f.left_score), coalesce(l.right_score, f.right_score), coalesce(l.score, f.score)"
-    " FROM run_pairs r JOIN set_pairs p ON p.id = r.pair_id"
-    " LEFT JOIN scores l ON l.remix_id = r.remix_id AND l.evaluator_id = :evaluator AND l.engine = 'locked'"
-    " LEFT JOIN scores f ON f.remix_id = r.remix_id AND f.evaluator_id = :evaluator AND f.engine = 'fast'"
-    " WHERE r.run_id = :run AND r.remix_id IS NOT NULL AND (l.score IS NOT NULL OR f.score IS NOT NULL)"
-)
-"""Plain SQL: without the layers above it reading half a million scores takes a third of the time."""
-
-COUNTS_OF_RUN = text(
-    "SELECT coalesce(sum(CASE WHEN r.state = 'failed' THEN 1 ELSE 0 END), 0) AS failed,"
-    " max(CASE WHEN l.score IS NOT NULL THEN l.scored_at ELSE f.scored_at END) AS last_scored,"
-    " count(f.score) AS fast,"
-    " coalesce(sum(CASE WHEN f.score IS NOT NULL AND l.score IS NOT NULL THEN 1 ELSE 0 END), 0) AS checked,"
-    " coalesce(sum(CASE WHEN f.score IS NOT NULL AND l.score IS NULL THEN 1 ELSE 0 END), 0) AS only_fast,"
-    " max(abs(f.left_score - l.left_score)) AS left_gap, max(abs(f.right_score - l.right_score)) AS right_gap"
-    " FROM run_pairs r"
-    " LEFT JOIN scores l ON l.remix_id = r.remix_id AND l.evaluator_id = :evaluator AND l.engine = 'locked'"
-    " LEFT JOIN scores f ON f.remix_id = r.remix_id AND f.evaluator_id = :evaluator AND f.engine = 'fast'"
-    " WHERE r.run_id = :run"
-)
 
 SHARES_OF_RUN = text(
     "SELECT b.run_id, count(DISTINCT a.remix_id) FROM run_pairs a"
@@ -70,76 +41,97 @@ EVALUATORS_OF_RUN = text(
 def stored_run(connection: Connection, status: RunStatus) -> StoredRun:
     """A run with all its pairs, and their scores under the evaluator that its status names."""
     evaluator = evaluator_id(connection, status.fingerprint)
-    scores: dict[int, dict[str, ScoreRecord]] = {}
-    of_run = select(RunPairRow.remix_id).where(RunPairRow.run_id == status.id, RunPairRow.remix_id.is_not(None))
-    for row in connection.execute(
-        select(ScoreRow.__table__, EnvironmentRow.sha256)
-        .join(EnvironmentRow, ScoreRow.environment_id == EnvironmentRow.id)
-        .where(ScoreRow.evaluator_id == evaluator, ScoreRow.remix_id.in_(of_run))
-    ):
-        scores.setdefault(row.remix_id, {})[row.engine] = ScoreRecord(
-            row.engine, row.left_score, row.right_score, row.score, row.scored_at, row.sha256
+    records = {}
+    for pair in pairs_of_run(connection, status.id, evaluator):
+        locked, fast = _record("locked", pair.locked), _record("fast", pair.fast)
+        records[pair.scene, pair.listener] = PairRecord(
+            scene=pair.scene,
+            listener=pair.listener,
+            track=pair.track,
+            reference_sha256=pair.reference_sha256,
+            state="scored" if locked or fast else pair.state,
+            reason=pair.reason,
+            file_sha256=pair.file_sha256,
+            clipped=pair.clipped,
+            locked=locked,
+            fast=fast,
+            changed=pair.changed or bool(pair.changed_scores),
         )
-    rows = connection.execute(
-        select(RunPairRow.__table__, SetPairRow.scene, SetPairRow.listener, SetPairRow.track)
-        .add_columns(ReferenceRow.sha256.label("reference_sha256"), RemixRow.file_sha256)
-        .join(SetPairRow, RunPairRow.pair_id == SetPairRow.id)
-        .join(ReferenceRow, SetPairRow.reference_id == ReferenceRow.id)
-        .outerjoin(RemixRow, RunPairRow.remix_id == RemixRow.id)
-        .where(RunPairRow.run_id == status.id)
-        .order_by(RunPairRow.pair_id)
+    costs, changed = costs_of_run(connection, status.id)
+    return StoredRun(status, records, tuple(costs), len(changed))
+
+
+def _record(engine: Engine, said: Values | None) -> ScoreRecord | None:
+    if said is None:
+        return None
+    return ScoreRecord(
+        engine, said.left, said.right, said.score, said.scored_at, said.environment_sha256, said.disputed_at
     )
-    pairs = {}
-    for row in rows:
-        given = scores.get(row.remix_id, {})
-        state: State = "scored" if given else row.state
-        pairs[row.scene, row.listener] = PairRecord(
-            scene=row.scene,
-            listener=row.listener,
-            track=row.track,
-            reference_sha256=row.reference_sha256,
-            state=state,
-            reason=row.reason,
-            file_sha256=row.file_sha256,
-            clipped=row.clipped,
-            locked=given.get("locked"),
-            fast=given.get("fast"),
-        )
-    return StoredRun(status, pairs)
 
 
 def pair_scores(connection: Connection, run_id: int, evaluator: int) -> PairScores:
     """The scored pairs of a run.
 
-    Rows are taken in small parts and turned into columns at once: nearly twice as fast as all at once, which keeps
-    hundreds of thousands of rows for the garbage collector to look through.
+    Raises:
+        LeaderboardError: somebody else wrote some of its scores or files.
     """
-    columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
-    found = connection.execute(SCORES_OF_RUN, {"run": run_id, "evaluator": evaluator})
-    for rows in found.partitions(500):
-        scene, listener, track, *scores = zip(*rows, strict=True)
-        # Each name is kept in memory once: a thousand scenes make twenty thousand pairs.
-        names = (map(sys.intern, column) for column in (scene, listener, track))
-        for column, values in zip(columns, (*names, *scores), strict=True):
-            column.extend(values)
-    return PairScores(*map(tuple, columns))
+    scores, counts = _read_through(connection, run_id, evaluator)
+    changed = in_words(counts)
+    if changed:
+        raise LeaderboardError(f"run {run_id}: {why_changed(run_id, changed)}")
+    return scores
 
 
 def summarise(connection: Connection, run_id: int, evaluator: int) -> dict[str, Any]:
     """What the ranking needs of a run, from its scores: the content of `models.SummaryRow`."""
-    counts = connection.execute(COUNTS_OF_RUN, {"run": run_id, "evaluator": evaluator}).one()
-    sums = SceneSums.of(pair_scores(connection, run_id, evaluator))
+    scores, counts = _read_through(connection, run_id, evaluator)
+    sums = SceneSums.of(scores)
     shares = {str(other): count for other, count in connection.execute(SHARES_OF_RUN, {"run": run_id})}
     return {
         "sums": [list(getattr(sums, name)) for name in SceneSums.__dataclass_fields__],
-        "failed": counts.failed,
-        "last_scored": counts.last_scored,
-        "fast": counts.fast,
-        "checked": counts.checked,
-        "only_fast": counts.only_fast,
-        "largest_difference": max(counts.left_gap, counts.right_gap) if counts.checked else None,
+        **counts,
         "shares": shares,
     }
+
+
+def _read_through(connection: Connection, run_id: int, evaluator: int) -> tuple[PairScores, dict[str, Any]]:
+    """The scored pairs of a run as columns, and what else there is to count."""
+    columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
+    counts = dict.fromkeys(("failed", "fast", "checked", "only_fast", "disputed", "changed_files", "changed_scores"), 0)
+    last_scored: str | None = None
+    largest: float | None = None
+    for pair in pairs_of_run(connection, run_id, evaluator):
+        counts["failed"] += pair.state == "failed"
+        counts["changed_files"] += pair.changed
+        counts["changed_scores"] += len(pair.changed_scores)
+        locked, fast = pair.locked, pair.fast
+        if fast is not None:
+            counts["fast"] += 1
+            if locked is None:
+                counts["only_fast"] += 1
+            else:
+                counts["checked"] += 1
+                gap = max(abs(fast.left - locked.left), abs(fast.right - locked.right))
+                largest = gap if largest is None else max(gap, largest)
+        said = locked or fast
+        if said is None:
+            continue
+        counts["disputed"] += said.disputed_at is not None
+        last_scored = said.scored_at if last_scored is None else max(said.scored_at, last_scored)
+        # Each name is kept in memory once: a thousand scenes make twenty thousand pairs.
+        names = map(sys.intern, (pair.scene, pair.listener, pair.track))
+        for column, value in zip(columns, (*names, said.left, said.right, said.score), strict=True):
+            column.append(value)
+    return PairScores(*map(tuple, columns)), {**counts, "last_scored": last_scored, "largest_difference": largest}
+
+
+def in_words(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """What of a run somebody else wrote, from its summary: "1 file", "3 scores"."""
+    return tuple(
+        f"{count} {what}{'s' if count > 1 else ''}"
+        for what, count in (("file", counts["changed_files"]), ("score", counts["changed_scores"]))
+        if count
+    )
 
 
 def _missing_summaries(connection: Connection) -> list[tuple[int, int]]:
@@ -169,7 +161,10 @@ def keep_summaries(connection: Connection) -> None:
             select(SummaryRow.run_id).where(SummaryRow.run_id == run_id, SummaryRow.evaluator_id == evaluator)
         )
         if known is None:
-            connection.execute(insert(SummaryRow).values(run_id=run_id, evaluator_id=evaluator, summary=summary))
+            checksum = of_summary(run_id, evaluator, json.dumps(summary))
+            connection.execute(
+                insert(SummaryRow).values(run_id=run_id, evaluator_id=evaluator, summary=summary, checksum=checksum)
+            )
 
 
 def scored_runs(
@@ -188,12 +183,18 @@ def scored_runs(
     fingerprints = {
         row.id: row.fingerprint for row in connection.execute(select(EvaluatorRow.id, EvaluatorRow.fingerprint))
     }
-    summaries: dict[tuple[int, int], dict[str, Any]] = {
-        (run_id, evaluator): json.loads(summary) if isinstance(summary, str) else summary
-        for run_id, evaluator, summary in connection.execute(
-            text("SELECT run_id, evaluator_id, summary FROM summaries")
-        )
-    }
+    summaries: dict[tuple[int, int], dict[str, Any]] = {}
+    changed = set()
+    for run_id, evaluator, summary, checksum in connection.execute(
+        text("SELECT run_id, evaluator_id, summary, checksum FROM summaries")
+    ).all():
+        # Other databases than SQLite read JSON by themselves.
+        written = summary if isinstance(summary, str) else json.dumps(summary)
+        if checksum == of_summary(run_id, evaluator, written):
+            summaries[run_id, evaluator] = json.loads(written)
+        else:
+            summaries[run_id, evaluator] = summarise(connection, run_id, evaluator)
+            changed.add((run_id, evaluator))
     for run_id, evaluator in _missing_summaries(connection):
         summaries[run_id, evaluator] = summarise(connection, run_id, evaluator)
     shares: dict[int, dict[int, int]] = {}
@@ -223,6 +224,12 @@ def scored_runs(
                 only_fast=summary["only_fast"],
                 shares={other: count for other, count in shares.get(run_id, {}).items() if other in runs},
                 load_scores=lambda run_id=run_id, evaluator=evaluator: load(run_id, evaluator),  # type: ignore[misc]
+                disputed=summary["disputed"],
+                changed=(
+                    *(() if status.intact else ("its declaration",)),
+                    *in_words(summary),
+                    *(("its sums",) if (run_id, evaluator) in changed else ()),
+                ),
             )
         )
     return found

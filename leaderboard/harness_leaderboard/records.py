@@ -14,6 +14,9 @@ from typing import Any, Literal, Self
 State = Literal["pending", "enhanced", "scored", "failed"]
 """Where a pair stands: nothing there yet, a file is there, the file is scored, or it went wrong."""
 
+Isolation = Literal["process", "sandbox", "in-process"]
+"""Where a system ran: in a process of its own, in one that is locked in, or in the harness's (for debugging)."""
+
 Engine = Literal["locked", "fast"]
 """What computed a score: the locked program itself, or a fast one that has to give the same number."""
 
@@ -91,6 +94,8 @@ class RunRecord:
         submission: name of the folder that the files are in, or another label that tells runs apart.
         folder: where that lies, or None if it is not known.
         team, contact, url, paper, description: as declared, or None.
+        isolation: where the system ran; None where it is not known.
+        python: the version of Python that it ran under; None where it is not known.
     """
 
     key: str
@@ -111,6 +116,25 @@ class RunRecord:
     url: str | None = None
     paper: str | None = None
     description: str | None = None
+    isolation: Isolation | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True)
+class PieceCost:
+    """What a piece of music cost the system of a run.
+
+    Attributes:
+        piece: what it was given: a song, or a scene and a listener; 1 to 300 characters.
+        wall_seconds: how long it took, 0 or more.
+        cpu_seconds: processor time of all its threads and processes, 0 or more.
+        peak_bytes: the most memory that it held, 0 or more.
+    """
+
+    piece: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,11 @@ class NewScore:
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """A stored score: left ear, right ear and their mean, each from 0 to 1, and the environment's hash."""
+    """A stored score: left ear, right ear and their mean, each from 0 to 1, and the environment's hash.
+
+    Attributes:
+        disputed_at: when an audit got another score for the file; None if none did.
+    """
 
     engine: Engine
     left: float
@@ -143,6 +171,7 @@ class ScoreRecord:
     score: float
     scored_at: str
     environment_sha256: str
+    disputed_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +183,8 @@ class PairRecord:
         reason: why it failed; None unless the state is "failed".
         file_sha256: hash of the enhanced file; None unless the state is "enhanced" or "scored".
         clipped: how many samples of the file were clipped; None where nobody counted.
-        locked, fast: the scores that the file has.
+        locked, fast: the scores that the file has. One that was changed outside the harness is none.
+        changed: whether the harness did not write what is stored of the file, which then counts as none, or of a score.
     """
 
     scene: str
@@ -167,6 +197,7 @@ class PairRecord:
     clipped: int | None
     locked: ScoreRecord | None
     fast: ScoreRecord | None
+    changed: bool = False
 
     @property
     def score(self) -> ScoreRecord | None:
@@ -208,6 +239,7 @@ class RunStatus:
         id: its number in the database, by which people may name it.
         name: what its owner chose to call it, or None.
         fingerprint: of the evaluator that it was last scored with.
+        intact: whether the harness wrote what is stored of it.
     """
 
     id: int
@@ -218,14 +250,22 @@ class RunStatus:
     fingerprint: str
     created_at: str
     updated_at: str
+    intact: bool = True
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the store has it, with every one of its pairs by (scene, listener)."""
+    """A run as the store has it, with every one of its pairs by (scene, listener).
+
+    Attributes:
+        costs: what each piece of music cost its system, by the pieces' names, as far as that was measured.
+        changed_costs: of how many pieces somebody else wrote the costs, which are left out.
+    """
 
     status: RunStatus
     pairs: Mapping[tuple[str, str], PairRecord]
+    costs: tuple[PieceCost, ...] = ()
+    changed_costs: int = 0
 
     @property
     def id(self) -> int:
@@ -242,13 +282,24 @@ class StoredRun:
         """What it is evaluated on."""
         return self.status.evaluation_set
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What of it was changed outside the harness, in words."""
+        counts = (
+            ("pair", "pairs", sum(pair.changed for pair in self.pairs.values())),
+            ("piece's costs", "pieces' costs", self.changed_costs),
+        )
+        words = (f"{count} {one if count == 1 else more}" for one, more, count in counts if count)
+        return (*(() if self.status.intact else ("its declaration",)), *words)
+
 
 @dataclass(frozen=True)
 class OldDeclaration:
-    """What a run declared until `replaced_at`."""
+    """What a run declared until `replaced_at`; `intact` says whether the harness wrote this."""
 
     run: Mapping[str, Any]
     replaced_at: str
+    intact: bool = True
 
 
 @dataclass(frozen=True)
@@ -257,8 +308,9 @@ class Event:
 
     Attributes:
         what: "entered", "declared anew", "replaced", "renamed", "hidden", "unhidden", "removed", "restored",
-            "rescored", "audited" or "imported".
+            "rescored", "audited", "imported" or "changes dropped".
         details: more of it, as JSON values.
+        intact: whether the harness wrote this.
     """
 
     at: str
@@ -266,6 +318,7 @@ class Event:
     what: str
     why: str
     details: Mapping[str, Any]
+    intact: bool = True
 
 
 @dataclass(frozen=True)
@@ -330,6 +383,8 @@ class ScoredRun:
         only_fast: how many pairs have nothing but a fast score.
         shares: how many files it has in common with other runs on the evaluation set, by their ids.
         load_scores: reads the scores of its pairs, which are many.
+        disputed: how many of the scores that count differ from what an audit got.
+        changed: what of it was changed outside the harness, in words: "its declaration", "3 scores".
     """
 
     id: int
@@ -346,6 +401,8 @@ class ScoredRun:
     only_fast: int
     shares: Mapping[int, int]
     load_scores: Callable[[], PairScores] = field(compare=False)
+    disputed: int = 0
+    changed: tuple[str, ...] = ()
 
     @cached_property
     def scores(self) -> PairScores:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from harness_leaderboard.checksums import of_environment, of_event, of_run
+from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import (
     EnvironmentRow,
     EvaluationSetRow,
@@ -21,6 +23,7 @@ from harness_leaderboard.models import (
     SummaryRow,
 )
 from harness_leaderboard.records import EvaluationSetRecord, RunRecord, RunStatus
+from harness_leaderboard.texts import storable
 
 Item = TypeVar("Item")
 
@@ -59,9 +62,19 @@ def statuses() -> Any:
 
 
 def status_of(row: Row[Any]) -> RunStatus:
-    """The run in a row of `statuses`."""
+    """The run in a row of `statuses`.
+
+    Raises:
+        LeaderboardError: it was changed outside the harness, to something that no run can be.
+    """
     found = row._mapping
+    intact = found["run_checksum"] == of_run(dict(found))
+    if not intact and not all(isinstance(found[name], kinds) for name, kinds in _KINDS.items()):
+        raise LeaderboardError(
+            f"run {found['run_id']} was changed outside the harness and cannot be read: put back a copy of the database"
+        )
     return RunStatus(
+        intact=intact,
         id=found["run_id"],
         name=found["run_name"],
         visibility=found["run_visibility"],
@@ -73,6 +86,25 @@ def status_of(row: Row[Any]) -> RunStatus:
         created_at=found["run_created_at"],
         updated_at=found["run_updated_at"],
     )
+
+
+def _kinds() -> dict[str, tuple[type, ...]]:
+    """What each column of `statuses` has to be."""
+    kinds: dict[str, tuple[type, ...]] = {}
+    for prefix, table in (("run_", RunRow.__table__), ("set_", EvaluationSetRow.__table__)):
+        for column in table.columns:
+            nothing = (type(None),) if column.nullable else ()
+            kinds[f"{prefix}{column.name}"] = (column.type.python_type, *nothing)
+    return kinds
+
+
+_KINDS = _kinds()
+
+
+def seal_run(connection: Connection, run_id: int) -> None:
+    """Write the checksum of a run after it was written or changed."""
+    row = connection.execute(statuses().where(RunRow.id == run_id)).one()
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(checksum=of_run(dict(row._mapping))))
 
 
 def evaluator_id(connection: Connection, fingerprint: str, details: Mapping[str, Any] | None = None) -> int | None:
@@ -90,7 +122,9 @@ def environment_id(connection: Connection, environment: Mapping[str, Any]) -> in
     sha256 = hashlib.sha256(canonical.encode()).hexdigest()
     found = connection.scalar(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256))
     if found is None:
-        made = insert(EnvironmentRow).values(sha256=sha256, details=dict(environment)).returning(EnvironmentRow.id)
+        checksum = of_environment(sha256, environment)
+        made = insert(EnvironmentRow).values(sha256=sha256, details=dict(environment), checksum=checksum)
+        made = made.returning(EnvironmentRow.id)
         found = connection.execute(made).scalar_one()
     return int(found)
 
@@ -150,6 +184,8 @@ def write_event(
     connection: Connection, run_id: int | None, what: str, why: str, details: Mapping[str, Any] | None = None
 ) -> None:
     """Add a line to the log."""
+    at, why, given = now(), storable(why), dict(details or {})
+    checksum = of_event(run_id, at, what, why, given)
     connection.execute(
-        insert(EventRow).values(at=now(), run_id=run_id, what=what, why=why, details=dict(details or {}))
+        insert(EventRow).values(at=at, run_id=run_id, what=what, why=why, details=given, checksum=checksum)
     )

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import Connection, insert, select, update
 
+from harness_leaderboard.checksums import of_score
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.models import ScoreRow
+from harness_leaderboard.facts import ScoreKey, delete_scores, stored_scores
+from harness_leaderboard.models import EnvironmentRow, ScoreRow
+from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.records import Engine, NewScore
 from harness_leaderboard.rows import (
     environment_id,
     evaluator_id,
     forget_summaries_of,
-    in_parts,
     now,
     reference_ids,
     remix_ids,
@@ -45,37 +47,67 @@ def add_scores(
     keys = [(references[score.reference_sha256], score.file_sha256) for score in scores]
     remixes = remix_ids(connection, keys)
     # A later score of the same remix and engine in one call replaces an earlier one.
-    new = {(remixes[key], score.engine): score for key, score in zip(keys, scores, strict=True)}
-    replaced = [key for key, score in new.items() if score.replaces]
-    for part in in_parts(replaced):
-        connection.execute(
-            delete(ScoreRow).where(
-                ScoreRow.evaluator_id == evaluator, tuple_(ScoreRow.remix_id, ScoreRow.engine).in_(part)
-            )
-        )
-    stored: set[tuple[int, str]] = set()
-    for part_of_ids in in_parts({remix_id for remix_id, _ in new}):
-        rows = connection.execute(
-            select(ScoreRow.remix_id, ScoreRow.engine).where(
-                ScoreRow.evaluator_id == evaluator, ScoreRow.remix_id.in_(part_of_ids)
-            )
-        )
-        stored.update((remix_id, engine) for remix_id, engine in rows)
+    new: dict[ScoreKey, NewScore] = {
+        (remixes[key], evaluator, score.engine): score for key, score in zip(keys, scores, strict=True)
+    }
+    stored = stored_scores(connection, {remix_id for remix_id, *_ in new})
+    # What somebody else wrote is no score, and one that an audit disputes is there to be computed again.
+    replaced = [
+        key
+        for key, score in new.items()
+        if key in stored and (score.replaces or not stored[key].intact or stored[key].row["disputed_at"] is not None)
+    ]
+    delete_scores(connection, replaced)
+    kept = stored.keys() - set(replaced)
     at = now()
+    environment_sha256 = {
+        engine: connection.scalar(select(EnvironmentRow.sha256).where(EnvironmentRow.id == id_))
+        for engine, id_ in ids.items()
+    }
     made: list[dict[str, Any]] = [
         {
-            "remix_id": remix_id,
+            "remix_id": key[0],
             "evaluator_id": evaluator,
-            "engine": engine,
+            "engine": score.engine,
             "left_score": float(score.left),
             "right_score": float(score.right),
             "score": (float(score.left) + float(score.right)) / 2,
-            "environment_id": ids[engine],
+            "environment_id": ids[score.engine],
             "scored_at": at,
+            "disputed_at": None,
+            "checksum": of_score(
+                *(score.reference_sha256, score.file_sha256, fingerprint, score.engine),
+                *(float(score.left), float(score.right), (float(score.left) + float(score.right)) / 2),
+                *(environment_sha256[score.engine], at, None),
+            ),
         }
-        for (remix_id, engine), score in new.items()
-        if (remix_id, engine) not in stored
+        for key, score in new.items()
+        if key not in kept
     ]
     if made:
         connection.execute(insert(ScoreRow), made)
         forget_summaries_of(connection, [row["remix_id"] for row in made])
+
+
+def judge_scores(
+    connection: Connection, run_id: int, fingerprint: str, agrees: Mapping[tuple[str, str], bool], database: str
+) -> None:
+    """Say of the scores that count for pairs of a run whether an audit agrees; see `store.Store.note_audit`."""
+    evaluator = evaluator_id(connection, fingerprint)
+    remixes: dict[ScoreKey, bool] = {}
+    for pair in pairs_of_run(connection, run_id, evaluator):
+        engine = "locked" if pair.locked else "fast" if pair.fast else None
+        if (pair.scene, pair.listener) in agrees and engine and pair.remix_id is not None and evaluator is not None:
+            remixes[pair.remix_id, evaluator, engine] = agrees[pair.scene, pair.listener]
+    if len(remixes) < len(agrees):
+        raise LeaderboardError(f"run {run_id} in {database} was changed while it was audited: audit it again")
+    stored, at = stored_scores(connection, {remix_id for remix_id, *_ in remixes}), now()
+    for key, agreed in remixes.items():
+        disputed_at = None if agreed else stored[key].row["disputed_at"] or at
+        if disputed_at != stored[key].row["disputed_at"]:
+            connection.execute(
+                update(ScoreRow)
+                .where(ScoreRow.remix_id == key[0], ScoreRow.evaluator_id == key[1], ScoreRow.engine == key[2])
+                .values(disputed_at=disputed_at, checksum=stored[key].checksum(disputed_at=disputed_at))
+            )
+            forget_summaries_of(connection, [key[0]])

@@ -3,8 +3,8 @@
 Conventions:
 
 - A leaderboard is named by an SQLAlchemy URL. `sqlite:///leaderboard.db` is a file in the working folder,
-  `sqlite:////data/leaderboard.db` one at an absolute path; `?timeout=SECONDS` says how long to wait for
-  another process that is writing (default 30). Other databases work where their driver is installed.
+  `sqlite:////data/leaderboard.db` one at an absolute path, in which there must be no "?"; `?timeout=SECONDS` says how
+  long to wait for another process that is writing (default 30). Other databases work where their driver is installed.
 - One process writes, as many as like read: SQLite keeps a write-ahead log. Should several write, they take
   turns: a transaction that writes takes its lock at its start, and waits for it.
 - Every method is one transaction. When it returns its changes are on disk; when it raises nothing changed.
@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select
 
-from harness_leaderboard import entering, merging, reading, scoring
+from harness_leaderboard import costs, entering, merging, reading, repairing, scoring
+from harness_leaderboard.checksums import of_declaration, of_environment, of_event
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
 from harness_leaderboard.opening import OpenDatabase
@@ -32,6 +33,7 @@ from harness_leaderboard.records import (
     NewScore,
     OldDeclaration,
     PairScores,
+    PieceCost,
     RunRecord,
     RunStatus,
     ScoredRun,
@@ -121,8 +123,9 @@ class Store(OpenDatabase):
     ) -> None:
         """Store scores. The mean over the ears is computed here.
 
-        A score that is there already stays, unless the new one says that it replaces it: then the same engine's earlier
-        score goes. The locked engine's scores are never touched by the fast one's.
+        A score that is there already stays, unless the new one says that it replaces it, an audit disputes it, or it
+        was changed outside the harness: then the same engine's earlier score goes. The locked engine's scores are never
+        touched by the fast one's.
 
         Args:
             scores: facts about files; their references must be those of a stored evaluation set.
@@ -136,6 +139,17 @@ class Store(OpenDatabase):
         with self.transaction(write=True) as connection:
             scoring.add_scores(connection, scores, fingerprint, environments)
 
+    def keep_costs(self, run_id: int, costs_of_pieces: Sequence[PieceCost]) -> None:
+        """Store what pieces of music cost a run's system, in place of what is stored of the same pieces.
+
+        Raises:
+            LeaderboardError: there is no such run; a piece's name is empty or longer than 300 characters; a cost is
+                negative or not finite; any trouble with the database. Nothing is stored then.
+        """
+        with self.transaction(write=True) as connection:
+            self._ensure_run(connection, run_id)
+            costs.keep_costs(connection, run_id, costs_of_pieces)
+
     def keep_summaries(self) -> None:
         """Sum up what has changed, so that the leaderboard need not: worth it at the end of work."""
         with self.transaction(write=True) as connection:
@@ -145,7 +159,7 @@ class Store(OpenDatabase):
 
     def statuses(self) -> list[RunStatus]:
         """All runs, hidden and removed ones too, oldest first."""
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             return [status_of(row) for row in connection.execute(statuses().order_by(RunRow.id))]
 
     def find_run(self, run_id: int, fingerprint: str | None = None) -> StoredRun:
@@ -158,7 +172,7 @@ class Store(OpenDatabase):
         Raises:
             LeaderboardError: there is no such run; any trouble with the database.
         """
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             row = connection.execute(statuses().where(RunRow.id == run_id)).one_or_none()
             if row is None:
                 raise self._no_run(run_id)
@@ -173,33 +187,53 @@ class Store(OpenDatabase):
         Raises:
             LeaderboardError: any trouble with the database.
         """
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             return reading.scored_runs(connection, self._pair_scores, visibilities)
 
     def _pair_scores(self, run_id: int, evaluator_id: int) -> PairScores:
-        with self.transaction(write=False) as connection:
+        with self.reading() as connection:
             return reading.pair_scores(connection, run_id, evaluator_id)
 
     def environments(self) -> dict[str, dict[str, Any]]:
         """Under which versions and on which platforms scores were computed, by hash."""
-        with self.transaction(write=False) as connection:
-            rows = connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details))
-            return {row.sha256: row.details for row in rows}
+        with self.reading() as connection:
+            rows = connection.execute(select(EnvironmentRow.sha256, EnvironmentRow.details, EnvironmentRow.checksum))
+            return {
+                row.sha256: row.details
+                if row.checksum == of_environment(row.sha256, row.details)
+                else {"changed": "changed outside the harness"}
+                for row in rows
+            }
 
     def history(self, run_id: int) -> tuple[list[OldDeclaration], list[Event]]:
         """What a run declared before, and what was done to it, both from the oldest to the newest."""
-        with self.transaction(write=False) as connection:
+
+        def checked(words: Sequence[object], value: object) -> None:
+            if not isinstance(value, dict) or not all(isinstance(word, str) for word in words):
+                raise TypeError("a line of the log is not what a leaderboard writes")
+
+        with self.reading() as connection:
             old = connection.execute(
-                select(DeclarationRow.declared, DeclarationRow.replaced_at)
+                select(DeclarationRow.declared, DeclarationRow.replaced_at, DeclarationRow.checksum)
                 .where(DeclarationRow.run_id == run_id)
                 .order_by(DeclarationRow.id)
             )
             events = connection.execute(
-                select(EventRow.at, EventRow.run_id, EventRow.what, EventRow.why, EventRow.details)
+                select(
+                    *(EventRow.at, EventRow.run_id, EventRow.what, EventRow.why, EventRow.details, EventRow.checksum)
+                )
                 .where(EventRow.run_id == run_id)
                 .order_by(EventRow.id)
             )
-            return [OldDeclaration(*row) for row in old], [Event(*row) for row in events]
+            declarations, log = [], []
+            for declared, at, checksum in old:
+                checked((at,), declared)
+                declarations.append(OldDeclaration(declared, at, checksum == of_declaration(run_id, declared, at)))
+            for at, of_run, what, why, details, checksum in events:
+                checked((at, what, why), details)
+                intact = checksum == of_event(of_run, at, what, why, details)
+                log.append(Event(at, of_run, what, why, details, intact))
+            return declarations, log
 
     # Managing
 
@@ -221,7 +255,7 @@ class Store(OpenDatabase):
                 raise self._no_run(run_id)
             if now_ not in before:
                 raise LeaderboardError(f"run {run_id} is {now_}, so it cannot be {what}: harness runs lists them")
-            connection.execute(update(RunRow).where(RunRow.id == run_id).values(visibility=after))
+            entering.change_run(connection, run_id, visibility=after)
             write_event(connection, run_id, what, why)
 
     def rename(self, run_id: int, name: str | None, why: str) -> None:
@@ -243,8 +277,51 @@ class Store(OpenDatabase):
             if name is not None and taken is not None:
                 raise LeaderboardError(f"run {taken} on this evaluation set is called {name!r}: choose another name")
             if row.name != name:
-                connection.execute(update(RunRow).where(RunRow.id == run_id).values(name=name))
+                entering.change_run(connection, run_id, name=name)
                 write_event(connection, run_id, "renamed", why, {"from": row.name, "to": name})
+
+    def note_audit(
+        self,
+        run_id: int,
+        fingerprint: str,
+        agrees: Mapping[tuple[str, str], bool],
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep the outcome of an audit: in the log, and with the scores that it has looked at.
+
+        A run with a score that an audit disputes has no rank until that score is computed again, or another audit of
+        the pair agrees with it.
+
+        Args:
+            run_id: its number.
+            fingerprint: of the evaluator whose scores were audited.
+            agrees: for every pair (scene, listener) that was scored again, whether the same came out.
+            details: for the log.
+
+        Raises:
+            LeaderboardError: there is no such run; one of the pairs has no score any more.
+        """
+        with self.transaction(write=True) as connection:
+            self._ensure_run(connection, run_id)
+            scoring.judge_scores(connection, run_id, fingerprint, agrees, self.name)
+            write_event(connection, run_id, "audited", "", details)
+
+    def drop_changed(self, run_id: int) -> int:
+        """Delete what was changed outside the harness of a run's files, scores, sums and costs; this is logged.
+
+        Pairs whose file is no longer known for certain are pending afterwards. What the run declares is put right when
+        it is next declared (`start_run`).
+
+        Returns:
+            How many files, scores and costs were dropped.
+        """
+        with self.transaction(write=True) as connection:
+            self._ensure_run(connection, run_id)
+            return repairing.drop_changed(connection, run_id)
+
+    def _ensure_run(self, connection: Connection, run_id: int) -> None:
+        if connection.scalar(select(RunRow.id).where(RunRow.id == run_id)) is None:
+            raise self._no_run(run_id)
 
     def _no_run(self, run_id: int) -> LeaderboardError:
         return LeaderboardError(f"there is no run {run_id} in {self.name}: harness runs lists them")

@@ -3,9 +3,16 @@
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import tuple_, update
+
+from harness_leaderboard.facts import stored_scores
+from harness_leaderboard.models import ScoreRow
+from harness_leaderboard.records import PieceCost
+from harness_leaderboard.store import Store
 
 
 @pytest.fixture
@@ -124,11 +131,82 @@ def test_an_audit_scores_again_and_finds_what_was_changed(run_cli, scored, tiny_
     assert outcome.code == 0, outcome.stderr
     assert (outcome.json["passed"], outcome.json["pairs"], outcome.json["disputed"]) == (True, 2, 0)
     assert outcome.json["largest_difference"] < 1e-6
-    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
-        database.execute("UPDATE scores SET left_score = 1, score = (1 + right_score) / 2")
+    # Somebody who knows how checksums are computed: nothing but an audit finds that out.
+    with Store.open(f"sqlite:///{tmp_path / 'leaderboard.db'}", create=True) as store:
+        with store.transaction(write=True) as connection:
+            for score in stored_scores(connection, range(1, 5)).values():
+                better = {"left_score": 1.0, "score": (1 + score.row["right_score"]) / 2}
+                forge = update(ScoreRow).where(
+                    tuple_(ScoreRow.remix_id, ScoreRow.engine) == (score.key[0], score.key[2])
+                )
+                connection.execute(forge.values(**better, checksum=score.checksum(**better)))
+        store.keep_summaries()
+    assert run_cli("leaderboard", "--json").json[0]["rank"] == 1
     outcome = run_cli(*command, "--sample", "1")
     assert (outcome.code, outcome.json["passed"], outcome.json["disputed"]) == (1, False, 1)
     assert log(run_cli)[-1] == ("audited", "")
+    (row,) = run_cli("leaderboard", "--json").json
+    assert (row["rank"], row["status"]) == (None, "disputed")
+    assert row["why_not_ranked"].endswith("score the run again with harness runs rescore 1")
+    assert "disputed" in run_cli("runs").stdout
+    assert "by an audit: harness runs rescore 1" in " ".join(run_cli("runs", "show", "1").stdout.split())
+    rescored = run_cli("runs", "rescore", "1", *tiny_set.args, "--workers", "1")
+    assert rescored.code == 0, rescored.stderr
+
+
+def by_hand(tmp_path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "leaderboard.db")) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def test_what_was_changed_by_hand_is_told_everywhere_and_rescoring_puts_it_right(
+    run_cli, scored, tiny_set, submission, tmp_path
+):
+    true = run_cli("leaderboard", "--json").json
+    clipped = [pair["clipped"] for pair in run_cli("runs", "show", "1", "--json").json["pairs"]]
+    by_hand(
+        tmp_path,
+        "UPDATE scores SET left_score = 1, score = (1 + right_score) / 2 WHERE remix_id = 1",
+        "UPDATE run_pairs SET clipped = 7 WHERE pair_id = 2",
+        "UPDATE runs SET causal = 1, parameters = 5",
+    )
+    says = "its declaration, 1 file and "
+    fix = "put that right with harness runs rescore 1"
+    (row,) = run_cli("leaderboard", "--json").json
+    assert (row["rank"], row["status"]) == (None, "changed")
+    assert row["why_not_ranked"].startswith(says)
+    assert row["why_not_ranked"].endswith(f"changed outside the harness: {fix}")
+    for command in (("leaderboard",), ("leaderboard", "--csv"), ("leaderboard", "--markdown"), ("runs", "show", "1")):
+        assert fix in " ".join(run_cli(*command).stdout.split())
+    assert "changed" in run_cli("runs").stdout.splitlines()[1]
+    assert run_cli("runs", "--json").json[0]["changed"][:2] == ["its declaration", "1 file"]
+    assert f"run 1 is left out: {says}" in run_cli("leaderboard", "--by", "pair").stderr
+    assert "entries were changed outside the harness and left out" in run_cli("runs", "export", "board.db").stderr
+    audit = run_cli("runs", "audit", "1", *tiny_set.args, "--workers", "1")
+    assert (audit.code, fix in audit.stderr) == (1, True)
+    outcome = run_cli("runs", "rescore", "1", *tiny_set.args, "--workers", "1", "--engine", "fast")
+    assert outcome.code == 0, outcome.stderr
+    assert "entries were changed outside the harness and are dropped" in outcome.stderr
+    now = run_cli("leaderboard", "--json").json
+    told = ("rank", "mean", "left", "right", "causal", "parameters", "key", "system", "scored")
+    assert [{name: row[name] for name in told} for row in now] == [{name: row[name] for name in told} for row in true]
+    shown = run_cli("runs", "show", "1", "--json").json
+    assert (shown["changed"], shown["disputed"]) == ([], 0)
+    assert [pair["clipped"] for pair in shown["pairs"]] == clipped
+    assert "changes dropped" in [what for what, _ in log(run_cli)]
+
+
+def test_what_a_run_cost_is_shown(run_cli, scored, tmp_path):
+    assert "pieces of music" not in run_cli("runs", "show", "1").stdout
+    with Store.open(f"sqlite:///{tmp_path / 'leaderboard.db'}", create=True) as store:
+        store.keep_costs(1, [PieceCost("one", 1.5, 2.0, 10**9), PieceCost("two", 1.25, 3.5, 2 * 10**9)])
+    shown = run_cli("runs", "show", "1", "--json").json
+    assert shown["cost"] == {"pieces": 2, "wall_seconds": 2.75, "cpu_seconds": 5.5, "peak_bytes": 2 * 10**9}
+    assert shown["costs"][0] == {"piece": "one", "wall_seconds": 1.5, "cpu_seconds": 2.0, "peak_bytes": 10**9}
+    assert (shown["declared"]["isolation"], shown["declared"]["python"]) == (None, None)
+    text = " ".join(run_cli("runs", "show", "1").stdout.split())
+    assert "2 pieces of music, 2.8 s, 5.5 s of processor time, at most 2000 MB of memory" in text
 
 
 def test_rescoring_with_the_locked_engine(run_cli, scored, tiny_set, submission):

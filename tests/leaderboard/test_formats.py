@@ -162,7 +162,54 @@ def test_names_from_strangers_are_shown_and_do_nothing(
         rules = [line for line in markdown.splitlines() if line.startswith("|")]
         assert len({line.replace(r"\|", "").count("|") for line in rules}) == 1
     (line,) = csv.DictReader(io.StringIO(boards_csv(made), newline=""))
-    assert line["system"] == evil
+    assert line["system"] == r"[red]a|b[/red]\x1b[2J\n<b>*x*"
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", r"'\t=1"),
+        ("\r=1", r"'\r=1"),
+        ("-1.5", "-1.5"),
+        ("+3", "+3"),
+        ("a=b", "a=b"),
+        ("caf\udce9 \x07", r"caf\udce9 \x07"),
+    ],
+)
+def test_no_cell_of_csv_is_a_formula(scored_run: MakeRun, name: str, cell: str) -> None:
+    about = EvaluationSetRecord("demo", name, "e" * 64, 2, 4)
+    made = boards([scored_run([(name, *rest) for _, *rest in rows(0.9)], system=name, not_eligible=name, about=about)])
+    board_text, scenes = boards_csv(made), breakdown_csv(made, [By.scene])
+    assert (board_text + scenes).encode()
+    (line,) = csv.DictReader(io.StringIO(board_text, newline=""))
+    assert [line[column] for column in ("system", "label", "split", "not_eligible", "why_not_ranked")] == [cell] * 5
+    assert {line["group"] for line in csv.DictReader(io.StringIO(scenes, newline=""))} == {cell}
+    # Numbers below zero are numbers.
+    gap = boards([scored_run(rows(0.9), system="a"), scored_run(rows(0.9), system="b")])
+    assert "'" not in boards_csv(gap, ["behind_low", "behind_p", "mean"])
+
+
+@pytest.mark.parametrize(
+    "name", ["@octocat", "a@b.org", "https://x.org", "WWW.x.org", "see #12", "gh-7", "mailto:a@b.org", "x/y#3"]
+)
+def test_nothing_of_a_strangers_text_is_a_link_or_a_mention_in_markdown(scored_run: MakeRun, name: str) -> None:
+    (made,) = boards([scored_run(rows(0.9), system=name, not_eligible=name)])
+    text = boards_markdown([made]) + breakdown_markdown([made], [By.scene])
+    # What GitHub makes links of: mentions and addresses, numbers of issues, autolinks.
+    assert not re.search(r"@\w|#\w|://|www\.|gh-\d", text, re.IGNORECASE)
+    assert name in text.replace("<!-- -->", "").replace("\\", "")
+
+
+def test_what_is_not_utf8_is_escaped_in_every_format(scored_run: MakeRun) -> None:
+    made = boards([scored_run(rows(0.9), system="\udc80", training_data="\x1b[2J", settings={"a": "\udc80"})])
+    for text in (boards_csv(made), boards_markdown(made), boards_latex(made), json.dumps(boards_json(made))):
+        assert text.encode()
+        assert "udc80" in text
+        assert "\x1b" not in text
 
 
 @pytest.mark.parametrize(

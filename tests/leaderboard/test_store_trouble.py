@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from stored import set_pairs
 
+from harness_leaderboard import database
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.records import EvaluationSetRecord, RunRecord
 from harness_leaderboard.store import Store
@@ -52,6 +54,9 @@ def make(path: Path) -> None:
         ("sqlite:///x.db?timeout=1&timeout=2", "timeout=.* of --db: expected seconds"),
         (f"sqlite:///{'x' * 5000}", "cannot be opened: File name too long"),
         ("oracle+oracledb://user:secret@host/x", "driver for oracle.* is not installed"),
+        ("sqlite:////data/h#a?sh/x.db", r"a path must not contain '\?': write it like sqlite:///leaderboard.db"),
+        ("sqlite:///a?b.db?timeout=1", r"a path must not contain '\?'"),
+        ("sqlite:///x.db?", r"a path must not contain '\?'"),
     ],
 )
 @pytest.mark.parametrize("create", [True, False])
@@ -59,6 +64,56 @@ def test_malformed_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: st
     monkeypatch.chdir(tmp_path)
     refused(url, create, says)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:s3cret@host:port/x",
+        "postgresql://user:s3cret@host:99999999/x?password=s3cret",
+        "postgresql://user:p@s3cret@host:port/x",
+        "nosuch://user:s3cret@host/x",
+        "oracle+oracledb://user:s3cret@host/x?token=s3cret",
+        "sqlite://user:s3cret@host/x.db",
+        "sqlite:///x.db?key=s3cret@",
+        "user:s3cret@host",
+        "postgresql://user:s3cret://@host:port/x",
+        "postgresql://host:port/x?password=s3cret",
+        "postgresql://host:port/x?password=a@s3cret",
+        "://s3cret@",
+    ],
+)
+def test_no_error_shows_a_password(url: str) -> None:
+    with pytest.raises(LeaderboardError) as caught:
+        Store.open(url, create=False)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_only_a_file_can_be_a_database(tmp_path: Path, create: bool, must_not_hang: None) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link, Path("/dev/zero")):
+        refused(f"sqlite:///{path}", create, f"{path} is a device or a pipe, not a file: choose another --db")
+
+
+def test_a_path_means_the_same_file_wherever_the_program_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(Path("x.db"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for create in (True, False):
+        with Store.open("sqlite:///x.db", create=create) as store:
+            monkeypatch.chdir(elsewhere)
+            store.engine.dispose()
+            assert len(store.runs()) == 1
+            if create:
+                store.set_visibility(1, "hidden", "")
+                store.set_visibility(1, "unhidden", "")
+        monkeypatch.chdir(tmp_path)
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_no_such_database(tmp_path: Path) -> None:
@@ -125,7 +180,9 @@ def test_a_damaged_database(tmp_path: Path, create: bool) -> None:
         Store.open(f"sqlite:///{path}", create=create).runs()
 
 
-def test_damage_in_the_middle_is_noticed_later(tmp_path: Path) -> None:
+def test_damage_in_the_middle_of_a_large_database_is_noticed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.db"
     make(path)
     with closing(sqlite3.connect(path)) as connection:
@@ -134,11 +191,13 @@ def test_damage_in_the_middle_is_noticed_later(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[(root - 1) * size : root * size] = b"\xff" * size
     path.write_bytes(content)
-    with (
-        Store.open(f"sqlite:///{path}", create=False) as store,
-        pytest.raises(LeaderboardError, match="is damaged: put back a copy"),
-    ):
-        store.find_run(1)
+    refused(f"sqlite:///{path}", False, "is damaged: put back a copy")
+    refused(f"sqlite:///{path}", True, "is damaged: put back a copy")
+    monkeypatch.setattr(database, "CHECKED_WHOLE", 0)
+    with Store.open(f"sqlite:///{path}", create=False) as store:
+        for read in (lambda: store.find_run(1), store.check):
+            with pytest.raises(LeaderboardError, match="is damaged: put back a copy"):
+                read()
 
 
 def test_a_truncated_database(tmp_path: Path) -> None:
@@ -207,7 +266,7 @@ def test_changes_in_a_log_that_cannot_be_read_are_not_passed_over(open_folder: P
         shutil.copy(f"{path}-wal", copy)
     copy.chmod(0o555)
     with without_privileges():
-        refused(f"sqlite:///{copy / 'x.db'}", False, "cannot be opened: .* a folder .* that you may write in")
+        refused(f"sqlite:///{copy / 'x.db'}", False, "cannot be opened: changes in x.db-wal cannot be read without")
     copy.chmod(0o755)
     with Store.open(f"sqlite:///{copy / 'x.db'}", create=False) as store:
         assert [run.failed for run in store.runs()] == [1]
@@ -232,6 +291,65 @@ def test_a_closed_folder(open_folder: Path, without_privileges: Drop) -> None:
         refused(f"sqlite:///{path}", False, "Permission denied|cannot be opened")
         refused(f"sqlite:///{path}", True, "Permission denied|cannot be opened")
     path.parent.chmod(0o700)
+
+
+def beside(path: Path) -> list[str]:
+    return sorted(file.name for file in path.parent.iterdir() if file != path)
+
+
+@pytest.mark.parametrize(("file", "folder"), [(0o666, 0o777), (0o444, 0o777), (0o666, 0o555), (0o444, 0o555)])
+def test_reading_leaves_nothing_behind(open_folder: Path, without_privileges: Drop, file: int, folder: int) -> None:
+    path = open_folder / "x.db"
+    make(path)
+    path.chmod(file)
+    open_folder.chmod(folder)
+    with without_privileges():
+        with Store.open(f"sqlite:///{path}", create=False) as store:
+            assert len(store.runs()) == 1
+            board = store.runs()
+        assert beside(path) == []
+        # Scores are read when they are asked for, by then without the leaderboard.
+        assert board[0].scores.scene == ()
+        assert beside(path) == []
+    open_folder.chmod(0o777)
+    if os.geteuid() != 0:
+        return
+    # Nor do several at once, and the owner can write all the while.
+    with without_privileges(), Store.open(f"sqlite:///{path}", create=False) as store:
+        store.runs()
+        os.seteuid(0)
+        with Store.open(f"sqlite:///{path}", create=True) as ours:
+            ours.set_visibility(1, "hidden", "")
+    assert beside(path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes two users")
+def test_a_database_that_is_written_to_while_it_is_read_without_locks(
+    open_folder: Path, without_privileges: Drop
+) -> None:
+    path = open_folder / "x.db"
+    make(path)
+    path.chmod(0o444)
+    with without_privileges():
+        theirs = Store.open(f"sqlite:///{path}", create=False)
+    with Store.open(f"sqlite:///{path}", create=True) as ours:
+        ours.set_visibility(1, "hidden", "")
+    says = f"{path} was written to while it was read: run the command again"
+    with without_privileges(), theirs, pytest.raises(LeaderboardError, match=says):
+        theirs.runs()
+
+
+def test_files_of_another_user_that_are_in_the_way_are_named(open_folder: Path, without_privileges: Drop) -> None:
+    path, index = open_folder / "x.db", open_folder / "x.db-shm"
+    make(path)
+    path.chmod(0o666)
+    open_folder.chmod(0o777)
+    index.write_bytes(b"")
+    index.chmod(0)
+    says = "x.db cannot be opened: x.db-shm beside it belongs to another user; make it yours"
+    with without_privileges():
+        refused(f"sqlite:///{path}", True, says)
+        refused(f"sqlite:///{path}", False, says)
 
 
 def test_reading_does_not_write(tmp_path: Path, without_privileges: Drop) -> None:

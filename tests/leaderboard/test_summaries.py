@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from stored import EVALUATION_SET, PAIRS, RUN, add, count, mark, reference, set_pairs
 
+from harness_leaderboard.checksums import of_summary
 from harness_leaderboard.merging import Merged
 from harness_leaderboard.records import Engine, EnhancedFile, NewScore, ScoredRun
 from harness_leaderboard.store import Store
@@ -126,7 +127,13 @@ def test_they_are_kept_and_read(store: Store, start: Callable[..., int]) -> None
     store.keep_summaries()
     assert count(store, "summaries") == 1
     with store.engine.begin() as connection:
-        connection.execute(text("""UPDATE summaries SET summary = replace(summary, '"failed": 0', '"failed": 3')"""))
+        summary = str(connection.execute(text("SELECT summary FROM summaries")).scalar()).replace(
+            'failed": 0', 'failed": 3'
+        )
+        connection.execute(
+            text("UPDATE summaries SET summary = :summary, checksum = :checksum"),
+            {"summary": summary, "checksum": of_summary(run_id, 1, summary)},
+        )
     assert [run.failed for run in store.runs()] == [3]
     # Only what has to do with a change is forgotten.
     other = start(key="b")

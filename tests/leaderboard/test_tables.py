@@ -171,7 +171,7 @@ def test_names_from_strangers_are_shown_and_do_nothing(scored_run: MakeRun) -> N
     about = EvaluationSetRecord(evil, evil, "e" * 64, 2, 4)
     made = boards([scored_run(rows(0.9), about=about, system=evil, not_eligible=evil, training_data=evil)])
     text = "\n".join(line for part in [*shown(made, 400), *shown(made, 400, list(By))] for line in drawn(part, 400))
-    assert "[red]a|b[/red]\ufffd[2J <b>*x*" in text
+    assert "[red]a|b[/red]\\x1b[2J <b>*x*" in text
     assert "\x1b" not in text
 
 
