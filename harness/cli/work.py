@@ -106,6 +106,8 @@ def run(
     folder, count = _folder(system, output, in_process), workers_or_default(workers)
     manner = Manner(python, timeout, memory, isolate, in_process)
     hidden = _hidden(folder, data, db)
+    if in_process:
+        lock.ensure_locked()  # and proven, before a stranger's code is here
     with opened(system, option, plugin, manner, hidden, AHEAD) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()

@@ -20,7 +20,7 @@ from harness.files import canonical_sha256, sha256_of_all
 from harness.music.evaluationset import EvaluationSet, PairId
 from harness.submission.manifest import Manifest
 from harness.submission.validation import Verdict
-from harness_leaderboard.records import PairRecord, RunRecord, RunStatus, StoredRun
+from harness_leaderboard.records import PairRecord, PieceCost, RunRecord, RunStatus, StoredRun
 from harness_leaderboard.store import Store
 
 MAX_REMIX_BYTES = 2**30
@@ -193,7 +193,15 @@ def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> Run
         url=manifest.url,
         paper=manifest.paper,
         description=manifest.description,
+        isolation=manifest.isolation,
+        python=manifest.python,
     )
+
+
+def costs_of(verdict: Verdict) -> list[PieceCost]:
+    """What the pieces of music cost the system, as a submission says."""
+    manifest = verdict.manifest
+    return [] if manifest is None else [PieceCost(piece, **dict(cost)) for piece, cost in manifest.costs.items()]
 
 
 def undeclared(folder: str, evaluation_set: EvaluationSet) -> Manifest:

@@ -16,7 +16,7 @@ from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.fast import sources_sha256
 from harness.music.evaluationset import EvaluationSet, Pair, PairId
 from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_check
-from harness.scoring.entries import Entry, match, run_record
+from harness.scoring.entries import Entry, costs_of, match, run_record
 from harness.scoring.tasks import MUSIC, Checked, Outcome, ScoreTask, music_of, score
 from harness_leaderboard.records import (
     Engine,
@@ -213,6 +213,7 @@ class _Work:
             run_id=None if found.before is None else found.before.id,
             why=found.why,
         )
+        self.store.keep_costs(run_id, costs_of(verdict))
         if entry.name is not None:
             self.store.rename(run_id, entry.name, "chosen with --name")
         files, invalid = _files(entry, evaluation_set)

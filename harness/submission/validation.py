@@ -210,7 +210,7 @@ def why_stray(name: str, kind: Kind = "file") -> str:
         return "is a link, and does not belong here: remove it"
     if kind == "folder":
         return "is a folder: a submission holds files only"
-    if name.startswith(".partial-"):
+    if name.startswith(PARTIAL):
         return "is left over from an interrupted run: run the same command again, or remove it"
     if name.endswith(".txt"):
         return "is a text file: the official program would take it for a scale factor; remove it"
