@@ -13,6 +13,7 @@ from typing import Literal
 
 from harness.challenge import PROTOCOL
 from harness.errors import SubmissionError, UsageError
+from harness.files import PARTIAL
 from harness.music.evaluationset import EvaluationSet, Pair, Scene
 from harness.submission.flac import read_remix
 from harness.submission.manifest import MANIFEST, Manifest, max_manifest_bytes, read_manifest
