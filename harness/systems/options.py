@@ -45,7 +45,7 @@ class Option:
                 value = Path(text).expanduser()
             else:
                 value = self.type(text)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RuntimeError):  # the last: a home folder that is nobody's
             raise UsageError(f"option {self.name}={text}: expected {self.expected}") from None
         return self.check(value)
 

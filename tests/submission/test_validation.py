@@ -87,7 +87,10 @@ PROBLEMS: dict[str, tuple[Callable[[Path], Any], list[tuple[str, str]]]] = {
         lambda at: (at / ".DS_Store").touch(),
         [(".DS_Store", "does not belong to a submission: remove it")],
     ),
-    "left over": (lambda at: (at / ".partial-x").touch(), [(".partial-x", "is left over from an interrupted run")]),
+    "left over": (
+        lambda at: (at / ".partial-harness-x").touch(),
+        [(".partial-harness-x", "is left over from an interrupted run")],
+    ),
     "sub-folder": (lambda at: (at / "more").mkdir(), [("more", "is a folder: a submission holds files only")]),
     "stray link": (lambda at: (at / "etc").symlink_to("/etc"), [("etc", "is a link, and does not belong here")]),
     "manifest broken": (lambda at: (at / MANIFEST).write_text("{"), [(MANIFEST, "the file: Invalid JSON")]),
