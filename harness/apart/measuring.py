@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class Meter:
         self._root = psutil.Process(pid)
         self._memory, self._processes = memory, processes
         self._peak = 0
+        self._known: list[psutil.Process] = []
+        self._looked = 0.0
         self._stop = threading.Event()
         self.violation: str | None = None
         """What the processes took too much of, for which they were ended."""
@@ -54,14 +57,20 @@ class Meter:
     def family(self) -> list[psutil.Process]:
         """The process and all that it started, as far as they are still its descendants."""
         try:
-            return [self._root, *self._root.children(recursive=True)]
+            self._known = [self._root, *self._root.children(recursive=True)]
         except psutil.Error:
-            return []
+            self._known = []
+        self._looked = time.monotonic()
+        return self._known
+
+    def _recent(self) -> list[psutil.Process]:
+        """The same as it was some seconds ago at most: to look anew takes a millisecond and more, a piece may take few."""
+        return self._known if time.monotonic() - self._looked < 2 * LOOSE else self.family()
 
     def start_piece(self) -> float:
         """Begin to look for the peak anew; returns the CPU seconds so far."""
         self._peak = 0
-        for process in self.family():
+        for process in self._recent():
             with contextlib.suppress(OSError):
                 Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the kernel's own peak starts again as well
         return self.cpu_seconds()
@@ -69,7 +78,7 @@ class Meter:
     def cpu_seconds(self) -> float:
         """CPU time of the process, of those that it waited for, and of those that are alive."""
         total = 0.0
-        for process in self.family():
+        for process in self._recent():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
@@ -77,7 +86,7 @@ class Meter:
 
     def peak_bytes(self) -> int:
         """The peak since `start_piece`."""
-        family = self.family()
+        family = self._recent()
         return max(self._peak, _resident(family), *_kernel_peaks(family), 0)
 
     def _look(self) -> None:
