@@ -64,7 +64,7 @@ class Meter:
         return self._known
 
     def _recent(self) -> list[psutil.Process]:
-        """The same as it was some seconds ago at most: to look anew takes a millisecond and more, a piece may take few."""
+        """The same as it was some seconds ago: to look anew takes a millisecond and more, a piece may take few."""
         return self._known if time.monotonic() - self._looked < 2 * LOOSE else self.family()
 
     def start_piece(self) -> float:
