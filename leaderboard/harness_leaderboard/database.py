@@ -256,10 +256,10 @@ READ_BY_BOARDS = ("alembic_version", "evaluation_sets", "evaluators", "runs", "s
 def check_structure(connection: Connection, path: Path, name: str, whole: bool = False) -> None:
     """Have SQLite look whether a database is put together as it can be.
 
-    Costs, by `python benchmarks/commands.py` on two shared cores: 0.4 s for 10 runs of 19,200 scores (65 MB), 4.1 s for
-    100 (609 MB), that is 6.7 ms for each MB. That is too long to wait for whenever a board is shown, so of databases
-    larger than `CHECKED_WHOLE` only the tables that boards are read from are checked (2 to 20 ms for 100 runs). What is
-    wrong with the scores in them their checksums tell, and `harness runs audit` and `import` check any size whole.
+    Costs, by `python benchmarks/commands.py` on two shared cores: 0.33 s for 10 runs of 19,200 scores (66 MB), 4.1 s
+    for 100 (617 MB), that is some 6 ms for each MB. That is too long to wait for whenever a board is shown, so of
+    databases larger than `CHECKED_WHOLE` only the tables that boards are read from are checked (11 ms for 100 runs).
+    What is wrong with the scores in them their checksums tell; `harness runs audit` and `import` check any size whole.
 
     Args:
         connection: to the database.

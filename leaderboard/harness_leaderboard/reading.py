@@ -58,7 +58,35 @@ def stored_run(connection: Connection, status: RunStatus) -> StoredRun:
             changed=pair.changed or bool(pair.changed_scores),
         )
     costs, changed = costs_of_run(connection, status.id)
-    return StoredRun(status, records, tuple(costs), len(changed))
+    counts = {
+        "fast": sum(pair.fast is not None for pair in records.values()),
+        "checked": sum(pair.difference is not None for pair in records.values()),
+        "failed": sum(pair.state == "failed" for pair in records.values()),
+    }
+    lost = evaluator is not None and _contradicts_sums(connection, status.id, evaluator, counts, _scored(records))
+    return StoredRun(status, records, tuple(costs), len(changed), lost)
+
+
+def _scored(records: Mapping[tuple[str, str], PairRecord]) -> int:
+    return sum(pair.score is not None for pair in records.values())
+
+
+def _contradicts_sums(
+    connection: Connection, run_id: int, evaluator: int, counts: Mapping[str, int], scored: int
+) -> bool:
+    """Whether sums that are kept tell of more or fewer scores than there are: scores that are gone have no checksum."""
+    found = connection.execute(
+        text("SELECT summary, checksum FROM summaries WHERE run_id = :run AND evaluator_id = :evaluator"),
+        {"run": run_id, "evaluator": evaluator},
+    ).one_or_none()
+    if found is None:
+        return False
+    written = found[0] if isinstance(found[0], str) else json.dumps(found[0])
+    if found[1] != of_summary(run_id, evaluator, written):
+        return False
+    kept = json.loads(written)
+    sums = SceneSums(*map(tuple, kept["sums"]))
+    return sum(sums.pairs) != scored or any(kept[name] != counts[name] for name in ("fast", "checked", "failed"))
 
 
 def _record(engine: Engine, said: Values | None) -> ScoreRecord | None:
@@ -77,6 +105,8 @@ def pair_scores(connection: Connection, run_id: int, evaluator: int) -> PairScor
     """
     scores, counts = _read_through(connection, run_id, evaluator)
     changed = in_words(counts)
+    if not changed and _contradicts_sums(connection, run_id, evaluator, counts, len(scores.score)):
+        changed = ("its scores",)
     if changed:
         raise LeaderboardError(f"run {run_id}: {why_changed(run_id, changed)}")
     return scores

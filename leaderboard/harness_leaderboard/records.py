@@ -260,12 +260,14 @@ class StoredRun:
     Attributes:
         costs: what each piece of music cost its system, by the pieces' names, as far as that was measured.
         changed_costs: of how many pieces somebody else wrote the costs, which are left out.
+        lost: whether scores are gone that its sums tell of.
     """
 
     status: RunStatus
     pairs: Mapping[tuple[str, str], PairRecord]
     costs: tuple[PieceCost, ...] = ()
     changed_costs: int = 0
+    lost: bool = False
 
     @property
     def id(self) -> int:
@@ -289,7 +291,9 @@ class StoredRun:
             ("pair", "pairs", sum(pair.changed for pair in self.pairs.values())),
             ("piece's costs", "pieces' costs", self.changed_costs),
         )
-        words = (f"{count} {one if count == 1 else more}" for one, more, count in counts if count)
+        words = [f"{count} {one if count == 1 else more}" for one, more, count in counts if count]
+        if self.lost and not counts[0][2]:
+            words.append("its scores")
         return (*(() if self.status.intact else ("its declaration",)), *words)
 
 

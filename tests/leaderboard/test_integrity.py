@@ -135,6 +135,27 @@ def test_damage_that_the_sums_know_nothing_of_is_noticed_when_scores_are_read(st
         breakdown_json(boards(store.runs()), [By.pair])
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "DELETE FROM scores WHERE remix_id = 1",
+        "DELETE FROM scores WHERE remix_id = 1 AND engine = 'fast'",
+        "UPDATE scores SET remix_id = 77 WHERE remix_id = 1",
+    ],
+)
+def test_scores_that_are_gone_while_the_sums_tell_of_them_are_missed(store: Store, start: Start, loss: str) -> None:
+    run_id = complete(store, start)
+    add(store, "S1", "L1", 0.1, 0.3, "fast")
+    store.keep_summaries()
+    assert store.find_run(run_id).changed == ()
+    by_hand(store, "DROP TRIGGER scores_deleted", "DROP TRIGGER scores_changed", "DROP TRIGGER scores_moved", loss)
+    assert store.find_run(run_id).changed == ("its scores",)
+    with pytest.raises(LeaderboardError, match="run 1: its scores were changed outside the harness"):
+        breakdown_json(boards(store.runs()), [By.pair])
+    store.drop_changed(run_id)
+    assert store.find_run(run_id).changed == ()
+
+
 def test_a_score_written_by_hand_is_none(store: Store, start: Start) -> None:
     run_id = start()
     mark(store, run_id, "S1", "L1")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import soundfile
+from stored import seal_scores
 
 import harness.haaqi.fast as fast_engine
 from harness.challenge import STEMS
@@ -33,6 +34,7 @@ from harness_leaderboard.records import (
     StoredRun,
     checks_due,
 )
+from harness_leaderboard.store import Store
 
 SCORES = ("left_score", "right_score", "score")
 
@@ -57,11 +59,13 @@ def pairs_with(folder, condition):
 
 
 def change(folder, *statements):
-    """Change scores behind the program's back; what it has summed up goes with them."""
+    """Change scores as if the program had stored others; what it has summed up goes with them."""
     with sqlite3.connect(folder / "leaderboard.db") as database:
         for statement in statements:
             database.execute(*statement)
         database.execute("DELETE FROM summaries")
+    with Store.open(f"sqlite:///{folder / 'leaderboard.db'}", create=True) as store:
+        seal_scores(store)
 
 
 def differences(some, others):
@@ -201,7 +205,8 @@ def test_a_disputed_pair_is_scored_and_checked_again(score, run_cli, tmp_path):
     change(
         tmp_path,
         (
-            "INSERT INTO scores SELECT f.remix_id, f.evaluator_id, 'locked', f.left_score + 2e-6, f.right_score,"
+            "INSERT INTO scores (remix_id, evaluator_id, engine, left_score, right_score, score, environment_id,"
+            " scored_at) SELECT f.remix_id, f.evaluator_id, 'locked', f.left_score + 2e-6, f.right_score,"
             f" f.score + 1e-6, f.environment_id, f.scored_at {PAIRS} WHERE scene = ? AND listener = ?",
             unchecked,
         ),
