@@ -32,7 +32,9 @@ import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+TESTS = Path(__file__).parents[1] / "tests"
+# Not by way of the package `reliability` in tests: this very file has that name.
+sys.path += [str(TESTS), str(TESTS / "reliability")]
 
 from support import write_tiny_set
 from trials.common import Tally, Task
@@ -42,7 +44,8 @@ KINDS = ("signals", "injected", "mutations", "databases", "plugins")
 
 def prepare(base: str) -> None:
     """Give this process, and all that it starts, a cache and a base folder for trials; quiet and single-threaded."""
-    os.environ.update(TRIALS_BASE=base, HARNESS_CACHE=f"{base}/cache", COLUMNS="200")
+    os.environ.update(TRIALS_BASE=base, COLUMNS="200")
+    os.environ.setdefault("HARNESS_CACHE", f"{base}/cache")
     for name in ("HARNESS_DB", "HARNESS_PLUGINS"):
         os.environ.pop(name, None)
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
@@ -100,7 +103,7 @@ def main() -> None:
                     print(f"FAILED {row}: {problem}\n  repeat: --trials {wanted.trials} --seed {wanted.seed} "
                           f"--only '{kind}:{futures[future].repeat}'", flush=True)
                 tally.merge(result)
-                if done % 50 == 0:
+                if done % 25 == 0:
                     print(f"{kind}: {done} of {len(futures)}, {time.monotonic() - began:.0f} s", flush=True)
                 if time.monotonic() - began > 60 * wanted.minutes:
                     pool.shutdown(wait=False, cancel_futures=True)
