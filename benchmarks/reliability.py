@@ -100,16 +100,21 @@ def main() -> None:
                     continue
                 result = future.result()
                 for row, problem in result.failures:
-                    print(f"FAILED {row}: {problem}\n  repeat: --trials {wanted.trials} --seed {wanted.seed} "
-                          f"--only '{kind}:{futures[future].repeat}'", flush=True)
+                    print(
+                        f"FAILED {row}: {problem}\n  repeat: --trials {wanted.trials} --seed {wanted.seed} "
+                        f"--only '{kind}:{futures[future].repeat}'",
+                        flush=True,
+                    )
                 tally.merge(result)
                 if done % 25 == 0:
                     print(f"{kind}: {done} of {len(futures)}, {time.monotonic() - began:.0f} s", flush=True)
                 if time.monotonic() - began > 60 * wanted.minutes:
                     pool.shutdown(wait=False, cancel_futures=True)
-    unfinished = [path for path in (Path(base) / "cache").rglob(".partial-*")]
-    print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.monotonic() - began:.0f} s; "
-          f"{len(unfinished)} unfinished files in the cache\n\n{table(tally)}")
+    unfinished = list(Path(os.environ["HARNESS_CACHE"]).rglob(".partial-*"))
+    print(
+        f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.monotonic() - began:.0f} s; "
+        f"{len(unfinished)} unfinished files in the cache\n\n{table(tally)}"
+    )
     if tally.failures:
         raise SystemExit(1)
     shutil.rmtree(base)

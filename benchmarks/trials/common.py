@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,25 +134,11 @@ def said(folder: Path, code: int | None) -> Ended:
     return Ended(code, *texts)
 
 
-def survivors(tag: str, seconds: float = 10.0) -> list[str]:
-    """Processes that still live `seconds` after a command ended whose environment has HARNESS_TRIAL=tag; all killed."""
-    until = time.monotonic() + seconds
-    while (alive := dict(_tagged(tag))) and time.monotonic() < until:
-        time.sleep(0.05)
-    for pid in alive:
-        os.kill(pid, signal.SIGKILL)
-    return [f"process left: {command[:200]}" for command in alive.values()]
+def left_of(tag: str) -> list[str]:
+    """What is wrong if processes are left of commands whose environment has HARNESS_TRIAL=tag; they are killed."""
+    from hostile import survivors
 
-
-def _tagged(tag: str) -> Iterator[tuple[int, str]]:
-    mark = f"HARNESS_TRIAL={tag}".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
+    return [f"process left: {command}" for command in survivors(tag, 10.0)]
 
 
 # ---- what a run leaves ----------------------------------------------------------------------------------

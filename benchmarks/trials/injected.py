@@ -19,14 +19,38 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from .common import DATABASE, SUBMISSION, Ended, State, Tally, Task, differences, evaluation_set, forked, state_of
-from .common import survivors
+from .common import (
+    DATABASE,
+    SUBMISSION,
+    Ended,
+    State,
+    Tally,
+    Task,
+    differences,
+    evaluation_set,
+    forked,
+    left_of,
+    state_of,
+)
 
 SCENARIOS = {
     # name: what is there beforehand (another scenario, done), and the command
     "run": (None, ("run", "--system", "passthrough", "--engine", "fast", "--output", SUBMISSION)),
-    "replace": ("run", ("run", "--system", "passthrough", "--engine", "fast", "--output", SUBMISSION, "--soft-clip",
-                        "--overwrite", "always")),
+    "replace": (
+        "run",
+        (
+            "run",
+            "--system",
+            "passthrough",
+            "--engine",
+            "fast",
+            "--output",
+            SUBMISSION,
+            "--soft-clip",
+            "--overwrite",
+            "always",
+        ),
+    ),
     "score": ("enhance", ("score", SUBMISSION, "--engine", "fast")),
     "locked": ("run", ("score", SUBMISSION, "--engine", "locked")),
     "enhance": (None, ("enhance", "--system", "passthrough", "--output", SUBMISSION)),
@@ -99,7 +123,7 @@ def remember_scores() -> None:
             score = engine(scene_id, reference, processed, listener)
             unfinished = path.with_name(f"{path.name}.{os.getpid()}")
             unfinished.write_bytes(pickle.dumps(score))
-            os.rename(unfinished, path)
+            unfinished.rename(path)  # `watch` counts os.replace alone
             return score
 
         return score_pair
@@ -240,9 +264,9 @@ def killed(point: Point, remember: bool, folder: Path) -> Tally:
     start(point.scenario, folder)
     before = tagged(folder.name, remember, _at(point, _die))
     ended = forked(command(point.scenario, workers), folder, before)
-    if ended.code == 0 and not survivors(folder.name):
+    if ended.code == 0 and not left_of(folder.name):
         return tally  # the moment did not come: with workers, or with the cache full, there are fewer
-    problems = [*ended.problems(-signal.SIGKILL), *survivors(folder.name)]
+    problems = [*ended.problems(-signal.SIGKILL), *left_of(folder.name)]
     problems += _again(point, folder, remember, workers)
     tally.add(f"KILL at a {point.event}{'' if remember else ', two workers'}", problems)
     return tally
@@ -253,7 +277,7 @@ def full(point: Point, folder: Path) -> Tally:
     tally = Tally()
     start(point.scenario, folder)
     ended = forked(command(point.scenario), folder, tagged(folder.name, True, _at(point, _no_space)))
-    problems = [*_refused(ended), *survivors(folder.name), *_again(point, folder, True, 1)]
+    problems = [*_refused(ended), *left_of(folder.name), *_again(point, folder, True, 1)]
     tally.add(f"disk full at a {point.event}", problems)
     return tally
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from .common import (
     Task,
     differences,
     evaluation_set,
+    left_of,
     said,
     scores_in,
-    survivors,
 )
 
 KINDS = {
@@ -111,6 +112,24 @@ def _send(kind: str, pid: int, draw: random.Random) -> bool:
     return True
 
 
+@dataclass
+class _Strike:
+    """Waits for the moment, and sends what is to be sent."""
+
+    kind: str
+    ready: Callable[[int], object]
+    seconds: float
+    draw: random.Random
+    sent: bool = False
+
+    def __call__(self, process: Any) -> None:
+        until = time.monotonic() + PATIENCE / 2
+        while process.poll() is None and not self.ready(process.pid) and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(self.seconds)
+        self.sent = process.poll() is None and _send(self.kind, process.pid, self.draw)
+
+
 def run(arguments: list[str], folder: Path, tag: str, meanwhile: Callable[[Any], None] = lambda _: None) -> Ended:
     """Run a command as a process of its own; what it says goes to files, which are read and removed."""
     with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
@@ -148,20 +167,11 @@ def chain(seed: int, folder: Path) -> Tally:
     for _ in range(draw.randint(1, LONGEST)):
         kind = draw.choices(kinds, [KINDS[each][0] for each in kinds])[0]
         name, ready, seconds = _moment(kind, workers, folder, draw)
-        sent = False
-
-        def strike(process: Any) -> None:
-            nonlocal sent
-            until = time.monotonic() + PATIENCE / 2
-            while process.poll() is None and not ready(process.pid) and time.monotonic() < until:
-                time.sleep(0.02)
-            time.sleep(seconds)
-            sent = process.poll() is None and _send(kind, process.pid, draw)
-
+        strike = _Strike(kind, ready, seconds, draw)
         ended = run(arguments, folder, folder.name, strike)
-        left = survivors(folder.name)
+        left = left_of(folder.name)
         # It may have ended in time, all by itself.
-        if sent and not (ended.code == 0 and not left):
+        if strike.sent and not (ended.code == 0 and not left):
             history.append(f"{kind} {name} + {seconds:.2f} s")
             tally.add(f"{kind} at a random moment", [*ended.problems(*KINDS[kind][1]), *left])
         elif left or ended.code:
@@ -170,7 +180,7 @@ def chain(seed: int, folder: Path) -> Tally:
             break
     ended = run(arguments, folder, folder.name)
     scenario = "run" if engine == "fast" else "locked"
-    problems = [*ended.problems(0), *survivors(folder.name)]
+    problems = [*ended.problems(0), *left_of(folder.name)]
     if not problems:
         expected = injected.expected(scenario)
         if engine == "locked":

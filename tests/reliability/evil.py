@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,7 +61,7 @@ def _pipe() -> int:
     pipes = []
     for number in range(3, 64):
         try:
-            if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
+            if str(Path(f"/proc/self/fd/{number}").readlink()).startswith("pipe:"):
                 os.write(number, b"")
                 pipes.append(number)
         except OSError:
@@ -255,4 +256,3 @@ class Evil(Enhancer):
 @hookimpl
 def register_systems(register: Any) -> None:
     register(Evil)
-

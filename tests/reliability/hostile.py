@@ -1,4 +1,4 @@
-"""What must come of the hostile plugin's modes, and running it: for the tests here, and for the trials in benchmarks."""
+"""What must come of the hostile plugins' modes, and running them: for the tests here and the trials in benchmarks."""
 
 import json
 import os
@@ -6,11 +6,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from support import Outcome, TinySet, write_tiny_set
+
+from harness.apart import sandbox
+from harness.errors import HarnessError
 
 EVIL = Path(__file__).with_name("evil.py")
 MADE = None
@@ -173,6 +177,64 @@ def problems_of_all(came: Came) -> list[str]:
     if "Traceback" in came.stderr or "\x1b" in came.stderr:
         problems.append(f"said: {came.stderr[-300:]!r}")
     return problems
+
+
+def problems_of_end(outcome: Outcome, expected: str | None) -> list[str]:
+    """What is wrong with the end of a command whose plugin goes wrong before any music is touched."""
+    if expected is MADE:
+        return [] if (outcome.code, outcome.json["failures"]) == (0, []) else [f"not made: {outcome.stderr[-300:]}"]
+    errors = [line for line in outcome.stderr.splitlines() if line.startswith("error: ")]
+    if outcome.code not in (1, 2) or outcome.stdout or "Traceback" in outcome.stderr:
+        return [f"exit code {outcome.code}, {outcome.stdout[:100]!r}, {outcome.stderr[-300:]!r}"]
+    return [] if len(errors) == 1 and re.search(expected, errors[0]) else [f"said: {errors}"]
+
+
+# ---- tampering ------------------------------------------------------------------------------------------
+
+TAMPERING_ANYWHERE = ("evaluator", "store", "for-ever", "environ", "numpy", "modules", "stems", "in-advance")
+TAMPERING_SEALED = ("stems-on-disk", "write-scores")
+"""What a process of the same user can do, and one in a sandbox cannot."""
+TAMPERING = {
+    "process": (HONEST, *TAMPERING_ANYWHERE, "last"),
+    "sandbox": (HONEST, *TAMPERING_ANYWHERE, *TAMPERING_SEALED, "last"),
+}
+
+Scores = Mapping[str, tuple[float, float, float]]
+"""Left, right and mean score by listener."""
+
+
+def tampering_options(arena: Path) -> list[str]:
+    """Options that run the tampering plugin, which looks and writes in this folder alone."""
+    plugin = Path(__file__).with_name("tampering.py")
+    return ["--plugin", str(plugin), "--option", f"arena={str(arena).encode().hex()}"]
+
+
+def scores_of(outcome: Outcome) -> Scores:
+    """The scores that `harness run --json` printed."""
+    return {row["listener"]: (row["left_score"], row["right_score"], row["score"]) for row in outcome.json["scores"]}
+
+
+def problems_of_tampering(mode: str, honest: Scores, scores: Scores, failures: Mapping[str, str]) -> list[str]:
+    """What is wrong with a pair of the tampering plugin: it must have an honest system's score, or have failed."""
+    if mode not in failures:
+        return [] if scores.get(mode) == honest[mode] else [f"{mode}: {scores.get(mode)}, not {honest[mode]}"]
+    harmless = mode in (HONEST, "last", "stems", *TAMPERING_SEALED)
+    if harmless or mode in scores or not failures[mode].startswith("system tampering "):
+        return [f"{mode}: {failures[mode]}"]
+    return []
+
+
+# ---- running --------------------------------------------------------------------------------------------
+
+
+@cache
+def no_sandbox() -> str | None:
+    """Why no sandbox can be made here."""
+    try:
+        sandbox.ensure_possible()
+    except HarnessError as error:
+        return str(error)
+    return None
 
 
 def run_program(arguments: Sequence[object], folder: Path) -> Outcome:

@@ -3,8 +3,8 @@
 What it returns is what `passthrough` returns, so an honest leaderboard gives each of its pairs the score of that. Where
 a mode looks for something that it must not find, and finds it, it returns another thing: another score would show.
 
-It looks and writes in one folder only, the "arena" that its setting names, lest a test spoil anybody's files. That is in
-hexadecimal, so that a sandbox does not show it as a file that an option names.
+It looks and writes in one folder only, the "arena" that its setting names, lest a test spoil anybody's files. That is
+in hexadecimal, so that a sandbox does not show it as a file that an option names.
 """
 
 import contextlib
@@ -101,7 +101,7 @@ def _answer_in_advance(arena: Path) -> None:
     """Leave an answer to the next question in the pipe."""
     for number in range(3, 64):
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
+            if str(Path(f"/proc/self/fd/{number}").readlink()).startswith("pipe:"):
                 os.write(number, b"HARNESS1" + b"\x02\0\0\0\0\0\0\0" + b"{}")
 
 
