@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import threading
 import time
@@ -22,6 +23,10 @@ LAST_WORDS = 0.5
 
 _EARLY = 2**20
 """Bytes that are kept until it is known where the log is."""
+
+
+_DOUBTFUL = re.compile(r"[^\n\t\x20-\x7e]+")
+"""Where `console.escape` could have something to do; most of what is printed is plain."""
 
 
 class Output:
@@ -51,7 +56,9 @@ class Output:
             self.log(early)
 
     def log(self, content: bytes) -> None:
-        """Add to the log."""
+        """Add to the log; what a terminal would obey is escaped there as well, for those who look at it on one."""
+        text = content.decode(errors="backslashreplace").replace("\r", "\n")
+        content = _DOUBTFUL.sub(lambda found: console.plain(found[0]), text).encode()
         with self._lock:
             if self._path is None:
                 self._early = (self._early + content)[:_EARLY]

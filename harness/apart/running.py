@@ -21,7 +21,7 @@ from harness.apart.process import Child, Terms
 from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal
 from harness.errors import SystemFailure, UsageError
-from harness.files import canonical_sha256
+from harness.files import SAFE_NAME, canonical_sha256
 from harness.hearing import Listener
 from harness.systems import System
 from harness.systems.declaring import declared, kind_of, some
@@ -159,18 +159,25 @@ class Apart:
     def find(self) -> Found:
         if self._child is None:
             self.start()
+        try:
+            return self._found()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self.close()
+            raise Gone("broke the protocol: it is no system") from None
+
+    def _found(self) -> Found:
         found = self._find()
         broken = found.get("broken", ())
         environment = found.get("environment")
         if self.terms.python is None and environment is not None:
             self.terms = replace(self.terms, python=interpreter_of(self.wanted.system, str(environment)))
         if self.terms.python is not None and self._source is None:
-            self._source, self._code = found["source"], found["code"]
+            self._source, self._code = dict(found["source"]), dict(found["code"])
             self.close()
             self._start()
             found = self._find()
         self._ask("choose", options=list(self.wanted.options))
-        named = tuple((each["name"], each["origin"], each["error"]) for each in broken)
+        named = tuple((str(each["name"]), str(each["origin"]), str(each["error"])) for each in broken)
         return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), named)
 
     def _find(self) -> dict[str, Any]:
@@ -179,9 +186,9 @@ class Apart:
         else:
             self.python = str(self._ask("versions")["python"])[:100]
             found = self._ask("find", source=self._source, name=self.wanted.system)
-        if not isinstance(found, dict) or found.get("kind") not in ("separator", "enhancer", "reference"):
-            raise Gone("broke the protocol: it is no system")
-        return found
+        if found["kind"] not in ("separator", "enhancer", "reference"):
+            raise ValueError
+        return dict(found)
 
     def load(self) -> Mapping[str, Any]:
         self._declared = self._load()
@@ -231,7 +238,7 @@ class Apart:
             self._find()
             self._ask("choose", options=list(self.wanted.options))
             now = self._load()
-        except SystemFailure as error:
+        except (SystemFailure, KeyError, TypeError, ValueError) as error:
             self._failed_starts += 1
             self.close()
             raise Gone(f"could not be started again: {error}") from None
@@ -345,6 +352,8 @@ def interpreter_of(system: str, environment: str) -> Path:
     Raises:
         UsageError: it is not known, or not there.
     """
+    if not SAFE_NAME.fullmatch(environment):
+        raise UsageError(f"system {system} names a Python environment that has no name for a folder: {environment!r}")
     variable = f"HARNESS_PYTHON_{environment.upper().replace('-', '_').replace('.', '_')}"
     named = os.environ.get(variable)
     beside = Path(f".venv-{environment}/bin/python")
@@ -394,7 +403,11 @@ def view_for(
     """
     places = sandbox.python_places(python)
     if source is not None and "folder" in source:
-        places.append(Path(source["folder"]))
+        # Where the child says that its plugin lies: a stranger's word, which must not open what was hidden.
+        folder = Path(source["folder"])
+        if not any(folder.is_relative_to(place.absolute()) for place in sandbox.python_places(None)):
+            raise UsageError(f"--isolate: the plugin is not installed in the harness's environment: {folder}")
+        places.append(folder)
     for plugin in wanted.plugins:
         if plugin.endswith(".py"):
             places.append(Path(plugin).expanduser().resolve().parent)

@@ -130,7 +130,14 @@ def loaded_manifest(running: Running, kind: str, evaluation_set: EvaluationSet, 
     declared = running.load()
     try:
         return manifest_for(
-            {**declared, "kind": kind, "isolation": running.isolation, "python": running.python},
+            {
+                **declared,
+                # Not in the system's words: who is handed the true stems is a reference, and never ranked.
+                "kind": kind,
+                "reference": kind == "reference",
+                "isolation": running.isolation,
+                "python": running.python,
+            },
             evaluation_set,
             soft_clip,
         )

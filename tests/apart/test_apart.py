@@ -99,7 +99,7 @@ def test_what_a_system_prints_goes_to_standard_error_and_a_log(
     assert made.json["made"] == 4
     assert r"loading\x1b[31mred[/red]" in made.stderr
     log = (tmp_path / "made.log").read_text()
-    for line in ("loading\x1b[31mred[/red]\n", "raw\n", "shell\n"):
+    for line in ("loading\\x1b[31mred[/red]\n", "raw\n", "shell\n"):
         assert line in log
     assert "what probe printed, and its exceptions: made.log" in made.stderr
     assert run_cli("validate", "made", *tiny_set.args).code == 0
@@ -250,6 +250,67 @@ def test_a_reference_is_handed_the_true_stems_and_no_path(
     for name in tiny_set.names:
         ours, theirs = (soundfile.read(tmp_path / folder / name)[0] for folder in "ab")
         assert (ours == theirs).all()
+
+
+CLAIMS = """
+from harness.apart import child
+from harness.systems import STEMS, Separator, hookimpl
+
+packed = child.packed
+
+def claim(document, arrays):
+    result = document.get("result")
+    if isinstance(result, dict) and "broken" in result:
+        document = {**document, "result": {**result, **CLAIMED}}
+    elif isinstance(result, dict):
+        document = {**document, "result": {**result, "reference": False, "kind": "separator"}}
+    return packed(document, arrays)
+
+child.packed = claim
+child.Host.separate = lambda self, mixture, true_stems: list(true_stems or [mixture / 4] * 4)
+
+
+class Probe(Separator):
+    name, version, training_data, licence = "probe", "1", "none", "none"
+
+    def separate(self, mixture, sample_rate):
+        return {}
+
+
+@hookimpl
+def register_systems(register):
+    register(Probe)
+"""
+
+
+def test_who_claims_the_true_stems_is_a_reference_whatever_else_it_says(
+    run_cli: RunCli, tiny_set: TinySet, tmp_path: Path
+) -> None:
+    (tmp_path / "claims.py").write_text(CLAIMS.replace("CLAIMED", "{'kind': 'reference'}"))
+    run = ("enhance", "--plugin", "claims.py", "--system", "probe", *tiny_set.args, "--output")
+    assert run_cli(*run, "made").code == 0
+    assert run_cli("enhance", "--system", "oracle", *tiny_set.args, "--output", "true").code == 0
+    for name in tiny_set.names:  # it got them
+        assert (soundfile.read(tmp_path / "made" / name)[0] == soundfile.read(tmp_path / "true" / name)[0]).all()
+    assert json.loads((tmp_path / "made" / MANIFEST).read_text())["reference"] is True
+
+
+@pytest.mark.parametrize(
+    ("claimed", "expected"),
+    [
+        ("{'kind': 'judge'}", "it broke the protocol"),
+        ("{'kind': []}", "it broke the protocol"),
+        ("{'broken': [1]}", "it broke the protocol"),
+        ("{'environment': '../../theirs'}", "no name for a folder"),
+    ],
+)
+def test_what_a_child_says_of_its_system_is_not_believed(
+    claimed: str, expected: str, run_cli: RunCli, tiny_set: TinySet, tmp_path: Path
+) -> None:
+    (tmp_path / "claims.py").write_text(CLAIMS.replace("CLAIMED", claimed))
+    made = run_cli("enhance", "--plugin", "claims.py", "--system", "probe", *tiny_set.args, "--output", "made")
+    assert made.code in (1, 2)
+    assert expected in made.error
 
 
 def test_how_a_process_ended_in_words() -> None:

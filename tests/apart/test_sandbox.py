@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,32 @@ def test_a_plugin_beside_what_must_stay_hidden_is_refused(
     assert made.code == 2
     assert "--isolate: the system would see " in made.error
     assert "folder of their own" in made.error
+
+
+@needs_sandbox
+def test_a_plugin_cannot_choose_what_its_sandbox_shows(
+    run_cli: RunCli,
+    tiny_set: TinySet,
+    delivered: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HARNESS_PYTHON_THEIRS", sys.executable)
+    (tmp_path / "private").mkdir()
+    claims = (
+        "from harness.apart import child\n"
+        "packed = child.packed\n"
+        f"claimed = {{'environment': 'theirs', 'source': {{'module': 'x', 'folder': {str(tmp_path / 'private')!r}}}}}\n"
+        "def claim(document, arrays):\n"
+        "    return packed({**document, 'result': {**(document.get('result') or {}), **claimed}}, arrays)\n"
+        "child.packed = claim\n"
+    )
+    made = run_cli(
+        *("enhance", "--isolate", "--plugin", delivered(PEEK + claims), "--system", "peek", *tiny_set.args),
+        *("--output", "made"),
+    )
+    assert made.code == 2
+    assert "the plugin is not installed in the harness's environment" in made.error
 
 
 @needs_sandbox
