@@ -101,6 +101,9 @@ def must_not_hang() -> Iterator[None]:
 
 
 SLOW = (
+    "apart/test_apart.py",
+    "apart/test_foreign.py",
+    "apart/test_sandbox.py",
     "cli/test_cli_run.py",
     "cli/test_interruption.py",
     "cli/test_runs.py",
@@ -111,6 +114,8 @@ SLOW = (
     "plugins/test_demo_models.py",
     "plugins/test_demucs.py",
     "plugins/test_umx.py",
+    "reliability/test_hostile_plugins.py",
+    "reliability/test_tampering.py",
     "scoring/test_engines.py",
     "scoring/test_trust.py",
     "systems/test_identity.py",
