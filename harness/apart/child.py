@@ -138,12 +138,12 @@ class Host:
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception, whatever its `__str__` does: one line, printable in any encoding."""
+    """The text of an exception, whatever its `__str__` does, in any encoding."""
     try:
         text = str(error)
     except BaseException:
         text = "(its text cannot be had)"
-    return " ".join(text[: 10 * TEXT].encode("utf-8", "backslashreplace").decode().split())[:TEXT]
+    return text[:TEXT].encode("utf-8", "backslashreplace").decode()[:TEXT]
 
 
 def told(error: BaseException) -> dict[str, Any]:
@@ -155,10 +155,12 @@ def told(error: BaseException) -> dict[str, Any]:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except BaseException:
         trace = "".join(traceback.format_list(frames))
+    ours = bool(known) and known[0] in KNOWN_ERRORS
     return {
         "type": type(error).__name__[:100],
-        "text": text_of(error),
-        "known": known[0] if known and known[0] in KNOWN_ERRORS else None,
+        # Of ours the lines are as they should be shown; what others say becomes a part of one.
+        "text": text_of(error) if ours else " ".join(text_of(error).split()),
+        "known": known[0] if ours else None,
         "wrong": isinstance(error, Wrong),
         "where": where.encode("utf-8", "backslashreplace").decode()[:200],
         "traceback": trace.encode("utf-8", "backslashreplace").decode()[-10 * TEXT :],

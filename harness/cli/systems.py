@@ -50,9 +50,10 @@ def plugins(plugin: PluginSources = None, as_json: Json = False) -> None:
     if as_json:
         console.print_json(found)
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("plugin", "from", "systems", box=None, pad_edge=False)
+    # Folded, not cut: a plugin's name may be a long path, of which the end tells most.
+    table = Table(Column("plugin", overflow="fold"), "from", "systems", box=None, pad_edge=False)
     for each in found:
         error = each["error"]
         what = f"[red]broken:[/red] {console.escape(error)}" if error else console.escape(", ".join(each["systems"]))

@@ -182,10 +182,10 @@ def enhance(
 
 def _folder(system: str, output: str | None, in_process: bool) -> Path:
     """The folder of the submission."""
-    folder = output_folder(output, Path("submissions", system))
-    # As the user would write it, unless a system in our own process may change the current folder.
-    inside = folder.is_relative_to(Path.cwd()) and not in_process
-    return folder.relative_to(Path.cwd()) if inside else folder
+    resolved = output_folder(output, Path("submissions", system))
+    # As the user wrote it, unless a system in our own process may change the current folder.
+    given = Path("submissions", system) if output is None else expanded(output, "--output")
+    return resolved if in_process else given
 
 
 def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:

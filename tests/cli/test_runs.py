@@ -198,15 +198,25 @@ def test_what_was_changed_by_hand_is_told_everywhere_and_rescoring_puts_it_right
 
 
 def test_what_a_run_cost_is_shown(run_cli, scored, tmp_path):
-    assert "pieces of music" not in run_cli("runs", "show", "1").stdout
-    with Store.open(f"sqlite:///{tmp_path / 'leaderboard.db'}", create=True) as store:
-        store.keep_costs(1, [PieceCost("one", 1.5, 2.0, 10**9), PieceCost("two", 1.25, 3.5, 2 * 10**9)])
     shown = run_cli("runs", "show", "1", "--json").json
-    assert shown["cost"] == {"pieces": 2, "wall_seconds": 2.75, "cpu_seconds": 5.5, "peak_bytes": 2 * 10**9}
-    assert shown["costs"][0] == {"piece": "one", "wall_seconds": 1.5, "cpu_seconds": 2.0, "peak_bytes": 10**9}
-    assert (shown["declared"]["isolation"], shown["declared"]["python"]) == (None, None)
+    assert [each["piece"] for each in shown["costs"]] == [
+        f"scene_V00{scene} V{who}" for scene in (1, 2) for who in (1, 2)
+    ]
+    assert all(each["wall_seconds"] > 0 and each["peak_bytes"] > 10**7 for each in shown["costs"])
+    assert (shown["declared"]["isolation"], shown["declared"]["python"]) == ("process", None)
+    with Store.open(f"sqlite:///{tmp_path / 'leaderboard.db'}", create=True) as store:
+        store.keep_costs(1, [PieceCost(each["piece"], 1.5, 2.0, 10**9) for each in shown["costs"]])
+        store.keep_costs(1, [PieceCost("scene_V001 V1", 1.25, 3.5, 2 * 10**9)])
+    shown = run_cli("runs", "show", "1", "--json").json
+    assert shown["cost"] == {"pieces": 4, "wall_seconds": 5.75, "cpu_seconds": 9.5, "peak_bytes": 2 * 10**9}
+    assert shown["costs"][0] == {
+        "piece": "scene_V001 V1",
+        "wall_seconds": 1.25,
+        "cpu_seconds": 3.5,
+        "peak_bytes": 2 * 10**9,
+    }
     text = " ".join(run_cli("runs", "show", "1").stdout.split())
-    assert "2 pieces of music, 2.8 s, 5.5 s of processor time, at most 2000 MB of memory" in text
+    assert "4 pieces of music, 5.8 s, 9.5 s of processor time, at most 2000 MB of memory" in text
 
 
 def test_rescoring_with_the_locked_engine(run_cli, scored, tiny_set, submission):
