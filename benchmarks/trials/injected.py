@@ -136,7 +136,7 @@ def tagged(tag: str, remember: bool, then: Callable[[], None] = lambda: None) ->
     """What a fork does first: mark what it starts, remember scores or not, and `then`."""
 
     def before() -> None:
-        os.environ["HARNESS_TRIAL"] = tag
+        os.environ["LC_HARNESS_TRIAL"] = tag
         if remember:
             remember_scores()
         then()

@@ -57,7 +57,7 @@ def _children(pid: int, mark: str) -> list[psutil.Process]:
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    return _children(pid, "spawn_main")
+    return _children(pid, "harness.compute.worker")
 
 
 def _systems(pid: int) -> list[psutil.Process]:
@@ -136,7 +136,7 @@ def run(arguments: list[str], folder: Path, tag: str, meanwhile: Callable[[Any],
         process = subprocess.Popen(
             [*HARNESS, *arguments],
             cwd=folder,
-            env={**os.environ, "HARNESS_TRIAL": tag},
+            env={**os.environ, "LC_HARNESS_TRIAL": tag},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         tiny = hostile.write_set(folder / "tiny", hostile.listeners_for(modes))
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            patch.setenv("HARNESS_TRIAL", folder.name)
+            patch.setenv("LC_HARNESS_TRIAL", folder.name)
             command = ("enhance", "--system", "evil", "--plugin", plugin, *tiny.args, "--output", "made", "--json")
             outcome = run_app(*command, *options, *args)
         return hostile.came_of(outcome, folder / "made", folder.name)
@@ -94,7 +94,7 @@ def test_what_goes_wrong_while_it_is_imported(
     text: str, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "evil.py").write_text(f"print('noise')\n{text}\n")
-    monkeypatch.setenv("HARNESS_TRIAL", tmp_path.name)
+    monkeypatch.setenv("LC_HARNESS_TRIAL", tmp_path.name)
     outcome = run_cli("enhance", "--system", "evil", "--plugin", "evil.py", "--json")
     assert hostile.problems_of_end(outcome, hostile.IMPORTING[text]) == []
     assert hostile.survivors(tmp_path.name) == []
