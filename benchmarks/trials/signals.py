@@ -186,13 +186,15 @@ def chain(seed: int, folder: Path) -> Tally:
         if engine == "locked":
             scores = {key: value for key, value in expected.scores.items() if key[2] == "locked"}
             expected = type(expected)(scores, expected.pairs, expected.runs, expected.files, expected.manifest)
-        problems = differences(folder, expected, injected.locked_scores())
+        problems = differences(folder, expected, injected.locked_scores("run"))
     tally.add("the same command after these signals", [f"{', '.join(history)}: {each}" for each in problems])
     return tally
 
 
 def tasks(trials: int, draw: random.Random) -> list[Task]:
     """Chains that have 0.15 N signals together, more or less."""
-    injected.locked_scores()
+    injected.load_everything()
+    injected.locked_scores("run")
+    injected.expected("run")
     seeds = [draw.randrange(10**9) for _ in range(max(1, round(0.15 * trials * 2 / (LONGEST + 1))))]
     return [Task(partial(chain, seed), f"signals with chain seed {seed}") for seed in seeds]
