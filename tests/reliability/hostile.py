@@ -58,7 +58,7 @@ REASONS: dict[str, str | None] = {
 }
 """What is said of a pair for which the plugin does this, as a pattern."""
 
-CHILDREN: dict[str, str | None] = {"children": MADE}
+CHILDREN: dict[str, str | None] = {"orphans": r"system evil ended with exit code 0", "children": MADE}
 
 HANGING = {"hang": r"system evil took longer than 10 s, and was ended", "stop-self": r"system evil took longer than 10"}
 HUNGRY = {"hog": r"system evil took more than 1 GB of memory"}

@@ -9,6 +9,8 @@ from reliability import hostile
 from reliability.hostile import Came
 from support import Outcome, RunCli, run_app
 
+pytestmark = pytest.mark.slow
+
 WAYS = ("process", "sandbox")
 Run = Callable[..., Came]
 
@@ -71,8 +73,9 @@ def test_what_takes_too_much_memory_is_ended(run: Run, way: str) -> None:
     check(run, "hog", hostile.HUNGRY, way, "--memory", "1")
 
 
-def test_its_children_end_with_it(run: Run) -> None:
-    check(run, "children", hostile.CHILDREN, "process")
+@pytest.mark.parametrize("mode", hostile.CHILDREN)
+def test_its_children_end_with_it(run: Run, mode: str) -> None:
+    check(run, mode, hostile.CHILDREN, "process")
     assert run(tuple(hostile.CHILDREN), "process").left == []
 
 

@@ -9,6 +9,8 @@ from reliability.hostile import Scores
 from reliability.test_hostile_plugins import ensure_way
 from support import Outcome
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Outcome]:

@@ -39,6 +39,7 @@ print(json.dumps([sum(tally.counts.values()), tally.failures]))
 """
 
 
+@pytest.mark.slow
 def test_what_a_kill_or_a_full_disk_leaves_is_completed_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
