@@ -197,6 +197,7 @@ TAMPERING_SEALED = ("stems-on-disk", "write-scores")
 TAMPERING = {
     "process": (HONEST, *TAMPERING_ANYWHERE, "last"),
     "sandbox": (HONEST, *TAMPERING_ANYWHERE, *TAMPERING_SEALED, "last"),
+    "in-process": (HONEST, "evaluator"),
 }
 
 Scores = Mapping[str, tuple[float, float, float]]
