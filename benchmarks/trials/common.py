@@ -135,7 +135,7 @@ def said(folder: Path, code: int | None) -> Ended:
 
 
 def left_of(tag: str) -> list[str]:
-    """What is wrong if processes are left of commands whose environment has HARNESS_TRIAL=tag; they are killed."""
+    """What is wrong if processes are left of commands whose environment has LC_HARNESS_TRIAL=tag; they are killed."""
     from hostile import survivors
 
     return [f"process left: {command}" for command in survivors(tag, 10.0)]

@@ -13,7 +13,7 @@ from .common import DATABASE, Ended, Tally, Task, forked
 BATCH = 20
 PAGE = 4096
 SHOW = ["leaderboard", "--json", "--db", DATABASE]
-FIGURES = ("mean", "left", "right", "scored", "pairs")
+FIGURES = ("mean", "left", "right", "scored", "due")
 
 
 def _bytes(draw: random.Random, content: bytearray) -> None:
@@ -79,8 +79,8 @@ def judged(ended: Ended, true: list[dict[str, Any]]) -> list[str]:
     changed = [row for row in found if row.get("status") == "changed"]
     if not changed:
         return [f"other figures without a word: {_different(found, true)}"]
-    rest = {row["run"]: _figures(row) for row in found if row not in changed}
-    expected = {row["run"]: _figures(row) for row in true}
+    rest = {row["number"]: _figures(row) for row in found if row not in changed}
+    expected = {row["number"]: _figures(row) for row in true}
     return [f"other figures of run {run}" for run, figures in rest.items() if figures != expected.get(run)]
 
 

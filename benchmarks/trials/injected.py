@@ -53,6 +53,7 @@ SCENARIOS = {
     ),
     "score": ("enhance", ("score", SUBMISSION, "--engine", "fast")),
     "locked": ("run", ("score", SUBMISSION, "--engine", "locked")),
+    "replaced, locked": ("replace", ("score", SUBMISSION, "--engine", "locked")),
     "enhance": (None, ("enhance", "--system", "passthrough", "--output", SUBMISSION)),
 }
 KILLED = ("run", "replace", "score", "locked")
@@ -136,7 +137,7 @@ def tagged(tag: str, remember: bool, then: Callable[[], None] = lambda: None) ->
     """What a fork does first: mark what it starts, remember scores or not, and `then`."""
 
     def before() -> None:
-        os.environ["HARNESS_TRIAL"] = tag
+        os.environ["LC_HARNESS_TRIAL"] = tag
         if remember:
             remember_scores()
         then()
@@ -232,13 +233,12 @@ def expected(scenario: str) -> State:
 
 
 @cache
-def locked_scores() -> dict[tuple[str, str, str], tuple[float, ...]]:
-    """The locked engine's scores of all files that occur."""
-    everything = {**expected("locked").scores}
-    folder = Path(tempfile.mkdtemp(dir=os.environ["TRIALS_BASE"]))
-    shutil.copytree(prepared("replace"), folder, dirs_exist_ok=True)
-    forked(command("locked"), folder, tagged("prepared", True))
-    return {key: value for key, value in {**everything, **state_of(folder).scores}.items() if key[2] == "locked"}
+def locked_scores(scenario: str) -> dict[tuple[str, str, str], tuple[float, ...]]:
+    """The locked engine's scores of all files that occur in a scenario."""
+    scores = {**expected("locked").scores}
+    if scenario == "replace":
+        scores.update(expected("replaced, locked").scores)
+    return {key: value for key, value in scores.items() if key[2] == "locked"}
 
 
 def points(events: Sequence[str], befores: Sequence[bool] = (False, True)) -> list[Point]:
@@ -255,7 +255,7 @@ def points(events: Sequence[str], befores: Sequence[bool] = (False, True)) -> li
 def _again(point: Point, folder: Path, remember: bool, workers: int) -> list[str]:
     ended = forked(command(point.scenario, workers), folder, tagged(folder.name, remember))
     problems = ended.problems(0)
-    return problems or differences(folder, expected(point.scenario), locked_scores())
+    return problems or differences(folder, expected(point.scenario), locked_scores(point.scenario))
 
 
 def killed(point: Point, remember: bool, folder: Path) -> Tally:
@@ -291,7 +291,7 @@ def _refused(ended: Ended) -> list[str]:
 def tasks(trials: int, draw: random.Random) -> list[Task]:
     """0.85 N kills, one in twenty of them with two workers and real scores; and one full disk for ten kills."""
     load_everything()
-    locked_scores()
+    locked_scores("replace")
     kills, found = round(0.85 * trials), []
     for number, point in enumerate(_drawn(points(EVENTS), kills, draw)):
         remember = number % 20 != 19

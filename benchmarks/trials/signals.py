@@ -57,7 +57,7 @@ def _children(pid: int, mark: str) -> list[psutil.Process]:
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    return _children(pid, "spawn_main")
+    return _children(pid, "harness.compute.worker")
 
 
 def _systems(pid: int) -> list[psutil.Process]:
@@ -136,7 +136,7 @@ def run(arguments: list[str], folder: Path, tag: str, meanwhile: Callable[[Any],
         process = subprocess.Popen(
             [*HARNESS, *arguments],
             cwd=folder,
-            env={**os.environ, "HARNESS_TRIAL": tag},
+            env={**os.environ, "LC_HARNESS_TRIAL": tag},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -186,13 +186,15 @@ def chain(seed: int, folder: Path) -> Tally:
         if engine == "locked":
             scores = {key: value for key, value in expected.scores.items() if key[2] == "locked"}
             expected = type(expected)(scores, expected.pairs, expected.runs, expected.files, expected.manifest)
-        problems = differences(folder, expected, injected.locked_scores())
+        problems = differences(folder, expected, injected.locked_scores("run"))
     tally.add("the same command after these signals", [f"{', '.join(history)}: {each}" for each in problems])
     return tally
 
 
 def tasks(trials: int, draw: random.Random) -> list[Task]:
     """Chains that have 0.15 N signals together, more or less."""
-    injected.locked_scores()
+    injected.load_everything()
+    injected.locked_scores("run")
+    injected.expected("run")
     seeds = [draw.randrange(10**9) for _ in range(max(1, round(0.15 * trials * 2 / (LONGEST + 1))))]
     return [Task(partial(chain, seed), f"signals with chain seed {seed}") for seed in seeds]

@@ -55,11 +55,12 @@ class Meter:
         self._thread.join()
 
     def family(self) -> list[psutil.Process]:
-        """The process and all that it started, as far as they are still its descendants."""
-        try:
-            self._known = [self._root, *self._root.children(recursive=True)]
-        except psutil.Error:
-            self._known = []
+        """The process and all that it started, as far as they are its descendants or were at the last look."""
+        found = []
+        with contextlib.suppress(psutil.Error):
+            found = [self._root, *self._root.children(recursive=True)]
+        # When a process dies, those that it started are nobody's descendants any more.
+        self._known = found + [each for each in self._known if each not in found and each.is_running()]
         self._looked = time.monotonic()
         return self._known
 

@@ -44,6 +44,8 @@ _PASSED = {
     "HARNESS_CACHE", "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME",
     # Where the interpreter itself or a library would not be found without them.
     "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH",
+    # Which kernels a library computes with: with others than in this process, scores differ in their last digits.
+    "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_CORETYPE",
 }  # fmt: skip
 """Variables that workers are given, besides LC_*; those for Python and numba are not among them."""
 

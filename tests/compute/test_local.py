@@ -173,6 +173,13 @@ def test_variables_do_not_reach_them(customized: Path, monkeypatch: pytest.Monke
     assert threads == "1"
 
 
+@pytest.mark.parametrize("name", ["OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "MKL_CBWR"])
+def test_they_compute_with_the_kernels_of_this_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With others, scores differ in their last digits from those that this process computes by itself."""
+    monkeypatch.setenv(name, value := {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "AVX2"}.get(name, "AVX512F"))
+    assert answers(f"__import__('os').environ[{name!r}]") == [value]
+
+
 def test_what_is_changed_in_memory_does_not_reach_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.haaqi.evaluator.checked", lambda *_: 1.0)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

@@ -105,6 +105,12 @@ def _children(out: Any) -> Any:
     return out
 
 
+def _orphans(out: Any) -> None:
+    _children(out)
+    time.sleep(2.5)  # so that they are seen
+    os._exit(0)
+
+
 def _threads(out: Any) -> Any:
     for _ in range(20):
         threading.Thread(target=time.sleep, args=(LONG,), daemon=False).start()
@@ -210,6 +216,7 @@ MODES: dict[str, Any] = {
     "both-answer": _forks_and_both_answer,
     "daemon": _daemon,
     "children": _children,
+    "orphans": _orphans,
     "threads": _threads,
     "prints": _prints,
     "closes-output": _closes_output,

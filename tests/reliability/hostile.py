@@ -58,7 +58,7 @@ REASONS: dict[str, str | None] = {
 }
 """What is said of a pair for which the plugin does this, as a pattern."""
 
-CHILDREN: dict[str, str | None] = {"children": MADE}
+CHILDREN: dict[str, str | None] = {"orphans": r"system evil ended with exit code 0", "children": MADE}
 
 HANGING = {"hang": r"system evil took longer than 10 s, and was ended", "stop-self": r"system evil took longer than 10"}
 HUNGRY = {"hog": r"system evil took more than 1 GB of memory"}
@@ -137,7 +137,7 @@ def came_of(outcome: Outcome, folder: Path, tag: str) -> Came:
     Args:
         outcome: of the command.
         folder: of the submission.
-        tag: the value of HARNESS_TRIAL in its environment.
+        tag: the value of LC_HARNESS_TRIAL in its environment.
     """
     said = json.loads(outcome.stdout) if outcome.stdout.strip() else {"failures": []}
     files = json.loads((folder / "submission.json").read_bytes())["files"] if folder.exists() else {}
@@ -197,6 +197,7 @@ TAMPERING_SEALED = ("stems-on-disk", "write-scores")
 TAMPERING = {
     "process": (HONEST, *TAMPERING_ANYWHERE, "last"),
     "sandbox": (HONEST, *TAMPERING_ANYWHERE, *TAMPERING_SEALED, "last"),
+    "in-process": (HONEST, "evaluator"),
 }
 
 Scores = Mapping[str, tuple[float, float, float]]
@@ -242,7 +243,7 @@ def run_program(arguments: Sequence[object], folder: Path) -> Outcome:
     done = subprocess.run(
         [sys.executable, "-c", "from harness.cli import main; main()", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "HARNESS_TRIAL": folder.name},
+        env={**os.environ, "LC_HARNESS_TRIAL": folder.name},
         capture_output=True,
         text=True,
         timeout=300,
@@ -252,7 +253,10 @@ def run_program(arguments: Sequence[object], folder: Path) -> Outcome:
 
 
 def survivors(tag: str, seconds: float = 5.0) -> list[str]:
-    """Processes that still live `seconds` after a command whose environment has HARNESS_TRIAL=tag; they are killed."""
+    """Processes that still live `seconds` after a command whose environment has LC_HARNESS_TRIAL=tag; they are killed.
+
+    Of such a name since variables for the language are passed on to workers.
+    """
     until = time.monotonic() + seconds
     while (alive := dict(_tagged(tag))) and time.monotonic() < until:
         time.sleep(0.05)
@@ -262,7 +266,7 @@ def survivors(tag: str, seconds: float = 5.0) -> list[str]:
 
 
 def _tagged(tag: str) -> Iterator[tuple[int, str]]:
-    mark = f"HARNESS_TRIAL={tag}".encode()
+    mark = f"LC_HARNESS_TRIAL={tag}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:

@@ -9,6 +9,8 @@ from reliability import hostile
 from reliability.hostile import Came
 from support import Outcome, RunCli, run_app
 
+pytestmark = pytest.mark.slow
+
 WAYS = ("process", "sandbox")
 Run = Callable[..., Came]
 
@@ -33,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         tiny = hostile.write_set(folder / "tiny", hostile.listeners_for(modes))
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            patch.setenv("HARNESS_TRIAL", folder.name)
+            patch.setenv("LC_HARNESS_TRIAL", folder.name)
             command = ("enhance", "--system", "evil", "--plugin", plugin, *tiny.args, "--output", "made", "--json")
             outcome = run_app(*command, *options, *args)
         return hostile.came_of(outcome, folder / "made", folder.name)
@@ -71,8 +73,9 @@ def test_what_takes_too_much_memory_is_ended(run: Run, way: str) -> None:
     check(run, "hog", hostile.HUNGRY, way, "--memory", "1")
 
 
-def test_its_children_end_with_it(run: Run) -> None:
-    check(run, "children", hostile.CHILDREN, "process")
+@pytest.mark.parametrize("mode", hostile.CHILDREN)
+def test_its_children_end_with_it(run: Run, mode: str) -> None:
+    check(run, mode, hostile.CHILDREN, "process")
     assert run(tuple(hostile.CHILDREN), "process").left == []
 
 
@@ -94,7 +97,7 @@ def test_what_goes_wrong_while_it_is_imported(
     text: str, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "evil.py").write_text(f"print('noise')\n{text}\n")
-    monkeypatch.setenv("HARNESS_TRIAL", tmp_path.name)
+    monkeypatch.setenv("LC_HARNESS_TRIAL", tmp_path.name)
     outcome = run_cli("enhance", "--system", "evil", "--plugin", "evil.py", "--json")
     assert hostile.problems_of_end(outcome, hostile.IMPORTING[text]) == []
     assert hostile.survivors(tmp_path.name) == []

@@ -7,7 +7,9 @@ import pytest
 from reliability import hostile
 from reliability.hostile import Scores
 from reliability.test_hostile_plugins import ensure_way
-from support import Outcome
+from support import Outcome, run_app
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +56,15 @@ def test_in_a_process_of_its_own(scored: Callable[..., Outcome], honest: Scores,
 @pytest.mark.parametrize("mode", hostile.TAMPERING["sandbox"])
 def test_in_a_sandbox(scored: Callable[..., Outcome], honest: Scores, mode: str) -> None:
     check(scored("sandbox", "tampering", *ensure_way("sandbox"), "--workers", "1"), honest, mode)
+
+
+def test_sharing_our_memory_it_would_win_which_is_why_such_runs_have_no_rank(
+    scored: Callable[..., Outcome], honest: Scores, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """That the plugin is no paper tiger: the tests above can fail."""
+    outcome = scored("in-process", "tampering", "--in-process", "--workers", "1")
+    assert outcome.code == 0, outcome.stderr
+    assert set(hostile.scores_of(outcome).values()) == {(0.99, 0.99, 0.99)} != set(honest.values())
+    board = tmp_path_factory.getbasetemp() / "arena0/in-process-tampering/board.db"
+    (row,) = run_app("leaderboard", "--json", "--db", board).json
+    assert (row["rank"], "--in-process" in row["why_not_ranked"]) == (None, True)
