@@ -93,6 +93,7 @@ def main() -> None:
             # In a process of its own: this one starts threads, and whoever forks must have none.
             tasks = alone.submit(module.tasks, wanted.trials, random.Random(f"{wanted.seed} {kind}")).result()
         tasks = [task for task in tasks if text in task.repeat]
+        random.Random(wanted.seed).shuffle(tasks)  # so that of every sort there are some, if time is short
         with ProcessPoolExecutor(wanted.jobs, context, prepare, (base,)) as pool:
             futures = {pool.submit(work, task): task for task in tasks}
             for done, future in enumerate(as_completed(futures), 1):
@@ -109,7 +110,8 @@ def main() -> None:
                 if done % 25 == 0:
                     print(f"{kind}: {done} of {len(futures)}, {time.monotonic() - began:.0f} s", flush=True)
                 if time.monotonic() - began > 60 * wanted.minutes:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    for waiting in futures:
+                        waiting.cancel()
     unfinished = list(Path(os.environ["HARNESS_CACHE"]).rglob(".partial-*"))
     print(
         f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.monotonic() - began:.0f} s; "
