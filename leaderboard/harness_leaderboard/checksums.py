@@ -78,9 +78,9 @@ NOT_TOLD = ("run_checksum", "run_evaluation_set_id", "run_evaluator_id", "set_id
 """Columns of `rows.statuses` that are numbers of other rows; what those rows say is told instead."""
 
 
-def of_summary(run_id: int, evaluator_id: int, summary: str) -> str:
-    """Checksum of a run's sums under an evaluator, from their JSON text."""
-    return of(run_id, evaluator_id, summary)
+def of_summary(run_id: int, fingerprint: str | None, summary: str) -> str:
+    """Checksum of a run's sums under the evaluator of that fingerprint, from their JSON text."""
+    return of(run_id, fingerprint, summary)
 
 
 def of_cost(run_id: int, piece: object, wall_seconds: object, cpu_seconds: object, peak_bytes: object) -> str:

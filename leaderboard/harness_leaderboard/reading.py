@@ -82,7 +82,7 @@ def _contradicts_sums(
     if found is None:
         return False
     written = found[0] if isinstance(found[0], str) else json.dumps(found[0])
-    if found[1] != of_summary(run_id, evaluator, written):
+    if found[1] != of_summary(run_id, _fingerprints(connection).get(evaluator), written):
         return False
     kept = json.loads(written)
     sums = SceneSums(*map(tuple, kept["sums"]))
@@ -164,6 +164,12 @@ def in_words(counts: Mapping[str, int]) -> tuple[str, ...]:
     )
 
 
+def _fingerprints(connection: Connection) -> dict[int, str]:
+    """The fingerprint of each evaluator, by its number."""
+    rows = connection.execute(select(EvaluatorRow.id, EvaluatorRow.fingerprint))
+    return {row.id: row.fingerprint for row in rows}
+
+
 def _missing_summaries(connection: Connection) -> list[tuple[int, int]]:
     """(run, evaluator) of every summary that is not kept, for each evaluator under which a run has scores."""
     summary, run = aliased(SummaryRow), aliased(RunRow)
@@ -185,13 +191,14 @@ def _missing_summaries(connection: Connection) -> list[tuple[int, int]]:
 
 def keep_summaries(connection: Connection) -> None:
     """Compute and keep every summary that is missing."""
+    fingerprints = _fingerprints(connection)
     for run_id, evaluator in _missing_summaries(connection):
         summary = summarise(connection, run_id, evaluator)
         known = connection.scalar(
             select(SummaryRow.run_id).where(SummaryRow.run_id == run_id, SummaryRow.evaluator_id == evaluator)
         )
         if known is None:
-            checksum = of_summary(run_id, evaluator, json.dumps(summary))
+            checksum = of_summary(run_id, fingerprints.get(evaluator), json.dumps(summary))
             connection.execute(
                 insert(SummaryRow).values(run_id=run_id, evaluator_id=evaluator, summary=summary, checksum=checksum)
             )
@@ -210,9 +217,7 @@ def scored_runs(
         for status in map(status_of, connection.execute(statuses().order_by(RunRow.id)))
         if status.visibility in visibilities
     }
-    fingerprints = {
-        row.id: row.fingerprint for row in connection.execute(select(EvaluatorRow.id, EvaluatorRow.fingerprint))
-    }
+    fingerprints = _fingerprints(connection)
     summaries: dict[tuple[int, int], dict[str, Any]] = {}
     changed = set()
     for run_id, evaluator, summary, checksum in connection.execute(
@@ -220,7 +225,7 @@ def scored_runs(
     ).all():
         # Other databases than SQLite read JSON by themselves.
         written = summary if isinstance(summary, str) else json.dumps(summary)
-        if checksum == of_summary(run_id, evaluator, written):
+        if checksum == of_summary(run_id, fingerprints.get(evaluator), written):
             summaries[run_id, evaluator] = json.loads(written)
         else:
             summaries[run_id, evaluator] = summarise(connection, run_id, evaluator)

@@ -97,12 +97,18 @@ def test_an_edit_by_hand_costs_the_rank_until_it_is_put_right(
     assert (found.status, found.source.changed) == ("changed", (what,))
     assert str(found.why_not_ranked).startswith(what)
     assert str(found.why_not_ranked).endswith("changed outside the harness: put that right with harness runs rescore 1")
-    if "evaluation_sets" in edit or "set_pairs" in edit or "reference_signals" in edit or "environments" in edit:
+    if any(table in edit for table in ("evaluation_sets", "set_pairs", "reference_signals", "environments")):
         return  # nothing that scoring a run again could put right
     put_right(store, run_id, start)
     found = row(store)
     assert (found.rank, found.source.changed, found.estimate) == (1, (), before.estimate)
     assert store.find_run(run_id).changed == ()
+
+
+def test_another_name_of_the_evaluator_is_noticed(store: Store, start: Start) -> None:
+    complete(store, start)
+    by_hand(store, "UPDATE evaluators SET fingerprint = 'x'")
+    assert (row(store).rank, row(store).source.changed) == (None, ("its declaration", "4 scores"))
 
 
 def test_a_changed_score_counts_as_none_everywhere(store: Store, start: Start, tmp_path: Path) -> None:
