@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HARNESS = (sys.executable, "-c", "from harness.cli import main; main()")
+HARNESS = (sys.executable, "-m", "harness")
 SUBMISSION, DATABASE = "made", "board.db"
 PATIENCE = 300.0
 """Seconds after which a command is taken for hanging."""

@@ -155,6 +155,12 @@ def run(arguments: list[str], folder: Path, tag: str, meanwhile: Callable[[Any],
     return said(folder, code)
 
 
+def _is_pythons_own(ended: Ended) -> bool:
+    """Whether Ctrl-C came in the first hundredths of a second, while Python looks for its packages."""
+    places = [line for line in ended.stderr.splitlines() if line.startswith("  File ")]
+    return bool(places) and all('File "<' in place for place in places) and "KeyboardInterrupt" in ended.stderr
+
+
 def chain(seed: int, folder: Path) -> Tally:
     """Up to `LONGEST` signals to the same run, which is then left to end by itself and compared."""
     draw, tally = random.Random(seed), Tally()
@@ -173,6 +179,9 @@ def chain(seed: int, folder: Path) -> Tally:
         # It may have ended in time, all by itself.
         if strike.sent and not (ended.code == 0 and not left):
             history.append(f"{kind} {name} + {seconds:.2f} s")
+            if _is_pythons_own(ended):
+                tally.add("INT while Python itself starts, before any line of harness", left)
+                continue
             tally.add(f"{kind} at a random moment", [*ended.problems(*KINDS[kind][1]), *left])
         elif left or ended.code:
             tally.add("no signal came", [*ended.problems(0), *left])
