@@ -154,8 +154,9 @@ def test_a_bomb_of_processes_is_ended(run_cli: RunCli, tiny_set: TinySet, delive
     )
     reasons = {each["reason"] for each in made.json["failures"]}
     assert len(reasons) == 1
-    # Which of the limits holds depends on who runs it: root has no limit of processes of its own.
-    assert "started more than 256 processes" in reasons.pop() or "BlockingIOError" in made.stdout
+    # Which limit is reached first depends on the machine; memory that they share counts for each of them.
+    reason = reasons.pop()
+    assert any(limit in reason for limit in ("started more than 256 processes", "GB of memory", "BlockingIOError"))
 
 
 @needs_sandbox
