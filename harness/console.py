@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from harness.errors import StorageError
+from harness.errors import StorageError, printable
 
 # Where nobody's terminal sets a width (files, pipes), a table may take the room that it needs. Names of strangers may
 # look like rich's emoji: they stay what they are.
@@ -83,16 +83,8 @@ def take_over_streams() -> None:
         setattr(sys, name, kind(stream.detach(), **settings))
 
 
-def plain(text: str) -> str:
-    """Text on one line, without control characters.
-
-    Names of files and systems come from strangers, and a terminal obeys what is printed to it.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _plain_lines(text: str) -> str:
-    return "\n".join(map(plain, text.split("\n")))
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def escape(text: str) -> str:
@@ -202,7 +194,7 @@ def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Ad
         unit: what a step is, in the plural.
         workers: how many of them are worked on at a time.
     """
-    title = plain(title)
+    title = printable(title)
     started = last = time.monotonic()
     pace = Pace(total, workers)
 
@@ -227,7 +219,7 @@ def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Ad
 
             def advance(count: int, what: str) -> None:
                 pace.add(time.monotonic(), count)
-                bar.update(task, advance=count, what=plain(what), pace=", ".join(shown_pace()))
+                bar.update(task, advance=count, what=printable(what), pace=", ".join(shown_pace()))
 
             yield advance
         return
@@ -239,6 +231,6 @@ def progress(title: str, total: int, unit: str, workers: int = 1) -> Iterator[Ad
         if now - last < LINE_SECONDS and (pace.done < total or now - started < 1):
             return
         last = now
-        say(f"{title}: {', '.join(filter(None, (f'{pace.done} of {total} {unit}', *shown_pace(), plain(what))))}")
+        say(f"{title}: {', '.join(filter(None, (f'{pace.done} of {total} {unit}', *shown_pace(), printable(what))))}")
 
     yield advance_lines

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """A stranger's text on one line, with an escape for every character that is not printable."""
+    """A stranger's text on one line, with an escape for every character that is not printable.
+
+    Names of files and systems come from strangers, and a terminal obeys what is printed to it.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from harness import console
+from harness.errors import printable
 
 MAX_SHOWN = 500
 """Lines of one run that are shown; the log has more."""
@@ -26,7 +27,7 @@ _EARLY = 2**20
 
 
 _DOUBTFUL = re.compile(r"[^\n\t\x20-\x7e]+")
-"""Where `console.escape` could have something to do; most of what is printed is plain."""
+"""Where `printable` could have something to do; most of what is printed needs none of it."""
 
 
 class Output:
@@ -58,7 +59,7 @@ class Output:
     def log(self, content: bytes) -> None:
         """Add to the log; what a terminal would obey is escaped there as well, for those who look at it on one."""
         text = content.decode(errors="backslashreplace").replace("\r", "\n")
-        content = _DOUBTFUL.sub(lambda found: console.plain(found[0]), text).encode()
+        content = _DOUBTFUL.sub(lambda found: printable(found[0]), text).encode()
         with self._lock:
             if self._path is None:
                 self._early = (self._early + content)[:_EARLY]
