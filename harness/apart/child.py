@@ -109,15 +109,11 @@ class Host:
             given = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
             raise Wrong(f"must return a signal for each of {', '.join(STEMS)}; it returned {given}") from None
 
-    def listener(self, document: Mapping[str, Any]) -> Any:
-        """A listener as systems know it."""
-        raise NotImplementedError
-
-    def enhance(self, mixture: Any, listener: Mapping[str, Any], gains: Mapping[str, float]) -> Any:
+    def enhance(self, mixture: Any, listener: Any, gains: Mapping[str, float]) -> Any:
         """What an Enhancer makes of a mixture for a listener."""
         if self.kind != "enhancer":
             raise Wrong("is neither a Separator nor an Enhancer")
-        return self.system.enhance(mixture, SAMPLE_RATE, self.listener(listener), dict(gains))
+        return self.system.enhance(mixture, SAMPLE_RATE, listener, dict(gains))
 
     def answer(self, document: Mapping[str, Any], arrays: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
         """Do what a request asks for: (document, arrays) of the reply."""
@@ -125,13 +121,21 @@ class Host:
         if method == "separate":
             signals = self.separate(arrays[0], arrays[1:])
         elif method == "enhance":
-            signals = [self.enhance(arrays[0], document["listener"], document["gains"])]
+            signals = [self.enhance(arrays[0], listener_of(document["listener"]), document["gains"])]
         else:
             return {"result": getattr(self, "do_" + method)(**document["arguments"])}, []
         sent = [sendable(signal, document["limit"]) for signal in signals]
         # Of each signal null where it follows as an array, else what to say of it.
         unsent = [each if isinstance(each, dict) else None for each in sent]
         return {"unsent": unsent}, [each for each in sent if not isinstance(each, dict)]
+
+
+def listener_of(document: Mapping[str, Any]) -> Any:
+    """A listener as systems know it."""
+    from harness.hearing import Audiogram, Listener
+
+    left, right = (Audiogram(tuple(ear[0]), tuple(ear[1])) for ear in document["ears"])
+    return Listener(document["id"], left, right)
 
 
 # ---- errors ---------------------------------------------------------------------------------------------

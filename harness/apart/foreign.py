@@ -146,6 +146,7 @@ class ForeignHost(Host):
         if importlib.util.find_spec("numpy") is None:
             raise errors.UsageError("this Python has no NumPy: install numpy there (1.23 or later)")
         self.systems = set_up_systems()
+        self.base: Any = sys.modules["harness.systems.base"]
         packages = {"python": platform.python_version()}
         for each in metadata.distributions():
             if each.metadata["Name"]:
@@ -169,12 +170,10 @@ class ForeignHost(Host):
             known = ", ".join(sorted(found))
             raise self.systems.UsageError(f"no system named {name!r} in this plugin (it has: {known})")
         self.chosen = found[name]
-        for kind, base in (("reference", "Reference"), ("enhancer", "Enhancer"), ("separator", "Separator")):
-            if issubclass(self.chosen, getattr(self.systems, base)):
-                self.kind = kind
-                break
-        if not self.kind or self.chosen.__abstractmethods__:
+        kinds = (self.systems.Separator, self.systems.Enhancer, self.systems.Reference)
+        if not issubclass(self.chosen, kinds) or self.chosen.__abstractmethods__:
             raise self.systems.UsageError(f"system {name} is not complete: derive it from Separator or Enhancer")
+        self.kind = self.base.kind_of(self.chosen)
         return {"version": self.chosen.version, "kind": self.kind}
 
     def _import(self, source: Mapping[str, str]) -> types.ModuleType:
@@ -198,15 +197,11 @@ class ForeignHost(Host):
         """Make and load the chosen system: what it declares, by keys of the manifest, but for its code."""
         self.watch.active = True
         try:
-            system = self.chosen(**self.settings)
-            if not isinstance(getattr(system, "settings", None), dict):
-                raise self.systems.SystemFailure(
-                    f"system {self.chosen.name} has no settings: call super().__init__(**settings) in its __init__"
-                )
-            system.load()
+            self.system = self.base.constructed(self.chosen, self.settings)
+            self.system.load()
         finally:
             self.watch.active = False
-        self.system = system
+        system = self.system
         files = self.watch.hashes()
         override = type(system).weights_sha256 is not self.systems.System.weights_sha256
         weights = system.weights_sha256() if override else ""
@@ -215,15 +210,7 @@ class ForeignHost(Host):
         learned = system.parameters > 0 or system.training_data not in ("none", "unknown")
         paths = {name: value for name, value in system.settings.items() if isinstance(value, os.PathLike)}
         return {
-            "system": system.name,
-            "version": system.version,
-            "class": "causal" if system.causal else "non-causal",
-            "training_data": system.training_data,
-            "licence": system.licence,
-            "parameters": system.parameters,
-            "settings": {
-                name: os.path.basename(value) if name in paths else value for name, value in system.settings.items()
-            },
+            **self.base.words_of(system),
             "inputs_sha256": {name: _sha256_of_tree(os.fspath(path)) for name, path in paths.items()},
             "weights_sha256": weights,
             "weights_files": {
@@ -231,12 +218,4 @@ class ForeignHost(Host):
             },
             "packages": self.packages,
             "unidentified": bool(learned and not weights),
-            "not_eligible": system.not_eligible,
-            "reference": self.kind == "reference",
         }
-
-    def listener(self, document: Mapping[str, Any]) -> Any:
-        """A listener as systems know it."""
-        hearing: Any = sys.modules["harness.hearing"]
-        left, right = (hearing.Audiogram(tuple(ear[0]), tuple(ear[1])) for ear in document["ears"])
-        return hearing.Listener(document["id"], left, right)

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.apart.child import Host
 from harness.files import canonical_sha256
-from harness.hearing import Audiogram, Listener
 from harness.systems import System, parse_options
-from harness.systems.declaring import declared, described, kind_of, some
+from harness.systems.base import kind_of
+from harness.systems.declaring import declared, described, some
 from harness.systems.discovery import Plugins
 from harness.systems.identity import made, sources
 
@@ -62,7 +62,3 @@ class OwnHost(Host):
             "plugins": [{**vars(each), "systems": list(each.systems)} for each in found.plugins],
             "systems": [described(system) for _, system in sorted(found.systems.items())],
         }
-
-    def listener(self, document: Mapping[str, Any]) -> Listener:
-        left, right = (Audiogram(tuple(ear[0]), tuple(ear[1])) for ear in document["ears"])
-        return Listener(document["id"], left, right)

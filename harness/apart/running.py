@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from harness import errors
 from harness.apart import sandbox
 from harness.apart.channel import Gone
-from harness.apart.child import sendable
+from harness.apart.child import Wrong, sendable
 from harness.apart.host import OwnHost
 from harness.apart.measuring import Cost
 from harness.apart.output import Output
@@ -24,7 +25,8 @@ from harness.errors import SystemFailure, UsageError
 from harness.files import SAFE_NAME, canonical_sha256
 from harness.hearing import Listener
 from harness.systems import System
-from harness.systems.declaring import declared, kind_of, some
+from harness.systems.base import kind_of
+from harness.systems.declaring import declared, some
 from harness.systems.sources import neighbourhood
 
 MAX_STARTS = 3
@@ -321,16 +323,24 @@ class InProcess:
 
     def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
         true = None if true_stems is None else [true_stems[name].copy() for name in STEMS]
-        return [_returned(stem) for stem in self.host.separate(mixture.copy(), true)], None
+        with _wrong_as_failure():
+            return [_returned(stem) for stem in self.host.separate(mixture.copy(), true)], None
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
-        if self.host.kind != "enhancer":
-            raise SystemFailure("is neither a Separator nor an Enhancer")
-        signal = self.host.system.enhance(mixture.copy(), PROTOCOL.sample_rate, listener, dict(gains))
-        return _returned(signal), None
+        with _wrong_as_failure():
+            return _returned(self.host.enhance(mixture.copy(), listener, gains)), None
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+@contextmanager
+def _wrong_as_failure() -> Iterator[None]:
+    """What `Apart._raise` makes of it when it comes from a child."""
+    try:
+        yield
+    except Wrong as error:
+        raise SystemFailure(str(error)) from None
 
 
 def _returned(value: Any) -> Returned:

@@ -14,9 +14,10 @@ Signals are float64 arrays of shape (samples, 2), full scale +-1, at 44100 Hz.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.errors import UsageError
+from harness.errors import SystemFailure, UsageError
 
 if TYPE_CHECKING:
     # Not at run time: this module also serves other Python environments, where only `harness.apart.foreign` is.
@@ -155,6 +156,39 @@ class Reference(System):
     @abstractmethod
     def stems(self, true_stems: Mapping[str, Signal], sample_rate: int) -> Mapping[str, Signal]:
         """Return the stems to remix, given the true ones: each (samples, 2), float64."""
+
+
+def kind_of(system: type[System]) -> str:
+    """What a system is: "separator", "enhancer" or "reference"."""
+    return "reference" if issubclass(system, Reference) else "enhancer" if issubclass(system, Enhancer) else "separator"
+
+
+def constructed(system: type[System], settings: Mapping[str, Any]) -> System:
+    """A system with these settings, not loaded.
+
+    Raises:
+        SystemFailure: it does not call the constructor of its base class; and whatever else it raises itself.
+    """
+    made = system(**settings)
+    if not isinstance(getattr(made, "settings", None), dict):
+        raise SystemFailure(f"system {system.name} has no settings: call super().__init__(**settings) in its __init__")
+    return made
+
+
+def words_of(system: System) -> dict[str, Any]:
+    """What a loaded system says of itself, by keys of the manifest; unchecked, and without what it is made of."""
+    return {
+        "system": system.name,
+        "version": system.version,
+        "class": "causal" if system.causal else "non-causal",
+        "training_data": system.training_data,
+        "licence": system.licence,
+        "parameters": system.parameters,
+        # A path says where something lies on this machine; what lies there is hashed.
+        "settings": {name: value.name if isinstance(value, Path) else value for name, value in system.settings.items()},
+        "not_eligible": system.not_eligible,
+        "reference": isinstance(system, Reference),
+    }
 
 
 def parse_options(system: type[System], pairs: Sequence[str]) -> dict[str, Any]:

@@ -6,30 +6,18 @@ from typing import Any
 
 from harness.errors import printable
 from harness.files import canonical_sha256, sha256_of_tree
-from harness.systems.base import Enhancer, Reference, System
+from harness.systems.base import System, kind_of, words_of
 from harness.systems.identity import identity_of
 
 MAX_NAMED = 1000
 """Source files, weights files and packages that are named one by one. Their hash is over all of them."""
 
 
-def kind_of(system: type[System]) -> str:
-    """What a system is: "separator", "enhancer" or "reference"."""
-    return "reference" if issubclass(system, Reference) else "enhancer" if issubclass(system, Enhancer) else "separator"
-
-
 def declared(system: System) -> dict[str, Any]:
     """What a loaded system declares and is made of, by keys of the manifest; in the system's own words, unchecked."""
     identity = identity_of(system)
     return {
-        "system": system.name,
-        "version": system.version,
-        "class": "causal" if system.causal else "non-causal",
-        "training_data": system.training_data,
-        "licence": system.licence,
-        "parameters": system.parameters,
-        # A path says where something lies on this machine; what lies there is hashed.
-        "settings": {name: value.name if isinstance(value, Path) else value for name, value in system.settings.items()},
+        **words_of(system),
         "inputs_sha256": {
             name: sha256_of_tree(value) for name, value in system.settings.items() if isinstance(value, Path)
         },
@@ -39,8 +27,6 @@ def declared(system: System) -> dict[str, Any]:
         "code_files": some(identity.code),
         "packages": dict(identity.packages),
         "unidentified": identity.unidentified,
-        "not_eligible": system.not_eligible,
-        "reference": isinstance(system, Reference),
     }
 
 

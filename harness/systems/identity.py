@@ -19,9 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.errors import SystemFailure
 from harness.files import cache_folder, canonical_sha256, sha256_of_all
-from harness.systems.base import System
+from harness.systems.base import System, constructed
 from harness.systems.neighbours import Neighbours
 from harness.systems.sources import Sources, add_modules, sources_of
 from harness.systems.torch import state_sha256
@@ -61,11 +60,7 @@ def made(system: type[System], settings: Mapping[str, Any]) -> System:
         neighbours.activate()
     before = set(sys.modules)
     with files_read() as read:
-        ready = system(**settings)
-        if not isinstance(getattr(ready, "settings", None), dict):
-            raise SystemFailure(
-                f"system {system.name} has no settings: call super().__init__(**settings) in its __init__"
-            )
+        ready = constructed(system, settings)
         ready.load()
     late = [module for name, module in list(sys.modules.items()) if name not in before]
     ready.identity = _identify(ready, sources(system), {*read, *system.__dict__.get("read", ())}, late)
