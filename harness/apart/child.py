@@ -38,6 +38,7 @@ FOREIGN = (
     "hearing.py",
     "systems/options.py",
     "systems/base.py",
+    "systems/watching.py",
 )
 """Files of the harness that also run in other Python environments: Python 3.8, and nothing but NumPy."""
 

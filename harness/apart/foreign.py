@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ PLACES = {
     "harness.hearing": "hearing.py",
     "harness.systems.options": "systems/options.py",
     "harness.systems.base": "systems/base.py",
+    "harness.systems.watching": "systems/watching.py",
 }
 """Modules that are read from the harness's files, in the order in which they need each other."""
 
@@ -99,38 +101,12 @@ def _canonical_sha256(value: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-class _Watch:
-    """Sees which files are opened for reading, as `harness.systems.watching` does."""
-
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
-        self.active = False
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.active or event != "open":
-            return
-        path, _, flags = arguments
-        if isinstance(path, (str, bytes)) and isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR):
-            self.seen.add(os.path.abspath(os.fsdecode(path)))
-
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of each file that was read, other than code and what belongs to the environment or the machine."""
-        machine = (sys.prefix, sys.base_prefix, "/dev", "/etc", "/proc", "/sys", "/usr/lib", "/usr/lib64", "/usr/share")
-        found = {}
-        for path in sorted(self.seen):
-            own = path.startswith(tuple(os.path.join(each, "") for each in (*machine, HARNESS)))
-            if path.endswith((".py", ".pyc", ".pyi")) or own or not os.path.isfile(path):
-                continue
-            found[path] = _sha256_of(path)
-        return found
-
-
 class ForeignHost(Host):
     """A system of another Python environment."""
 
     def __init__(self) -> None:
-        self.watch = _Watch()
+        self.read: set[str] = set()
+        """Files that were read while the system was imported, made and loaded."""
 
     def do_versions(self) -> dict[str, str]:
         """Which Python this is, and which distributions are installed beside it, by name and version. Asked for first.
@@ -147,6 +123,7 @@ class ForeignHost(Host):
             raise errors.UsageError("this Python has no NumPy: install numpy there (1.23 or later)")
         self.systems = set_up_systems()
         self.base: Any = sys.modules["harness.systems.base"]
+        self.watching: Any = sys.modules["harness.systems.watching"]
         packages = {"python": platform.python_version()}
         for each in metadata.distributions():
             if each.metadata["Name"]:
@@ -156,11 +133,8 @@ class ForeignHost(Host):
 
     def do_find(self, source: Mapping[str, str], name: str) -> dict[str, str]:
         """Import the plugin at `source` (see `Plugins.source_of`) and choose a system of it."""
-        self.watch.active = True
-        try:
+        with self.watching.files_read() as self.read:
             module = self._import(source)
-        finally:
-            self.watch.active = False
         found: dict[str, Any] = {}
         register = getattr(module, "register_systems", None)
         if register is None:
@@ -195,14 +169,11 @@ class ForeignHost(Host):
 
     def do_load(self) -> dict[str, Any]:
         """Make and load the chosen system: what it declares, by keys of the manifest, but for its code."""
-        self.watch.active = True
-        try:
+        with self.watching.files_read() as read:
             self.system = self.base.constructed(self.chosen, self.settings)
             self.system.load()
-        finally:
-            self.watch.active = False
         system = self.system
-        files = self.watch.hashes()
+        files = self._data(self.read | read)
         override = type(system).weights_sha256 is not self.systems.System.weights_sha256
         weights = system.weights_sha256() if override else ""
         if not weights and files:
@@ -218,4 +189,14 @@ class ForeignHost(Host):
             },
             "packages": self.packages,
             "unidentified": bool(learned and not weights),
+        }
+
+    def _data(self, read: set[str]) -> dict[str, str]:
+        """SHA-256 of each file that was read, other than code and what belongs to the environment or the machine."""
+        machine = self.watching.belongs_to_the_machine
+        return {
+            path: _sha256_of(path)
+            for path in sorted(read)
+            if not path.endswith((".py", ".pyc", ".pyi")) and not machine(Path(path), [Path(HARNESS)])
+            if os.path.isfile(path)
         }

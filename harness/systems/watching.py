@@ -1,11 +1,16 @@
 """Seeing which files are read while a system is made and loaded."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _active: list[set[str]] = []
 _lock = threading.Lock()
@@ -56,4 +61,5 @@ def belongs_to_the_machine(path: Path, also: list[Path]) -> bool:
     """Whether a file is the operating system's, Python's, an installed package's, or below one of `also`."""
     python = [Path(prefix) for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}]
     site = [Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
-    return any(path.is_relative_to(folder) for folder in (*SYSTEM_FOLDERS, *python, *site, *also))
+    # Not is_relative_to: this also runs in other Python environments, from 3.8 on.
+    return any(folder == path or folder in path.parents for folder in (*SYSTEM_FOLDERS, *python, *site, *also))
