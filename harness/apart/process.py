@@ -19,9 +19,6 @@ from harness.apart.measuring import Meter, end
 from harness.apart.output import Output, Pump
 from harness.apart.sandbox import MAX_PROCESSES, View
 
-MAX_RESULT = 16 * 2**20
-"""Bytes that an array of a reply may have unless more is expected."""
-
 
 @dataclass(frozen=True)
 class Terms:
@@ -53,7 +50,6 @@ class Child:
 
     def __init__(self, terms: Terms, output: Output) -> None:
         self.terms = terms
-        self._output = output
         self._number = 0
         self.closed = False
         to_child, our_end = os.pipe()
@@ -97,10 +93,13 @@ class Child:
         self,
         method: str,
         document: Mapping[str, Any],
-        arrays: Sequence[NDArray[Any]] = (),
-        limit: int = MAX_RESULT,
+        arrays: Sequence[NDArray[Any]],
+        limit: int,
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         """Ask for something and wait for the reply.
+
+        Args:
+            limit: bytes that each array of the reply may have.
 
         Raises:
             Gone: the child died, did not answer in time, or broke the protocol; it has been ended, and the message

@@ -158,9 +158,11 @@ class Apart:
             terms = replace(terms, sandbox=view_for(self.wanted, terms.python, self._source, self.hidden))
         self._child = Child(terms, self.output)
 
+    def listing(self) -> Any:
+        """All plugins and systems, as the child describes them, unchecked."""
+        return self._ask("list", plugins=[*self.wanted.plugins])
+
     def find(self) -> Found:
-        if self._child is None:
-            self.start()
         try:
             return self._found()
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -178,19 +180,22 @@ class Apart:
             self.close()
             self._start()
             found = self._find()
-        self._ask("choose", options=list(self.wanted.options))
+        self._choose()
         named = tuple((str(each["name"]), str(each["origin"]), str(each["error"])) for each in broken)
         return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), named)
 
     def _find(self) -> dict[str, Any]:
         if self._source is None:
-            found = self._ask("find", plugins=list(self.wanted.plugins), name=self.wanted.system)
+            found = self._ask("find", plugins=[*self.wanted.plugins], name=self.wanted.system)
         else:
             self.python = str(self._ask("versions")["python"])[:100]
             found = self._ask("find", source=self._source, name=self.wanted.system)
         if found["kind"] not in ("separator", "enhancer", "reference"):
             raise ValueError
         return dict(found)
+
+    def _choose(self) -> None:
+        self._ask("choose", options=[*self.wanted.options])
 
     def load(self) -> Mapping[str, Any]:
         self._declared = self._load()
@@ -238,7 +243,7 @@ class Apart:
         try:
             self._start()
             self._find()
-            self._ask("choose", options=list(self.wanted.options))
+            self._choose()
             now = self._load()
         except (SystemFailure, KeyError, TypeError, ValueError) as error:
             self._failed_starts += 1
@@ -387,10 +392,10 @@ def list_systems(plugins: Sequence[str]) -> dict[str, Any]:
         PluginError: one of `plugins` is broken.
         SystemFailure: a plugin ended the process that imported it.
     """
-    apart = Apart(Wanted(""), Terms(), Output())
-    apart._child = Child(Terms(), apart.output)
+    apart = Apart(Wanted("", plugins=tuple(plugins)), Terms(), Output())
     try:
-        found = apart._ask("list", plugins=list(plugins))
+        apart.start()
+        found = apart.listing()
     except Gone as error:
         raise SystemFailure(f"a plugin ended the process that imports plugins: it {error}") from None
     finally:

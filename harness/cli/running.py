@@ -1,7 +1,7 @@
 """How a system is run: the options that `run` and `enhance` share, and opening what they ask for."""
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,20 +77,18 @@ class Opened:
     output: "Output"
 
 
+AHEAD = ("harness.making.make", "clarity.enhancer.nalr", "pyloudnorm")
+"""What enhancement needs and takes long to import: done while the system's process starts."""
+
+
 @contextmanager
 def opened(
-    system: str,
-    options: list[str] | None,
-    plugins: list[str] | None,
-    manner: Manner,
-    hidden: list[Path],
-    ahead: Sequence[str],
+    system: str, options: list[str] | None, plugins: list[str] | None, manner: Manner, hidden: list[Path]
 ) -> Iterator[Opened]:
     """Find a system, in a process of its own unless the user wants to debug it; that ends with the context.
 
     Args:
         hidden: what a sandboxed system must not see, besides the user's home and the harness's cache.
-        ahead: modules to import while the system's process starts.
 
     Raises:
         UsageError, PluginError, SystemFailure: it cannot be found, or not be run like this.
@@ -122,7 +120,7 @@ def opened(
         running = Apart(wanted, Terms(python, timeout, memory), output, hidden if manner.isolate else None)
     try:
         _named(running.start, system, "started")
-        for module in ahead:  # what is needed later anyway takes as long to import as the child to start
+        for module in AHEAD:
             importlib.import_module(module)
         found = _named(running.find, system, "found")
         for name, origin, error in found.broken:

@@ -59,16 +59,6 @@ OverwriteOption = Annotated[
 SoftClip = Annotated[bool, typer.Option("--soft-clip", help="Pass remixes through tanh before they are clipped.")]
 
 
-AHEAD = (
-    "harness.making.make",
-    "clarity.enhancer.nalr",
-    "pyloudnorm",
-    "harness.scoring.run",
-    "harness_leaderboard.store",
-)
-"""What takes long to import: of these `enhance` needs the first three."""
-
-
 def run(
     system: SystemName,
     option: Options = None,
@@ -108,7 +98,7 @@ def run(
     hidden = _hidden(folder, data, db)
     if in_process:
         lock.ensure_locked()  # and proven, before a stranger's code is here
-    with opened(system, option, plugin, manner, hidden, AHEAD) as found_system, Store.open(db, create=True) as store:
+    with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()
         manifest = loaded(found_system, found, soft_clip)
@@ -155,7 +145,7 @@ def enhance(
     """
     folder = _folder(system, output, in_process)
     manner = Manner(python, timeout, memory, isolate, in_process)
-    with opened(system, option, plugin, manner, _hidden(folder, data, None), AHEAD[:3]) as found_system:
+    with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
         reference = found_system.found.kind == "reference"
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=reference)
         manifest = loaded(found_system, found, soft_clip)
