@@ -213,7 +213,8 @@ class _Work:
             run_id=None if found.before is None else found.before.id,
             why=found.why,
         )
-        self.store.keep_costs(run_id, costs_of(verdict))
+        known = set() if found.before is None else set(found.before.costs)
+        self.store.keep_costs(run_id, [cost for cost in costs_of(verdict) if cost not in known])
         if entry.name is not None:
             self.store.rename(run_id, entry.name, "chosen with --name")
         files, invalid = _files(entry, evaluation_set)
