@@ -1,7 +1,13 @@
 """What the tests of the leaderboard store: a small evaluation set, a system, and short ways to name things."""
 
 import hashlib
+import signal
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, text, update
@@ -87,3 +93,37 @@ def count(store: Store, table: str) -> int:
     """Number of rows."""
     with store.engine.connect() as connection:
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+SLOWLY = """
+import sys, time
+from sqlalchemy import Connection
+from harness_leaderboard.store import Store
+execute = Connection.execute
+def slowly(self, statement, *more, **options):
+    found = execute(self, statement, *more, **options)
+    if str(statement).startswith(sys.argv[2]):
+        print("there", flush=True)
+        time.sleep(60)
+    return found
+Connection.execute = slowly
+Store.open(sys.argv[1], create=True)
+"""
+"""Opens a database to write to; says when it has come to a statement, and dawdles there."""
+
+
+def kill_while_migrating(path: Path, url: str, statements: Iterable[str]) -> None:
+    """Kill a process that migrates an SQLite database, after each of these statements: nothing may have changed."""
+
+    def content() -> list[str]:
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            return list(connection.iterdump())
+
+    before = content()
+    for at in statements:
+        with subprocess.Popen([sys.executable, "-c", SLOWLY, url, at], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "there\n"
+            process.send_signal(signal.SIGKILL)
+        assert content() == before

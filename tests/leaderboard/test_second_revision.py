@@ -2,13 +2,8 @@
 
 import math
 import random
-import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +11,7 @@ from typing import Any
 import pytest
 from alembic import command
 from sqlalchemy import Connection
-from stored import PAIRS, RUN, add, count, mark, set_pairs
+from stored import PAIRS, RUN, add, count, kill_while_migrating, mark, set_pairs
 
 from harness_leaderboard.database import sqlite_engine
 from harness_leaderboard.models import UNRESOLVED
@@ -253,33 +248,11 @@ def test_killed_in_the_middle_it_is_the_old_database_still(tmp_path: Path) -> No
         "scores": [score(number, number / many, 0.5) for number in range(1, many + 1)],
     }
     url = old_database(path, tables)
-
-    def content() -> list[str]:
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            return list(connection.iterdump())
-
-    before = content()
-    # Says when the new tables are being filled, and dawdles there.
-    code = """
-import sys, time
-from alembic import op
-from harness_leaderboard.store import Store
-execute = op.execute
-def slowly(statement, *more, **options):
-    execute(statement, *more, **options)
-    if statement.startswith(sys.argv[2]):
-        print("there", flush=True)
-        time.sleep(60)
-op.execute = slowly
-Store.open(sys.argv[1], create=True)
-"""
-    for at in ("CREATE TABLE old_scores", "INSERT INTO scores", "INSERT INTO run_pairs", "DROP TABLE old_evaluators"):
-        with subprocess.Popen([sys.executable, "-c", code, url, at], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "there\n"
-            process.send_signal(signal.SIGKILL)
-        assert content() == before
+    kill_while_migrating(
+        path,
+        url,
+        ("CREATE TABLE old_scores", "INSERT INTO scores", "INSERT INTO run_pairs", "DROP TABLE old_evaluators"),
+    )
     start = time.monotonic()
     with Store.open(url, create=True) as store:
         assert time.monotonic() - start < 10

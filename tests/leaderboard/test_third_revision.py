@@ -2,19 +2,14 @@
 
 import json
 import random
-import signal
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
-from stored import PAIRS, RUN, add, mark, set_pairs
+from stored import PAIRS, RUN, add, kill_while_migrating, mark, set_pairs
 
 from harness_leaderboard.database import sqlite_engine
 from harness_leaderboard.errors import LeaderboardError
@@ -149,34 +144,7 @@ def test_killed_in_the_middle_it_is_the_old_database_still(tmp_path: Path) -> No
             "run_pairs": [(1, number, "enhanced", None, number, 0) for number in numbers],
         },
     )
-
-    def content() -> list[str]:
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            return list(connection.iterdump())
-
-    before = content()
-    # Says when it is there, and dawdles.
-    code = """
-import sys, time
-from sqlalchemy import Connection
-from harness_leaderboard.store import Store
-execute = Connection.execute
-def slowly(self, statement, *more, **options):
-    found = execute(self, statement, *more, **options)
-    if str(statement).startswith(sys.argv[2]):
-        print("there", flush=True)
-        time.sleep(60)
-    return found
-Connection.execute = slowly
-Store.open(sys.argv[1], create=True)
-"""
-    for at in ("UPDATE scores", "UPDATE events"):
-        with subprocess.Popen([sys.executable, "-c", code, url, at], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "there\n"
-            process.send_signal(signal.SIGKILL)
-        assert content() == before
+    kill_while_migrating(path, url, ("UPDATE scores", "UPDATE events"))
     with Store.open(url, create=True) as store:
         found = store.runs()[0]
         assert (found.scored, found.changed) == (many, ())
