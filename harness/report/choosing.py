@@ -150,10 +150,3 @@ def _spaced(scores: pd.DataFrame, taken: Mapping[PairId, object], room: int) -> 
         for pair in chosen
     }
 
-
-def by_severity(choices: Sequence[Choice], listeners: pd.DataFrame | None) -> list[Choice]:
-    """Chosen pairs as a list shows them: by the listener's hearing loss, then by name; as they came without listeners."""
-    if listeners is None:
-        return list(choices)
-    loss = dict(zip(listeners["listener"].astype(str), listeners["pta"], strict=True))
-    return sorted(choices, key=lambda choice: (loss.get(choice.listener, 0.0), choice.listener, choice.scene))

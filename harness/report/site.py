@@ -200,7 +200,7 @@ class _Site:
         def page(template: str, path: str, context: Mapping[str, Any]) -> None:
             self._file(folder + path, pages.render(template, path, context))
 
-        chosen = PairPages(view, runs, material.folders, material.hashes, self._wanted(material), self.lossless)
+        chosen = PairPages(view, runs, self._wanted(material), self.lossless)
         if chosen.with_sound:
             self.started(len(chosen.with_sound))
         for path, content in chosen.files(pages, self.workers, self.advance):
