@@ -149,4 +149,3 @@ def _spaced(scores: pd.DataFrame, taken: Mapping[PairId, object], room: int) -> 
         pair: [f"number {place[pair]} of {len(ordered)} from the worst to the best, by the mean over all systems"]
         for pair in chosen
     }
-

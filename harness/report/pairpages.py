@@ -1,126 +1,36 @@
-"""Pages for chosen pairs: audiograms, gains, the scores of each ear, and where it is asked for the sound."""
+"""What the pages of chosen pairs show, and the list of them."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from harness.challenge import STEMS
-from harness.compute.local import map_unordered
 from harness.files import SAFE_NAME
-from harness.music.evaluationset import PairId
-from harness.report.choosing import Choice, choose
-from harness.report.pages import Pages
-from harness.report.pairfacts import Facts, list_page, pair_page, pair_rows, signals
-from harness.report.pairsounds import PairSounds, Remix, SoundTask, make_sounds
-from harness.report.players import Player, player
+from harness.listening.pictures import height_of
+from harness.listening.simulation import WHAT_IT_IS
+from harness.music.evaluationset import Pair, PairId
+from harness.report.audiograms import audiogram
+from harness.report.choosing import RULE, Choice
+from harness.report.players import WAYS, Player
 from harness.report.view import BoardView
-
-PAGES = 24
-"""Of one board, unless more of them get sound: a page has some 40 kB."""
+from harness.report.words import MINUS, hundredths
+from harness_leaderboard import labels
 
 MAX_NAME = 120
 """Characters of a page's name; file systems take some 255 bytes."""
 
+PITCHES = ((100.0, "100 Hz"), (1000.0, "1 kHz"), (8000.0, "8 kHz"))
+"""Frequencies in Hz that are marked beside a spectrogram."""
 
-class PairPages:
-    """The pages of a board's chosen pairs, and the list of them.
-
-    Attributes:
-        choices: the pairs that get a page (`choosing.RULE`).
-        hrefs: where their pages are, from the board's folder, in the same order.
-        with_sound: those of them that are to get sound.
-        silent: those of `with_sound` that got none, and why, once `files` is through.
-    """
-
-    def __init__(self, view: BoardView, runs: Facts, sound: int = 0, lossless: bool = False) -> None:
-        """Choose the pairs.
-
-        Args:
-            view: the board.
-            runs: what every page says of each run (`words.run_facts`).
-            sound: how many pairs are to get sound; none get any without the evaluation set.
-            lossless: sound as FLAC instead of MP3.
-        """
-        self.view, self.runs, self.lossless = view, runs, lossless
-        order = [row.source.id for row in view.rows]
-        names = {number: str(facts["label"]) for number, facts in runs.items()}
-        self.choices = choose(view.pairs, order, names, view.listeners, most=max(PAGES, sound))
-        self.names = page_names(self.choices)
-        self.hrefs = {pair: f"pairs/{name}.html" for pair, name in self.names.items()}
-        self._pairs = {} if view.evaluation_set is None else {pair.id: pair for pair in view.evaluation_set.all_pairs}
-        self.with_sound = [choice.id for choice in self.choices if choice.id in self._pairs][:sound]
-        self.silent: dict[PairId, str] = {}
-
-    @property
-    def heard(self) -> int:
-        """How many pairs have sound."""
-        return len(self.with_sound) - len(self.silent)
-
-    def files(
-        self, pages: Pages, workers: int = 1, advance: Callable[[int, str], None] = lambda _count, _what: None
-    ) -> Iterator[tuple[str, bytes]]:
-        """All files, as they are made: paths from the board's folder, and contents.
-
-        Args:
-            pages: makes pages of templates.
-            workers: processes that make the sound.
-            advance: called with 1 and a pair's name when its sound is made.
-        """
-        by_id = {choice.id: choice for choice in self.choices}
-        for choice in self.choices:
-            if choice.id not in self.with_sound:
-                yield self._page(pages, choice)
-        for task, made in map_unordered(make_sounds, self._tasks(), workers):
-            choice = by_id[task.pair.id]
-            if made.problem is not None:
-                self.silent[choice.id] = made.problem
-                yield self._page(pages, choice, None, made)
-            else:
-                its = self._player(choice, made)
-                yield from its.files.items()
-                yield self._page(pages, choice, its, made)
-            advance(1, " ".join(choice.id))
-        heard = [pair for pair in self.with_sound if pair not in self.silent]
-        context = list_page(self.view, self.choices, self.hrefs, self.runs, heard)
-        yield "listen.html", pages.render("listen.html", "listen.html", context)
-
-    def _page(
-        self, pages: Pages, choice: Choice, its: Player | None = None, made: PairSounds | None = None
-    ) -> tuple[str, bytes]:
-        missing = made.missing if made else {}
-        wanted = choice.id in self.with_sound
-        context = pair_page(self.view, choice, self.hrefs, self.runs, its, missing, wanted)
-        path = self.hrefs[choice.id]
-        return path, pages.render("pair.html", path, context)
-
-    def _player(self, choice: Choice, made: PairSounds) -> Player:
-        numbers = [int(sound.name) for sound in made.sounds[2:]]
-        titles = signals(self.view, choice.id, self.runs, numbers)
-        return player(self.names[choice.id], made.sounds, titles)
-
-    def _tasks(self) -> list[SoundTask]:
-        found = []
-        evaluation_set = self.view.evaluation_set
-        if not self.with_sound or evaluation_set is None:
-            return []
-        hashes = evaluation_set.hashes(["mixture", *STEMS])
-        for id_ in self.with_sound:
-            pair = self._pairs[id_]
-            music = {path: hashes[path] for path in (pair.scene.folder / f"{n}.wav" for n in ("mixture", *STEMS))}
-            found.append(SoundTask(pair, self._remixes(id_), music, self.lossless))
-        return found
-
-    def _remixes(self, pair: PairId) -> tuple[Remix, ...]:
-        rows = pair_rows(self.view.pairs, pair).set_index("run")
-        folders = {row.source.id: row.run.folder for row in self.view.rows}
-        return tuple(
-            Remix(number, None if folder is None else Path(folder), str(rows.loc[number, "file_sha256"]))
-            for number, folder in folders.items()
-            if number in rows.index
-        )
+Facts = Mapping[int, Mapping[str, Any]]
+"""What every page says of each run, by its number (`words.run_facts`)."""
 
 
-def page_names(choices: Sequence[Choice]) -> Mapping[PairId, str]:
+def page_names(choices: Sequence[Choice]) -> dict[PairId, str]:
     """The name of each pair's page, without its suffix: `<scene>_<listener>` where that is safe, short and unique."""
     names: dict[PairId, str] = {}
     used: set[str] = set()
@@ -132,3 +42,276 @@ def page_names(choices: Sequence[Choice]) -> Mapping[PairId, str]:
         used.add(name.casefold())
         names[choice.id] = name
     return names
+
+
+def pair_href(name: str) -> str:
+    """Where the page of this name is, from the board's folder."""
+    return f"pairs/{name}.html"
+
+
+def remixes(view: BoardView, pair: Pair) -> tuple[dict[int, Path], dict[int, str]]:
+    """The remixes of a pair that may be heard, and why others cannot.
+
+    Args:
+        view: the board.
+        pair: a pair of its evaluation set.
+
+    Returns:
+        By the runs' numbers: paths of files that are there (whether they still are what was scored is for
+        `listening.check_remix` to say); and reasons, which name no path, since pages are published.
+    """
+    scored = set(pair_rows(view.pairs, pair.id)["run"])
+    found, missing = {}, {}
+    for row in view.rows:
+        number, folder = row.source.id, row.run.folder
+        if number not in scored:
+            continue
+        if folder is None:
+            missing[number] = "it is not known where its files are"
+        elif Path(folder).is_file():
+            missing[number] = "its files are in a zip file"
+        elif not Path(folder, pair.remix_name).is_file():
+            missing[number] = "its file is no longer there"
+        else:
+            found[number] = Path(folder, pair.remix_name)
+    return found, missing
+
+
+def list_page(
+    view: BoardView, choices: Sequence[Choice], names: Mapping[PairId, str], runs: Facts, heard: Collection[PairId]
+) -> dict[str, Any]:
+    """What the template `listen.html` shows.
+
+    Args:
+        view: the board.
+        choices: the pairs that have a page, in the order in which they are to stand.
+        names: of their pages (`page_names`).
+        runs: facts of the runs.
+        heard: the pairs whose pages have sound.
+    """
+    scores = {run: table.set_index(["scene", "listener"])["score"] for run, table in _plain(view.pairs).groupby("run")}
+    systems = [runs[row.source.id] for row in view.rows[:3]]
+    return {
+        "systems": systems,
+        "rule": RULE,
+        "all": len(choices) == view.board.evaluation_set.pairs,
+        "with_sound": len(heard),
+        "rows": [
+            {
+                "href": pair_href(names[choice.id]),
+                "scene": labels.printable(choice.scene),
+                "listener": labels.printable(choice.listener),
+                "reasons": choice.reasons,
+                "sound": choice.id in heard,
+                "hearing": _hearing(view.listeners, choice.listener),
+                "track": _track(view.pairs, choice.id),
+                "gains": _gains_in_words(view.gains, choice.scene),
+                "scores": [
+                    {"value": value, "text": labels.score(value)}
+                    for value in (_score(scores.get(system["id"]), choice.id) for system in systems)
+                ],
+            }
+            for choice in choices
+        ],
+    }
+
+
+def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """What the player says of its signals: the reference, the mixture, and the remixes of these runs."""
+    rows = pair_rows(view.pairs, pair).set_index("run")
+    return [
+        {
+            "name": "Reference",
+            "file": "reference",
+            "about": "the true stems with these gains, amplified by NAL-R",
+            "run": None,
+        },
+        {
+            "name": "Mixture",
+            "file": "mixture",
+            "about": "what systems are given: no gains, no amplification",
+            "run": None,
+        },
+    ] + [
+        {
+            "name": runs[number]["label"],
+            "file": f"run{number}",
+            "about": f"HAAQI {labels.score(rows.loc[number, 'score'])}",
+            "run": runs[number],
+        }
+        for number in numbers
+    ]
+
+
+def pair_page(
+    view: BoardView,
+    choice: Choice,
+    names: Mapping[PairId, str],
+    runs: Facts,
+    player: Player | None = None,
+    missing: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """What the template `pair.html` shows.
+
+    Args:
+        view: the board.
+        choice: the pair, one of those in `names`.
+        names: of all pages, in the order in which people leaf through them.
+        runs: facts of the runs.
+        player: the pair's player, None without sound.
+        missing: why the remix of a run cannot be heard, by its number; None where no sound was wanted.
+    """
+    order = list(names)
+    position = order.index(choice.id)
+    around = {
+        "before": order[position - 1] if position else None,
+        "after": order[position + 1] if position + 1 < len(order) else None,
+    }
+    pair = _of_set(view, choice.id)
+    return {
+        "scene": labels.printable(choice.scene),
+        "listener": labels.printable(choice.listener),
+        "reasons": choice.reasons,
+        "position": position + 1,
+        "count": len(order),
+        **{
+            where: None
+            if other is None
+            else {"href": pair_href(names[other]), "name": labels.printable(" · ".join(other))}
+            for where, other in around.items()
+        },
+        "facts": _facts(view, choice),
+        "hearing": _hearing(view.listeners, choice.listener),
+        "audiogram": None if pair is None else audiogram(pair.listener),
+        "gains": None if pair is None else _gains(pair.scene.gains),
+        "scores": _scores(view, choice.id, runs, missing or {}),
+        "player": None if player is None else _for_template(player),
+        "ways": WAYS,
+        "pitches": [(round(height_of(frequency), 3), text) for frequency, text in PITCHES],
+        "simulation": WHAT_IT_IS,
+        "wanted": missing is not None,
+    }
+
+
+def _for_template(player: Player) -> dict[str, Any]:
+    """The player with the paths of its scripts as the pair's page sees them."""
+    ways = {way: {**about, "script": f"../{about['script']}"} for way, about in player.data["ways"].items()}
+    return {"data": {**player.data, "ways": ways}, "signals": player.signals}
+
+
+def _plain(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs.astype({"scene": str, "listener": str})
+
+
+def pair_rows(pairs: pd.DataFrame, pair: PairId) -> pd.DataFrame:
+    return pairs[(pairs["scene"] == pair[0]) & (pairs["listener"] == pair[1])]
+
+
+def _score(scores: "pd.Series[float] | None", pair: PairId) -> float | None:
+    return None if scores is None or pair not in scores.index else float(scores[pair])
+
+
+def _of_set(view: BoardView, id_: PairId) -> Pair | None:
+    if view.evaluation_set is None:
+        return None
+    return next((pair for pair in view.evaluation_set.all_pairs if pair.id == id_), None)
+
+
+def _track(pairs: pd.DataFrame, pair: PairId) -> str:
+    tracks = pair_rows(pairs, pair)["track"]
+    return labels.printable(str(tracks.iloc[0])) if len(tracks) else "–"
+
+
+def _hearing(listeners: pd.DataFrame | None, listener: str) -> dict[str, Any] | None:
+    """A listener's better-ear average in dB HL and severity."""
+    found = None if listeners is None else listeners[listeners["listener"] == listener]
+    if found is None or found.empty:
+        return None
+    row = found.iloc[0]
+    band = str(row["band"])
+    words = "normal hearing" if band == "normal" else f"{band} loss"
+    return {"pta": float(row["pta"]), "text": _decibels(row["pta"]), "band": band, "words": words}
+
+
+def _facts(view: BoardView, choice: Choice) -> list[tuple[str, str]]:
+    """What is known of scene and listener, as names and values."""
+    facts = [("Music", _track(view.pairs, choice.id))]
+    scenes = None if view.scenes is None else view.scenes[view.scenes["scene"] == choice.scene]
+    if scenes is not None and len(scenes):
+        scene = scenes.iloc[0]
+        form = str(scene["form"])
+        if form == "loudspeakers" and pd.notna(scene["left_angle"]) and pd.notna(scene["right_angle"]):
+            form = f"loudspeakers at {_decibels(scene['left_angle'])}° and {_decibels(scene['right_angle'])}°"
+        facts.append(("Heard over", form))
+        facts.append(("Length", f"{scene['seconds']:.1f} s"))
+    hearing = _hearing(view.listeners, choice.listener)
+    if hearing is not None:
+        facts.append(("Hearing", f"{hearing['words']}: {hearing['text']} dB HL in the better ear"))
+    return facts
+
+
+def _decibels(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0").replace("-", MINUS)
+
+
+def _gain(value: float) -> str:
+    return f"{value:+g}".replace("-", MINUS) if value else "0"
+
+
+def _gains(gains: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Each stem's gain with its bar: from the middle of a box of 200 to its edge for the largest, or for 10 dB."""
+    widest = max(10.0, *(abs(gains[stem]) for stem in STEMS))
+    return [
+        {
+            "stem": stem,
+            "gain": _gain(gains[stem]),
+            "from": round(100 + 96 * min(gains[stem], 0.0) / widest, 1),
+            "width": round(96 * abs(gains[stem]) / widest, 1),
+            "sign": "up" if gains[stem] > 0 else "down",
+        }
+        for stem in STEMS
+    ]
+
+
+def _gains_in_words(gains: pd.DataFrame | None, scene: str) -> str:
+    """The gains that are not zero: "vocals +6, other −6"."""
+    found = [] if gains is None else gains[gains["scene"] == scene][["stem", "gain"]].itertuples(index=False)
+    asked = {str(stem): float(gain) for stem, gain in found}
+    return ", ".join(f"{stem} {_gain(asked[stem])}" for stem in STEMS if asked.get(stem)) or ("none" if asked else "–")
+
+
+def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, str]) -> dict[str, Any]:
+    """The table of scores: a line for each run; both ears on an axis that they all share."""
+    rows = pair_rows(view.pairs, pair).set_index("run")
+    values = rows[["left", "right", "score"]].to_numpy(dtype=float)
+    low = math.floor(10 * values.min()) / 10 if len(values) else 0.0
+    high = max(math.ceil(10 * values.max()) / 10 if len(values) else 1.0, low + 0.1)
+
+    def x(value: float) -> float:
+        return round(8 + 184 * (value - low) / (high - low), 1)
+
+    lines = []
+    for row in view.rows:
+        number = row.source.id
+        if number not in rows.index:
+            continue
+        left, right, score = (float(rows.loc[number, name]) for name in ("left", "right", "score"))
+        clipped = rows.loc[number, "clipped"]
+        mean = None if row.estimate is None else row.estimate.mean
+        lines.append(
+            {
+                "run": runs[number],
+                "score": score,
+                "left": left,
+                "right": right,
+                "texts": [labels.score(value) for value in (score, left, right)],
+                "left_x": x(left),
+                "right_x": x(right),
+                "against": None if mean is None else score - mean,
+                "against_text": "–" if mean is None else hundredths(score - mean),
+                "clipped": None if pd.isna(clipped) else int(clipped),
+                "engine": str(rows.loc[number, "engine"]),
+                "silent": missing.get(number),
+            }
+        )
+    return {"lines": lines, "low": f"{low:.1f}", "high": f"{high:.1f}"}

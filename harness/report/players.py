@@ -7,7 +7,6 @@ also lie beside it as files, for the browser's own players.
 
 import base64
 import hashlib
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -40,14 +39,15 @@ class Player:
     signals: Sequence[Mapping[str, Any]]
 
 
-def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, Any]]) -> Player:
+def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, Any]], seconds: float) -> Player:
     """Make the player of a pair.
 
     Args:
         page: name of the pair's page without its suffix; the folder of its sound files is called like it.
-        sounds: the signals, one at least, all of the same length.
+        sounds: the signals, all of the same length.
         titles: for each signal what the template needs beside its sound, among it "file": the beginning of the names of
             its files.
+        seconds: length of the signals.
     """
     files: dict[str, bytes] = {}
     ways: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
         for clip in way["clips"]:
             for name, gain in clip.items():
                 clip[name] = float(f"{gain / max(loudest, 1.0):.6g}")
-    return Player(files, {"seconds": _seconds(sounds[0].as_file), "ways": ways}, signals)
+    return Player(files, {"seconds": seconds, "ways": ways}, signals)
 
 
 def gains(clips: Sequence["Clip"]) -> list[dict[str, float]]:
@@ -107,13 +107,6 @@ def waveform_path(peaks: Sequence[float]) -> str:
 def level(spl: float | None) -> str:
     """A level in whole dB SPL; "silence" where there is none."""
     return "silence" if spl is None or not math.isfinite(spl) else f"{spl:.0f} dB SPL".replace("-", MINUS)
-
-
-def _seconds(clip: "Clip") -> float:
-    import soundfile
-
-    header = soundfile.info(io.BytesIO(clip.content))
-    return float(header.frames / header.samplerate)
 
 
 def _clip(sound: "Sound", way: Way) -> "Clip":

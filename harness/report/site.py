@@ -15,9 +15,9 @@ from harness.errors import StorageError, UsageError
 from harness.files import locked_folder
 from harness.report.boards import Material
 from harness.report.charts import CHARTS, charts_script, vega_script
+from harness.report.chosen import ChosenPairs
 from harness.report.front import Provenance, board_files, front_page
 from harness.report.pages import FOLDER, PAGES, Pages, environment
-from harness.report.pairpages import PairPages
 from harness.report.systempages import system_page
 from harness.report.view import MOST_SYSTEMS
 from harness.report.words import run_facts
@@ -200,13 +200,13 @@ class _Site:
         def page(template: str, path: str, context: Mapping[str, Any]) -> None:
             self._file(folder + path, pages.render(template, path, context))
 
-        chosen = PairPages(view, runs, self._wanted(material), self.lossless)
-        if chosen.with_sound:
-            self.started(len(chosen.with_sound))
+        chosen = ChosenPairs(view, runs, self._audio(material), self.lossless)
+        if chosen.wanted:
+            self.started(len(chosen.wanted))
         for path, content in chosen.files(pages, self.workers, self.advance):
             self._file(folder + path, content)
-        self.sound += chosen.heard
-        self.silent.update(chosen.silent)
+        self.sound += len(chosen.heard)
+        self.silent.update(chosen.failures)
         for name, title in PAGES:
             charts = [chart for chart in CHARTS if chart.page == name]
             if not charts:
@@ -238,11 +238,11 @@ class _Site:
             command=self.command,
             downloads=[(name, f"{name.removesuffix('.csv').removesuffix('.json').capitalize()} as {name.rpartition('.')[2].upper()}") for name in files],
             pairs=list(chosen.hrefs.values()),
-            sound=chosen.heard,
+            sound=len(chosen.heard),
         )
         page("index.html", "index.html", front_page(view, runs, provenance))
 
-    def _wanted(self, material: Material) -> int:
+    def _audio(self, material: Material) -> int:
         """How many pairs of a board get sound."""
         if material.view.evaluation_set is None:
             return 0

@@ -175,7 +175,8 @@ def in_words(board: Board) -> str:
         return f"Each of the {len(ranked)} ranked runs can be told apart from every other; {names[0]} is the first."
     if len(ties[0]) == len(ranked):
         if any(found.significant for found in board.compared.values()):
-            return f"{names[0]} is the first, but none of the other {len(ranked) - 1} ranked runs can be told apart from it."
+            others = f"none of the other {len(ranked) - 1} ranked runs can be told apart from it"
+            return f"{names[0]} is the first, but {others}."
         if len(ranked) > NAMED:
             return f"None of the {len(ranked)} ranked runs can be told apart from any other."
         return f"{_listed(names)} cannot be told apart."
