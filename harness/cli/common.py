@@ -191,16 +191,9 @@ def evaluation_set(
     data: str | None, split: str | None, scenes: str | None = None, limit: int | None = None
 ) -> "EvaluationSet":
     """Load the evaluation set that --data and --split name, with --scenes and --limit applied."""
-    if data in (None, DEMO):
-        from harness.music import demo
+    from harness.music.finding import find
 
-        if split not in (None, demo.SPLIT):
-            raise UsageError(f"the embedded evaluation set has no split {split!r}: name your own with --data ROOT")
-        loaded = demo.demo()
-    else:
-        from harness.music.layout import load
-
-        loaded = load(expanded(str(data), "--data"), split)
+    loaded = find(DEMO if data is None else data, split)
     names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
     return loaded.select(names, limit)
 

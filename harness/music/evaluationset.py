@@ -52,6 +52,9 @@ class Scene:
         gains: target gain of each stem in dB.
         listeners: the listeners for whom it is to be remixed, in the official order.
         folder: where mixture.wav and the four stems lie.
+        position: name of the head's and loudspeakers' position, e.g. "hlp_0056"; None in headphone form.
+        angles: where the left and the right loudspeaker stand, in degrees from straight ahead, positive to the right;
+            None where the set does not say.
     """
 
     id: str
@@ -60,6 +63,8 @@ class Scene:
     gains: Gains = field(hash=False)
     listeners: tuple[Listener, ...]
     folder: Path
+    position: str | None = None
+    angles: tuple[float, float] | None = None
 
     def read(self, name: str, hashes: Mapping[Path, str] | None = None) -> Signal:
         """Read "mixture" or one stem: (samples, 2), float64, full scale +-1, 44.1 kHz.

@@ -4,6 +4,7 @@
 <root>/metadata/gains.json, listeners.<split>.json, scenes.<split>.json, scene_listeners.<split>.json
 <root>/metadata/at_mic_music.<split>.json   for scenes with head_loudspeaker_positions
 <root>/metadata/musdb18.<split>.json        for scenes without (headphone form)
+<root>/metadata/head_positions.json         angles of the loudspeakers; may be missing, scores do not depend on it
 <root>/audio/at_mic_music/<Path>/{mixture,vocals,drums,bass,other}.wav
 <root>/audio/musdb18hq/<Path>/{mixture,vocals,drums,bass,other}.wav
 ```
@@ -104,6 +105,14 @@ class _Music(BaseModel):
     path: Annotated[str, Field(max_length=1000), PRINTABLE] | None = Field(alias="Path", default=None)
 
 
+_Angle = Annotated[float, Field(strict=True, ge=-360, le=360, allow_inf_nan=False)]
+
+
+class _Position(BaseModel):
+    left_angle: _Angle
+    right_angle: _Angle
+
+
 _EACH_SCENE = at_most(MAX_SCENES)
 
 
@@ -163,6 +172,11 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
     listeners = {key: _listener(key, value) for key, value in known.items()}
     gains_file = metadata / "gains.json"
     gains = _load(gains_file, Annotated[dict[_Text, _Gains], _EACH_SCENE])
+    positions_file = metadata / "head_positions.json"
+    at_mic = any(scene.head_loudspeaker_positions is not None for scene in scenes.values())
+    positions: dict[str, _Position] = {}
+    if at_mic and positions_file.exists():
+        positions = _load(positions_file, Annotated[dict[_Text, _Position], _EACH_SCENE])
     music = _MusicFolders(root, split)
 
     result = []
@@ -180,6 +194,7 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
         if len(set(listener_ids)) != len(listener_ids):
             raise DataError(f"{pairs_file}: {scene_id}: a listener is named twice")
         song, folder = music.find(scene_id, scene)
+        position = positions.get(scene.head_loudspeaker_positions or "")
         result.append(
             Scene(
                 id=scene_id,
@@ -188,6 +203,8 @@ def load(root: Path, split: str | None = None, name: str | None = None) -> Evalu
                 gains=gains[scene.gain].model_dump(),
                 listeners=tuple(listeners[listener_id] for listener_id in listener_ids),
                 folder=folder,
+                position=scene.head_loudspeaker_positions,
+                angles=None if position is None else (position.left_angle, position.right_angle),
             )
         )
     loaded = EvaluationSet(name, split, tuple(result), tuple(result))

@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from harness_leaderboard import costs, entering, merging, reading, repairing, scoring
+from harness_leaderboard import costs, entering, merging, reading, repairing, scoring, whole
 from harness_leaderboard.checksums import of_declaration, of_environment, of_event
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
@@ -189,6 +189,15 @@ class Store(OpenDatabase):
         """
         with self.reading() as connection:
             return reading.scored_runs(connection, self._pair_scores, visibilities)
+
+    def whole_runs(self, visibilities: Sequence[Visibility] = ("shown", "hidden")) -> list[whole.WholeRun]:
+        """Runs with all their pairs, once under each evaluator that scored them, oldest first.
+
+        Raises:
+            LeaderboardError: any trouble with the database.
+        """
+        with self.reading() as connection:
+            return whole.whole_runs(connection, self._pair_scores, visibilities)
 
     def _pair_scores(self, run_id: int, evaluator_id: int) -> PairScores:
         with self.reading() as connection:

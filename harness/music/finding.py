@@ -1,0 +1,28 @@
+"""The evaluation set that somebody names: the embedded one, or one on disk."""
+
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.files import expanded
+from harness.music import demo
+from harness.music.evaluationset import EvaluationSet
+from harness.music.layout import load
+
+
+def find(data: str | Path, split: str | None = None) -> EvaluationSet:
+    """Load an evaluation set, with all its scenes selected.
+
+    Args:
+        data: "demo" for the embedded one, or the folder that holds `metadata/` and `audio/`.
+        split: e.g. "valid"; may be left out where there is only one.
+
+    Raises:
+        UsageError: there is no such folder or split, or the split has to be named.
+        DataError: the set is damaged.
+        StorageError: the embedded one cannot be built.
+    """
+    if data != demo.NAME:
+        return load(expanded(str(data), "--data"), split)
+    if split not in (None, demo.SPLIT):
+        raise UsageError(f"the embedded evaluation set has no split {split!r}: name your own with --data ROOT")
+    return demo.demo()
