@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.report.charts.drawing import WIDE, Drawing, System, name_limit, records, score_axis, span, systems
+from harness.report.charts.drawing import Drawing, name_limit, records, score_axis, span, systems
 from harness.report.view import BoardView
 
 HEIGHT = 340
@@ -47,7 +47,7 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
     if positive.empty:
         return "No system costs anything."
     # A logarithmic axis has no zero: it gets a place of its own to the left, which says so.
-    nothing = 10.0 ** (np.floor(np.log10(positive.min())) - 1)
+    nothing = float(10.0 ** (np.floor(np.log10(positive.min())) - 1))
     free = bool((frame["cost"] <= 0).any())
     frame = frame.assign(
         system=[known[run].label for run in frame["run"]],
@@ -86,32 +86,28 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
         scale=alt.Scale(domain=["causal", "non-causal"], range=["triangle-right", "circle"]),
         legend=alt.Legend(symbolFillColor="var(--muted)", symbolStrokeColor="var(--muted)"),
     )
-    filling = alt.FillOpacity(
-        "eligible:N",
-        title=None,
-        scale=alt.Scale(domain=["ranked", "not ranked"], range=[1, 0]),
-        legend=alt.Legend(symbolFillColor="var(--muted)", symbolStrokeColor="var(--muted)", symbolStrokeWidth=2),
-    )
-    tints = _tints(shown)
+    tints = alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown])
     layers = [
         alt.Chart(alt.NamedData("best"))
         .mark_line(color="var(--muted)", strokeDash=[5, 4], strokeWidth=1.5, interpolate="step-after")
         .encode(x=x, y=y),
         base.mark_point(size=110, strokeWidth=2, opacity=1).encode(
-            x=x, y=y, shape=kinds, fillOpacity=filling, stroke=tints, fill=tints_fill(shown), tooltip=tooltip
+            x=x,
+            y=y,
+            shape=kinds,
+            fillOpacity=alt.condition("datum.eligible == 'ranked'", alt.value(1), alt.value(0)),
+            stroke=alt.Stroke("system:N", scale=tints, legend=None),
+            fill=alt.Fill("system:N", scale=tints, legend=None),
+            tooltip=tooltip,
         ),
+        base.mark_text(
+            align=alt.ExprRef("datum.side == 'right' ? 'left' : 'right'"),
+            baseline="middle",
+            dx=alt.ExprRef("datum.side == 'right' ? 12 : -12"),
+            dy=alt.ExprRef("datum.shift"),
+            limit=name_limit(),
+        ).encode(x=x, y=y, text="system:N"),
     ]
-    for side in ("left", "right"):
-        layers.append(
-            base.transform_filter(f"datum.side == '{side}'")
-            .mark_text(
-                align="left" if side == "right" else "right",
-                baseline="middle",
-                dx=12 if side == "right" else -12,
-                limit=name_limit(),
-            )
-            .encode(x=x, y=y, yOffset=alt.YOffset("shift:Q", scale=None), text="system:N")
-        )
     return Drawing(
         alt.layer(*layers).properties(width="container", height=HEIGHT),
         {
@@ -124,16 +120,6 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
 
 def _eligible(status: str) -> str:
     return "ranked" if status == "ranked" else "not ranked"
-
-
-def _tints(shown: list[System]) -> alt.Stroke:
-    scale = alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown])
-    return alt.Stroke("system:N", scale=scale, legend=None)
-
-
-def tints_fill(shown: list[System]) -> alt.Fill:
-    scale = alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown])
-    return alt.Fill("system:N", scale=scale, legend=None)
 
 
 def _pareto(frame: pd.DataFrame) -> pd.DataFrame:

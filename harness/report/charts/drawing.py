@@ -15,8 +15,8 @@ from harness.report.view import COLOURS, SHAPES, BoardView
 LONGEST_LABEL = 40
 """Characters of a system's label on charts; of a longer one the end is left out."""
 
-WIDE = 600
-"""Pixels of a plot from which there is room for labels beside the marks."""
+WIDE = 640
+"""Pixels of a figure from which there is room for labels beside the marks."""
 
 NO_SET = "It needs the evaluation set: make the report with --data."
 
@@ -52,12 +52,15 @@ class Drawing:
         chart: refers to data by name.
         data: by name, records; cells are numbers, text or None.
         table: fields and headings of the first of `data`, for who would rather read than look.
+        turned: if records are of two systems, `a` and `b`: fields to `swap` and to `negate` if they are chosen the other
+            way round.
         more: what `charts.js` has to know beside the specification.
     """
 
     chart: Any
     data: Mapping[str, Records]
     table: Sequence[tuple[str, str]]
+    turned: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(self, description: str) -> dict[str, Any]:
@@ -71,7 +74,8 @@ class Drawing:
         spec["config"] = CONFIG
         spec["datasets"] = dict(self.data)
         spec["description"] = description
-        spec["usermeta"] = {"table": {"data": name, "columns": [list(column) for column in self.table]}, **self.more}
+        columns = [list(column) for column in self.table]
+        spec["usermeta"] = {"table": {"data": name, "columns": columns, **self.turned}, **self.more}
         return spec
 
 

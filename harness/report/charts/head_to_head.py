@@ -4,6 +4,7 @@ Each chart has the parameters `first` and `second`, positions in `systems`, that
 depends on them is made ready for every two systems, so that a page needs no pairs.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -37,11 +38,12 @@ def _parameters(view: BoardView) -> list[Any]:
     ]
 
 
-def _finished(view: BoardView, chart: Any, data: dict[str, Any], table: list[tuple[str, str]]) -> Drawing:
-    chosen = [
-        {"run": system.run, "name": system.label, "colour": system.colour} for system in systems(view)
-    ]
-    return Drawing(chart.add_params(*_parameters(view)), data, table, {"choose": chosen, "verdicts": _verdicts(view)})
+def _finished(
+    view: BoardView, chart: Any, data: dict[str, Any], table: list[tuple[str, str]], **turned: Sequence[Any]
+) -> Drawing:
+    choose = [{"run": system.run, "name": system.label, "colour": system.colour} for system in systems(view)]
+    more = {"choose": choose, "verdicts": _verdicts(view)}
+    return Drawing(chart.add_params(*_parameters(view)), data, table, turned, more)
 
 
 def _verdicts(view: BoardView) -> list[dict[str, Any]]:
@@ -144,14 +146,14 @@ def pair_differences(view: BoardView) -> Drawing | str:
     for (a, b), gap in gaps.items():
         places, counts = np.unique(np.clip(np.rint(gap / width), -most, most), return_counts=True)
         found += [
-            {"a": a, "b": b, "place": int(place), "pairs": int(count)}
+            {"a": a, "b": b, "about": round(int(place) * width, 4), "pairs": int(count)}
             for place, count in zip(places, counts, strict=True)
         ]
     edge = (most + 0.6) * width
     base = (
         alt.Chart(alt.NamedData("bars"))
         .transform_filter(CHOSEN)
-        .transform_calculate(middle=f"({FORWARD} ? 1 : -1) * datum.place * {width}")
+        .transform_calculate(middle=f"({FORWARD} ? 1 : -1) * datum.about")
         .transform_calculate(low=f"datum.middle - {0.46 * width}", high=f"datum.middle + {0.46 * width}")
     )
     words = alt.Chart(alt.NamedData("corner"))
@@ -187,16 +189,12 @@ def pair_differences(view: BoardView) -> Drawing | str:
             text=alt.ExprRef("systems[first].name + ' →'"), color=alt.ExprRef("systems[first].colour"),
         ).encode(x=alt.value("width"), y=alt.value(0)),
     )  # fmt: skip
-    named = [
-        {**bar, "first": shown[bar["a"]].label, "second": shown[bar["b"]].label, "about": round(bar["place"] * width, 4)}
-        for bar in found
-    ] if len(found) < 400 else found  # fmt: skip
-    table = [("about", "difference, about")] if len(found) < 400 else [("place", f"difference, in steps of {width}")]
     return _finished(
         view,
         chart.properties(width="container", height=240),
-        {"bars": named, "corner": [{}]},
-        [*table, ("pairs", "pairs")],
+        {"bars": found, "corner": [{}]},
+        [("about", "difference, about"), ("pairs", "pairs")],
+        negate=["about"],
     )
 
 
@@ -270,5 +268,6 @@ def won_by_severity(view: BoardView) -> Drawing | str:
         view,
         chart.properties(width="container", height=34 * len(rows)),
         {"shares": found, "half": [{"at": 0.5}]},
-        [("row", "listeners"), ("won", "won"), ("tied", "equal"), ("lost", "lost")],
+        [("row", "listeners"), ("won", "first is better"), ("tied", "equal"), ("lost", "second is better")],
+        swap=[["won", "lost"]],
     )

@@ -1,6 +1,7 @@
 """Charts by listener: scores against hearing loss, and between the ears."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import altair as alt
 import pandas as pd
@@ -60,7 +61,7 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         "pta:Q",
         title="better-ear average of 0.5, 1, 2 and 4 kHz, dB HL",
         scale=alt.Scale(
-            domain=[first, last], nice=False, zero=False, range=[0, alt.ExprRef(f"width - (width < {WIDE} ? 0 : 150)")]
+            domain=[first, last], nice=False, zero=False, range=[0, alt.ExprRef("direct ? width - 150 : width")]
         ),
         axis=alt.Axis(grid=False),
     )
@@ -74,7 +75,7 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         alt.Tooltip("score:Q", title="mean HAAQI", format=".4f"),
         alt.Tooltip("pairs:Q", title="pairs"),
     ]
-    room = f"width < {WIDE} ? width : width - 150"
+    room = "direct ? width - 150 : width"
     chart = alt.layer(
         bands.mark_rect(color="var(--card)").transform_filter("datum.odd").encode(x=alt.X("low:Q"), x2="high:Q"),
         bands.transform_calculate(
@@ -86,12 +87,13 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         points.mark_line(strokeWidth=1.8, opacity=0.75),
         points.mark_point(filled=True, size=52, opacity=1).encode(shape=shape(shown), tooltip=tooltip),
         alt.Chart(alt.NamedData("ends"))
-        .mark_text(align="left", baseline="middle", dx=10, limit=138, opacity=alt.ExprRef(f"width < {WIDE} ? 0 : 1"))
-        .encode(x=x, y=alt.Y("place:Q"), text="system:N", color=colour(shown, legend=False)),
+        .mark_text(align="left", baseline="middle", dx=10, limit=138, opacity=alt.ExprRef("direct ? 1 : 0"))
+        .encode(x=x, y=alt.Y("place:Q"), text="system:N", color=colour(shown)),
     )
     ends = _ends(frame, low, high)
     return Drawing(
-        chart.properties(width="container", height=HEIGHT),
+        # `charts.js` says so where there is room, and leaves the legend out.
+        chart.add_params(alt.param(name="direct", value=False)).properties(width="container", height=HEIGHT),
         {
             "means": records(frame[["system", "listener", "pta", "band", "score", "pairs"]]),
             "bands": records(_bands(first, last)),
@@ -99,7 +101,7 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         },
         [("listener", "listener"), ("pta", "better ear, dB HL"), ("band", "hearing loss"), ("system", "system"),
          ("score", "mean HAAQI"), ("pairs", "pairs")],
-        {"labelsFrom": WIDE},
+        more={"labelsFrom": WIDE},
     )  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def _bands(first: float, last: float) -> pd.DataFrame:
     bounds = [first, *GRADE_BOUNDS, last]
     found = [
         {"name": name, "low": max(low, first), "high": min(high, last), "odd": bool(number % 2)}
-        for number, (name, low, high) in enumerate(zip(GRADES, bounds, bounds[1:], strict=True))
+        for number, (name, (low, high)) in enumerate(zip(GRADES, pairwise(bounds), strict=True))
         if min(high, last) > max(low, first)
     ]
     frame = pd.DataFrame(found)
