@@ -58,9 +58,10 @@ def compare(
     if len(runs) < 2:
         raise UsageError("name two runs or more: harness runs lists them")
     with Store.open(db, create=False) as store:
-        board = _board(store, runs)
+        named = _found(store, runs)
+        board = _board(store, named)
         places = {row.source.id: row for row in board.rows}
-        rows = tuple(places[status.id] for status in _found(store, runs))
+        rows = tuple(places[status.id] for status in named)
         loaded = _evaluation_set(board.evaluation_set, data, split)
         severities, gains = ({}, {}) if loaded is None else (_severities(loaded), _gains(loaded))
         found = contrast_formats.Comparisons(board, rows, contrasts(rows, worst, severities, gains))
@@ -94,17 +95,16 @@ def _found(store: "Store", runs: Sequence[str]) -> "list[RunStatus]":
     return found
 
 
-def _board(store: "Store", runs: Sequence[str]) -> "Board":
-    """The board of the runs that the user means, and of no others.
+def _board(store: "Store", found: "Sequence[RunStatus]") -> "Board":
+    """The board of these runs and of no others.
 
     Raises:
-        UsageError: see `_found`; or they are not on one evaluation set.
+        UsageError: they are not on one evaluation set.
         HarnessError: they were not scored by one evaluator, or have no scores that can be believed.
     """
     from harness.errors import HarnessError, UsageError
     from harness_leaderboard.ranking import boards
 
-    found = _found(store, runs)
     first = found[0]
     for other in found[1:]:
         if other.evaluation_set.sha256 != first.evaluation_set.sha256:

@@ -190,8 +190,16 @@ def comparisons_latex(found: Comparisons) -> str:
 
 
 def notes(found: Comparisons) -> list[str]:
-    """What has to be said of comparisons: over which pairs they were made, what p and the intervals mean."""
+    """What has to be said of comparisons: who is told apart, over which pairs, what p and the intervals mean."""
     lines = []
+    for apart, words in ((True, "Told apart (p < 0.05 by scene)"), (False, "Not told apart")):
+        which = [
+            f"{found.letter(contrast.difference.first)} and {found.letter(contrast.difference.second)}"
+            for contrast in found.contrasts
+            if contrast.difference.significant == apart
+        ]
+        if which:
+            lines.append(f"{words}: {', '.join(which)}.")
     for contrast in found.contrasts:
         difference = contrast.difference
         if difference.pairs < found.board.evaluation_set.pairs:
@@ -205,11 +213,9 @@ def notes(found: Comparisons) -> list[str]:
         "First minus second, pair by pair; 95 % intervals and p are cluster-robust (CR2): by scene, and, since scenes "
         f"of a track share its music, by track.{adjusted}"
     )
-    for what, clusters in (
-        ("scenes", [contrast.difference.by_scene.clusters for contrast in found.contrasts]),
-        ("tracks", [contrast.difference.by_track.clusters for contrast in found.contrasts]),
-    ):
-        lines += roughness(min(clusters), what)
+    scenes = min(contrast.difference.by_scene.clusters for contrast in found.contrasts)
+    tracks = min(contrast.difference.by_track.clusters for contrast in found.contrasts)
+    lines += roughness(scenes=scenes, tracks=tracks)
     return [labels.printable(line) for line in lines]
 
 
@@ -219,13 +225,11 @@ def comparisons_tables(found: Comparisons) -> RenderableType:
     parts += [_differences_table(found), Text(), *(Text(line) for line in notes(found)), Text()]
     for contrast in found.contrasts:
         second = contrast.difference.second
-        which = (
-            f"A against {found.letter(second)} · {name(found.label(found.rows[0]))} against {name(found.label(second))}"
-        )
+        which = f"{name(found.label(found.rows[0]))} (A) against {name(found.label(second))} ({found.letter(second)})"
         if contrast.groups:
-            parts += [bold(f"Gained and lost most, {which}"), _groups_table(contrast.groups), Text()]
+            parts += [bold(f"Where points were gained and lost: {which}"), _groups_table(contrast.groups), Text()]
         if contrast.worst:
-            parts += [bold(f"Pairs to listen to, {which}"), _pairs_table(contrast.worst, found.letter(second)), Text()]
+            parts += [bold(f"Pairs to listen to: {which}"), _pairs_table(contrast.worst, found.letter(second)), Text()]
     return Group(*parts)
 
 
@@ -236,7 +240,7 @@ def _runs_table(found: Comparisons) -> Table:
     table.add_column("#", justify="right")
     table.add_column("HAAQI ±95 %", justify="right", no_wrap=True)
     table.add_column("Pairs", justify="right", no_wrap=True)
-    table.add_column("Rank", overflow="fold")
+    table.add_column("", overflow="fold")
     for row in found.rows:
         pairs = f"{row.scored}" + (f" of {row.due}" if row.scored < row.due else "")
         status = "" if row.status == "ranked" else row.status
@@ -252,7 +256,7 @@ def _differences_table(found: Comparisons) -> Table:
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
     table.add_column("Clusters", justify="right", no_wrap=True)
-    table.add_column("Won", no_wrap=True)
+    table.add_column("Won", justify="right", no_wrap=True)
     for contrast in found.contrasts:
         difference = contrast.difference
         which = f"{found.letter(difference.first)} − {found.letter(difference.second)}"
@@ -272,7 +276,7 @@ def _groups_table(groups: Iterable[GroupDifference]) -> Table:
     table.add_column("Difference", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("Pairs", justify="right", no_wrap=True)
-    table.add_column("Won", no_wrap=True)
+    table.add_column("Won", justify="right", no_wrap=True)
     for by, members in groupby(groups, key=lambda each: each.by):
         every = list(members)
         ends = every if len(every) <= 2 * SHOWN else [*every[:SHOWN], *every[-SHOWN:]]

@@ -133,11 +133,11 @@ def csv_text(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
+    writer.writerows({name: cell(value) for name, value in line.items()} for line in lines)
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """A value as a cell of CSV, which no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
