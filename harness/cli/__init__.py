@@ -46,7 +46,8 @@ for _command in (
     judging.validate,
     judging.score,
     leaderboard.leaderboard,
-from harness.cli import common, comparing, evaluator, judging, leaderboard, managing, reporting, systems, work
+    comparing.compare,
+    reporting.report,
     systems.systems,
     systems.plugins,
 ):

@@ -158,7 +158,9 @@ def _table(
     return {"id": name, "title": title, "rows": lines, "ranked": first is not None}
 
 
-def _pairs(behind: Mapping[int, Difference | None], signs: Mapping[int, int]) -> Iterable[tuple[Difference, int]]:
+def _pairs(
+    behind: Mapping[int, Difference | None], signs: Mapping[int, int]
+) -> Iterable[tuple[Difference, int]]:
     return ((each, signs[number]) for number, each in behind.items() if each is not None)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from harness_leaderboard import labels
 from harness_leaderboard.comparing import Difference, name, roughness
 from harness_leaderboard.contrasts import Contrast, GroupDifference, PairDifference
-from harness_leaderboard.estimates import Estimate
+from harness_leaderboard.estimates import SIGNIFICANT, Estimate
 from harness_leaderboard.formats import csv_text, latex_comments, latex_table
 from harness_leaderboard.ranking import Board, Row
 from harness_leaderboard.tables import bold, empty_table
@@ -192,7 +192,7 @@ def comparisons_latex(found: Comparisons) -> str:
 def notes(found: Comparisons) -> list[str]:
     """What has to be said of comparisons: who is told apart, over which pairs, what p and the intervals mean."""
     lines = []
-    for apart, words in ((True, "Told apart (p < 0.05 by scene)"), (False, "Not told apart")):
+    for apart, words in ((True, f"Told apart (p < {SIGNIFICANT} by scene)"), (False, "Not told apart")):
         which = [
             f"{found.letter(contrast.difference.first)} and {found.letter(contrast.difference.second)}"
             for contrast in found.contrasts
@@ -208,7 +208,11 @@ def notes(found: Comparisons) -> list[str]:
                 f"of {found.board.evaluation_set.pairs} pairs that both have scored."
             )
     count = len(found.contrasts)
-    adjusted = "" if count == 1 else f" p is adjusted over all {count} comparisons (Holm), for either kind of cluster."
+    adjusted = (
+        ""
+        if count == 1
+        else f" p is adjusted over all {count} comparisons (Holm), for either kind of cluster; intervals are not."
+    )
     lines.append(
         "First minus second, pair by pair; 95 % intervals and p are cluster-robust (CR2): by scene, and, since scenes "
         f"of a track share its music, by track.{adjusted}"

@@ -31,9 +31,7 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     room = max(-least * 0.25, 0.01)
     frame["from"] = frame["low"].clip(lower=least - room)
     frame["to"] = frame["high"].clip(upper=room)
-    y = alt.Y(
-        "system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit())
-    )
+    y = alt.Y("system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit()))
     x = alt.X(
         "mean:Q",
         title="HAAQI behind the first, with 95 % interval",
@@ -52,9 +50,9 @@ def distance_to_first(view: BoardView) -> Drawing | str:
         legend=None,
     )
     chart = alt.layer(
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2)
-        .encode(x="from:Q", x2="to:Q", color=colours),
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(
+            x="from:Q", x2="to:Q", color=colours
+        ),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colours, shape=shapes),
         base.transform_filter("datum.mean != 0")
         .mark_text(dy=-11, fontSize=11)
@@ -113,9 +111,7 @@ def difference_matrix(view: BoardView) -> Drawing | str:
         range=[*theme.shades("worse")[:0:-1], *theme.shades("better")[1:]],
     )
     chart = alt.layer(
-        base.transform_filter("datum.significant")
-        .mark_rect()
-        .encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
+        base.transform_filter("datum.significant").mark_rect().encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
         base.mark_text(fontSize=11.5 if len(shown) <= 6 else 9).encode(text=alt.Text("mean:Q", format="+.3f")),
     )
     return Drawing(

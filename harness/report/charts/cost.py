@@ -154,8 +154,7 @@ def _placed(frame: pd.DataFrame, logs: Any, scores: tuple[float, float]) -> pd.D
         def free(option: tuple[float, str, int], x: float = x, y: float = y, long: float = long) -> bool:
             begin = x if option[1] == "right" else x - long
             return all(
-                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start
-                for start, stop, other in taken
+                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start for start, stop, other in taken
             )
 
         _, side, shift = min((option for option in options if free(option)), default=min(options))

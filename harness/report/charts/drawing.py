@@ -157,9 +157,7 @@ def name_limit() -> alt.ExprRef:
 
 def score_axis(title: str = "mean HAAQI") -> alt.Axis:
     """A vertical axis of scores, with its title lying flat on top."""
-    return alt.Axis(
-        title=title, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-28, titleY=-12, format=".2f"
-    )
+    return alt.Axis(title=title, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-28, titleY=-12, format=".2f")
 
 
 def span(values: "pd.Series[Any]", share: float = 0.06, least: float = 0.01) -> tuple[float, float]:

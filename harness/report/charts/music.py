@@ -169,9 +169,7 @@ def positions(view: BoardView) -> Drawing | str:
     )
     order = kinds.drop_duplicates("row").sort_values("level")
     if len(order) < 2:
-        return (
-            "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
-        )
+        return "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
     return _with_intervals(view, kinds[["scene", "row"]], list(order["row"]), "position")
 
 
@@ -199,9 +197,7 @@ def _with_intervals(
         lines: the beginnings of names that are joined by a line; none by default.
     """
     shown = systems(view)
-    by_scene = (
-        scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
-    )
+    by_scene = scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
     joined = by_scene.astype({"scene": "string"}).merge(kinds.astype({"scene": "string"}), on="scene")
     found: list[dict[str, Any]] = []
     for (system, row), group in joined.groupby(["system", "row"], observed=True):
@@ -243,13 +239,13 @@ def _with_intervals(
         alt.Tooltip("scenes:Q", title="scenes"),
     ]
     layers = [
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2, opacity=0.55)
-        .encode(x="from:Q", x2="to:Q"),
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2, opacity=0.55).encode(x="from:Q", x2="to:Q"),
         base.mark_point(filled=True, size=56, opacity=1).encode(x=x, shape=shape(shown), tooltip=tooltip),
     ]
     if lines:
-        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(x=x, detail="part:N", order=alt.Order("place:Q"))
+        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(
+            x=x, detail="part:N", order=alt.Order("place:Q")
+        )
         frame["place"] = frame["row"].map(rows.index)
         layers.insert(0, joining)
     columns = ["row", "system", "mean", "low", "high", "from", "to", "scenes", "pairs", "part"]
