@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 SPLEETER := .venv-spleeter
 SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
 
-.PHONY: demo spleeter spleeter-environment test quick lint format checkpoints install clean
+.PHONY: demo spleeter spleeter-environment browser test quick lint format checkpoints install clean
 
 # Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
 demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
@@ -17,6 +17,7 @@ demo: $(VENV)/installed  ## install, then run every bundled system on the embedd
 	$(BIN)/harness run --engine fast --system umx --option model=demo --output submissions/umx-demo
 	$(BIN)/harness run --engine fast --system demucs --option model=demo --output submissions/demucs-demo
 	$(BIN)/harness run --engine fast --system oracle
+	$(BIN)/harness report
 	@echo
 	@echo "What may be concluded from this board: that everything works here, and little else. Three scenes of one song say"
 	@echo "next to nothing about a system; rank systems on the challenge's data (README.md, On a real evaluation set)."
@@ -26,6 +27,9 @@ spleeter: $(VENV)/installed $(SPLEETER)/installed  ## the system that needs an e
 
 test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+browser:  ## Chromium, in which the tests look at the report
+	sh .ci/system-packages $(PYTHON) chromium=chromium
 
 quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"
@@ -62,7 +66,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PIP) --editable .
 	@touch $@
 
-# Without bubblewrap the tests of the sandbox are skipped.
+# Without bubblewrap the tests of the sandbox are skipped, and without Chromium (make browser) those that look at the report.
 $(VENV)/installed-for-development: $(VENV)/installed
 	-sh .ci/system-packages $(PYTHON) bwrap=bubblewrap
 	$(PIP) --editable '.[dev]'

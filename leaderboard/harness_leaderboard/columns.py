@@ -97,6 +97,7 @@ _ALL = (
     Column("evaluation_set_sha256", lambda line: line.board.evaluation_set.sha256),
     Column("evaluator", lambda line: line.board.fingerprint),
     Column("rank", lambda line: line.row.rank, "Rank", lambda line: labels.rank(line.row, line.marks)),
+    Column("group", lambda line: line.row.group, "Group", right=True),
     Column("status", lambda line: line.row.status, "Status"),
     Column(
         "why_not_ranked",
@@ -147,6 +148,9 @@ _ALL = (
     Column("behind_high", _behind("high"), "Behind, high", right=True),
     Column("behind_p", _behind("p"), "p", right=True),
     Column(
+        "behind_p_adjusted", lambda line: None if line.gap is None else line.gap.p_adjusted, "p, adjusted", right=True
+    ),
+    Column(
         "last_scored",
         lambda line: line.row.source.last_scored,
         "Date",
@@ -157,7 +161,8 @@ _ALL = (
 
 COLUMNS = {column.name: column for column in _ALL}
 """What is said of a run: `low` to `high` is the 95 % interval of `mean`, `behind` the mean paired difference to the
-ranked run above it, with its 95 % interval and p value. `engine` computed the scores, "locked", "fast" or "mixed";
+ranked run above it, with its 95 % interval, its p value, and that adjusted over all ranked runs (Holm). A run cannot be
+told apart from the first of its `group`. `engine` computed the scores, "locked", "fast" or "mixed";
 `fast` of them are the fast engine's, and of these `checked` were scored by the locked engine too. `label` is what a
 run is called on its board, `name` what its owner chose to call it, `number` its number in the database."""
 

@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from harness_leaderboard import columns, labels
+from harness_leaderboard.comparing import basis, in_words
 from harness_leaderboard.ranking import Board, breakdown
 from harness_leaderboard.records import By
 
@@ -46,6 +47,7 @@ BREAKDOWN_COLUMNS = (
 
 MARKDOWN_COLUMNS = (
     "rank",
+    "group",
     "system",
     "version",
     "mean",
@@ -59,7 +61,7 @@ MARKDOWN_COLUMNS = (
     "last_scored",
 )
 
-LATEX_COLUMNS = ("rank", "system", "mean", "left", "right", "causal", "parameters")
+LATEX_COLUMNS = ("rank", "group", "system", "mean", "left", "right", "causal", "parameters")
 
 
 # For programs
@@ -130,11 +132,11 @@ def _csv(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
+    writer.writerows({name: cell(value) for name, value in line.items()} for line in lines)
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """A value as a cell of CSV, which no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
@@ -156,11 +158,12 @@ def pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
 
 
 def notes(board: Board) -> list[str]:
-    """What stands below a board: footnotes, how fast scores were checked, shared files, gaps between ranked runs."""
+    """What stands below a board: who cannot be told apart, footnotes, how fast scores were checked, shared files, gaps
+    between ranked runs and what they rest on."""
+    told_apart = [in_words(board)] if len(board.ranked) > 1 else []
     reasons = [f"{mark} {reason}" for mark, reason in labels.footnotes(board).items()]
-    return [
-        labels.printable(note) for note in (*reasons, *labels.checks(board), *labels.shares(board), *labels.gaps(board))
-    ]
+    below = (*labels.checks(board), *labels.shares(board), *labels.gaps(board), *basis(board))
+    return [labels.printable(note) for note in (*told_apart, *reasons, *below)]
 
 
 def boards_markdown(boards: Iterable[Board], names: Collection[str] | None = None, only: str = "") -> str:

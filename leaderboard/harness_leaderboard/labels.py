@@ -98,17 +98,21 @@ def title(board: Board, only: str = "") -> str:
 
 
 def gaps(board: Board) -> list[str]:
-    """A line on the paired difference between each ranked run and the one above it."""
+    """A line on the paired difference between each ranked run and the one above it; p values are adjusted (Holm)."""
     names = {id(row): label for row, label in zip(board.rows, labels(board), strict=True)}
     lines = []
     for comparison in compare(board):
         gap = comparison.behind
         line = f"{names[id(comparison.row)]} is {gap.mean:.4f} behind {names[id(comparison.above)]}"
-        if gap.low is not None and gap.high is not None and gap.p is not None:
-            p = "p < 0.0001" if gap.p < 0.0001 else f"p = {gap.p:.4f}"
-            line += f" (95 %: {gap.low:.4f} to {gap.high:.4f}; {p})"
+        if gap.low is not None and gap.high is not None and comparison.p_adjusted is not None:
+            line += f" (95 %: {gap.low:.4f} to {gap.high:.4f}; p {p_value(comparison.p_adjusted, '= ')})"
         lines.append(line)
     return lines
+
+
+def p_value(p: float | None, sign: str = "") -> str:
+    """A p value with four digits, `sign` before it; "< 0.0001" where it is smaller, "-" where there is none."""
+    return "-" if p is None else "< 0.0001" if p < 0.0001 else f"{sign}{p:.4f}"
 
 
 def footnotes(board: Board) -> dict[str, str]:

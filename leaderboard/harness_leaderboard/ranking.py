@@ -9,28 +9,18 @@ Conventions:
   (`checks_due`) and none differed by more than `CHECK_TOLERANCE`.
 - Sums are exact (`math.fsum`), so that the order of the pairs cannot change a digit.
 
-Intervals. The listeners of a scene hear the same music, so their scores are not independent: scenes are the
-clusters. With n pairs in G scenes, mean m, and u_g the sum of (score - m) over the pairs of scene g, the variance
-of the mean is
-
-    V = G / (G - 1) * sum(u_g ** 2) / n ** 2
-
-and the 95 % interval is m +- t * sqrt(V), t being the 97.5 % point of Student's distribution with G - 1 degrees
-of freedom (Liang & Zeger 1986, Biometrika 73, 13-22; Cameron & Miller 2015, Journal of Human Resources 50,
-317-372). Differences between two systems are treated likewise, pair by pair. A single scene gives no interval.
+- Ranked runs are compared two by two over all pairs. A run is in the group of the first run above it that it cannot be
+  told apart from (`ties`). Means and differences have the intervals of `estimates`, clustered by scene.
 """
 
 import math
-import operator
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from scipy import special
-
 from harness_leaderboard.checksums import why_changed
+from harness_leaderboard.estimates import Estimate, of_sums
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
     By,
@@ -39,6 +29,7 @@ from harness_leaderboard.records import (
     ScoredRun,
     checks_due,
 )
+from harness_leaderboard.ties import Compared, compare_all, groups
 
 Status = Literal["ranked", "changed", "disputed", "reference", "not eligible", "incomplete", "unchecked"]
 """Why a run has a rank or not. If several reasons hold, it is the first of these that does.
@@ -51,29 +42,12 @@ scores were checked than `checks_due` asks for.
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over pairs with the uncertainty that comes from the choice of scenes.
-
-    Attributes:
-        mean: the mean.
-        low, high: its 95 % interval, None with fewer than two scenes. Not cut to the range of the scores.
-        p: two-sided p value of the mean being 0, None with fewer than two scenes.
-        pairs: over how many pairs.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    p: float | None
-    pairs: int
-
-
-@dataclass(frozen=True)
 class Row:
     """A run on a board.
 
     Attributes:
         rank: from 1; equal means share a rank and the next one is left out (1, 1, 3). None if not ranked.
+        group: from 1; which ranked runs it cannot be told apart from, see `ties.groups`. None if not ranked.
         status: whether and why it is not ranked.
         why_not_ranked: the same in words; None if ranked.
         estimate: mean of the pairs' scores; None without scores.
@@ -84,6 +58,7 @@ class Row:
     """
 
     rank: int | None
+    group: int | None
     status: Status
     why_not_ranked: str | None
     estimate: Estimate | None
@@ -101,11 +76,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """The runs on one evaluation set under one evaluator: ranked ones by rank, then the others by mean."""
+    """The runs on one evaluation set under one evaluator.
+
+    Attributes:
+        rows: ranked runs by rank, then the others by mean.
+        compared: every two ranked runs, by their places in `rows`, the one above first.
+    """
 
     evaluation_set: EvaluationSetRecord
     fingerprint: str
     rows: tuple[Row, ...]
+    compared: Mapping[tuple[int, int], Compared] = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The runs that have a rank."""
+        return tuple(row for row in self.rows if row.rank is not None)
 
 
 @dataclass(frozen=True)
@@ -126,12 +112,14 @@ class Comparison:
 
     Attributes:
         row, above: the two.
-        behind: the mean over their common pairs of (score of `above` - score of `row`).
+        behind: the mean over all pairs of (score of `above` - score of `row`), clustered by scene.
+        p_adjusted: its p value, adjusted over every two ranked runs of the board (Holm); None without a p value.
     """
 
     row: Row
     above: Row
     behind: Estimate
+    p_adjusted: float | None
 
 
 def boards(runs: Iterable[ScoredRun]) -> list[Board]:
@@ -175,63 +163,12 @@ def breakdown(board: Board, by: By) -> list[Group]:
 
 def compare(board: Board) -> list[Comparison]:
     """Compare each ranked run with the one above it, pair by pair. The first has none above it."""
-    ranked = [row for row in board.rows if row.rank is not None]
+    ranked = board.ranked
     comparisons = []
-    for above, row in pairwise(ranked):
-        # Both are complete, so they have the same pairs, and the sums of their scenes are all that it takes.
-        theirs, ours = above.source.sums, row.source.sums
-        sums = list(map(operator.sub, theirs.score, ours.score))
-        behind = _estimate(ours.pairs, sums, theirs.totals[2] - ours.totals[2], max(theirs.score))
-        comparisons.append(Comparison(row, above, behind))
+    for place in range(1, len(ranked)):
+        found = board.compared[place - 1, place]
+        comparisons.append(Comparison(ranked[place], ranked[place - 1], found.difference, found.p_adjusted))
     return comparisons
-
-
-def estimate(scenes: Sequence[str], values: Sequence[float]) -> Estimate:
-    """Mean of values, with its cluster-robust 95 % interval (see the top of the module).
-
-    Args:
-        scenes: for each pair the scene that it belongs to.
-        values: for each pair its score, or a difference of two scores.
-
-    Raises:
-        ValueError: there are no values, or not as many as scenes.
-    """
-    if not values:
-        raise ValueError("no values to take the mean of")
-    columns: defaultdict[str, list[float]] = defaultdict(list)
-    for scene, value in zip(scenes, values, strict=True):
-        columns[scene].append(value)
-    sums = [math.fsum(column) for column in columns.values()]
-    return _estimate([len(column) for column in columns.values()], sums, math.fsum(values))
-
-
-def _estimate(pairs: Sequence[int], sums: Sequence[float], total: float, scale: float | None = None) -> Estimate:
-    """The same from what each scene has.
-
-    Args:
-        pairs: how many values.
-        sums: the sums of these.
-        total: the sum of all values.
-        scale: what the sums were rounded to, by default the largest of them.
-    """
-    count = sum(pairs)
-    mean = total / count
-    clusters = len(sums)
-    if clusters < 2:
-        return Estimate(mean, None, None, None, count)
-    # Of a scene, sum(score - m) is its sum less n times m. Where all values are equal, rounding would leave a spread
-    # of 1e-17 and a p value that means nothing.
-    residuals = [total - number * mean for number, total in zip(pairs, sums, strict=True)]
-    largest = max(map(abs, sums)) if scale is None else scale
-    residuals = [0.0 if abs(residual) < 1e-14 * largest else residual for residual in residuals]
-    squares = math.fsum(residual**2 for residual in residuals)
-    error = math.sqrt(clusters / (clusters - 1) * squares) / count
-    # scipy.stats.t gives the same numbers; importing it takes longer than everything else here.
-    width = error * float(special.stdtrit(clusters - 1, 0.975))
-    # Without any spread the statistic is 0 for a mean of 0, infinite for any other.
-    statistic = abs(mean) / error if error > 0 else math.inf if mean else 0.0
-    p = 2 * float(special.stdtr(clusters - 1, -statistic))
-    return Estimate(mean, mean - width, mean + width, p, count)
 
 
 def _board(runs: Sequence[ScoredRun]) -> Board:
@@ -251,7 +188,13 @@ def _board(runs: Sequence[ScoredRun]) -> Board:
         else:
             rank = position
         rows.append(replace(row, rank=rank))
-    return Board(runs[0].evaluation_set, runs[0].fingerprint, tuple(rows))
+    # Ranked runs are complete, so they have the same pairs, and the sums of their scenes are all that it takes.
+    ranked = [row for row in rows if row.rank is not None]
+    compared = compare_all([row.source.sums for row in ranked])
+    rows[: len(ranked)] = [
+        replace(row, group=group) for row, group in zip(ranked, groups(len(ranked), compared), strict=True)
+    ]
+    return Board(runs[0].evaluation_set, runs[0].fingerprint, tuple(rows), compared)
 
 
 def _unranked(source: ScoredRun) -> Row:
@@ -284,9 +227,10 @@ def _unranked(source: ScoredRun) -> Row:
         status, why = "unchecked", f"{source.checked} of {checks} checks against the locked engine made"
     return Row(
         rank=None,
+        group=None,
         status=status,
         why_not_ranked=why,
-        estimate=_estimate(sums.pairs, sums.score, sums.totals[2]) if scored else None,
+        estimate=of_sums(sums.pairs, sums.score, sums.totals[2]) if scored else None,
         left=sums.totals[0] / scored if scored else None,
         right=sums.totals[1] / scored if scored else None,
         scored=scored,

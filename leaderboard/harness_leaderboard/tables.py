@@ -29,11 +29,23 @@ GAP = 2
 ALWAYS = ("rank", "system", "mean")
 """What a board always shows, however narrow the terminal."""
 
-BY_IMPORTANCE = ("left", "right", "engine", "causal", "parameters", "scored", "training_data", "version", "last_scored")
+BY_IMPORTANCE = (
+    "group",
+    "left",
+    "right",
+    "engine",
+    "causal",
+    "parameters",
+    "scored",
+    "training_data",
+    "version",
+    "last_scored",
+)
 """What it shows besides while there is room; the first of them that fit."""
 
 ORDER = (
     "rank",
+    "group",
     "system",
     "version",
     "mean",

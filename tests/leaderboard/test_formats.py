@@ -135,17 +135,22 @@ def test_markdown(board: Board) -> None:
     text = boards_markdown([board])
     lines = text.splitlines()
     assert lines[0] == "### demo · valid · set eeeeeeeeeeee · evaluator ffffffffffff"
-    assert all(line.count("|") == 13 for line in lines[2:9])
-    assert lines[4].startswith("| 1 | demucs | 4.0.1 | ")
+    assert all(line.count("|") == 14 for line in lines[2:9])
+    assert lines[4].startswith("| 1 | 1 | demucs | 4.0.1 | ")
     assert "| 83.9M | official |" in lines[4]
-    assert lines[6].startswith("| –¹ | oracle |")
+    assert lines[6].startswith("| –¹ | - | oracle |")
     assert "| non-causal |" in lines[6]
-    assert lines[8].startswith("| –³ | centre |")
+    assert lines[8].startswith("| –³ | - | centre |")
     assert "| 3 of 4 | locked | causal | 0 | none | 2024-01-31 |" in lines[8]
-    assert lines[10] == "- ¹ reference: a reference, not a system that competes"
-    assert "² not eligible: trained on private data, which the challenge excludes" in lines[11]
-    assert lines[12] == "- ³ incomplete: 3 of 4 pairs scored, 1 failed"
-    assert lines[-1].startswith("- umxhq is 0.0")
+    assert lines[10] == "- demucs and umxhq cannot be told apart."
+    assert lines[11] == "- ¹ reference: a reference, not a system that competes"
+    assert "² not eligible: trained on private data, which the challenge excludes" in lines[12]
+    assert lines[13] == "- ³ incomplete: 3 of 4 pairs scored, 1 failed"
+    assert lines[14].startswith("- umxhq is 0.0")
+    assert lines[15:] == [
+        r"- Told apart: p \< 0.05, paired, clustered by scene.",
+        "- Intervals are rough: 2 scenes are few, below 20 even corrected ones (CR2) may mislead.",
+    ]
     assert boards_markdown([]) == ""
 
 
@@ -280,16 +285,17 @@ def test_latex(board: Board) -> None:
     lines = text.splitlines()
     assert lines[0].startswith("% demo · valid")
     assert lines[1:4] == [
-        r"\begin{tabular}{llrrrlr}",
+        r"\begin{tabular}{lrlrrrlr}",
         r"  \toprule",
-        r"  Rank & System & HAAQI $\pm$95 \% & Left & Right & Class & Params \\",
+        r"  Rank & Group & System & HAAQI $\pm$95 \% & Left & Right & Class & Params \\",
     ]
     assert re.fullmatch(
-        r"  1 & demucs & 0\.\d{4}\$\\pm\$0\.\d{4} & 0\.\d{4} & 0\.\d{4} & non-causal & 83\.9M \\\\", lines[5]
+        r"  1 & 1 & demucs & 0\.\d{4}\$\\pm\$0\.\d{4} & 0\.\d{4} & 0\.\d{4} & non-causal & 83\.9M \\\\", lines[5]
     )
-    assert lines[7].startswith(r"  --\textsuperscript{1} & oracle & ")
+    assert lines[7].startswith(r"  --\textsuperscript{1} & - & oracle & ")
     assert r"\bottomrule" in lines[10]
-    assert lines[12] == "% ¹ reference: a reference, not a system that competes"
+    assert lines[12] == "% demucs and umxhq cannot be told apart."
+    assert lines[13] == "% ¹ reference: a reference, not a system that competes"
     assert boards_latex([]) == ""
     assert r"\begin{tabular}{lrrrrr}" in breakdown_latex([board], [By.pair])
 

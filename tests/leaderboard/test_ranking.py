@@ -7,11 +7,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import pytest
-from scipy import stats
 
-from harness_leaderboard.ranking import boards, breakdown, compare, estimate
+from harness_leaderboard.estimates import estimate
+from harness_leaderboard.ranking import boards, breakdown, compare
 from harness_leaderboard.records import By, EvaluationSetRecord, PairScores, SceneSums, ScoredRun
 
 MakeRun = Callable[..., ScoredRun]
@@ -22,68 +21,6 @@ def rows(*scores: float) -> Rows:
     """Two scenes with two listeners each, both ears alike."""
     pairs = [("S1", "L1", "one"), ("S1", "L2", "one"), ("S2", "L1", "two"), ("S2", "L2", "two")]
     return [(*pair, score, score) for pair, score in zip(pairs, scores, strict=False)]
-
-
-def test_interval_by_hand() -> None:
-    # mean 0.5; residuals -0.2, -0.1 | 0.1, 0.2; sums of scenes -0.3, 0.3; G = 2, n = 4:
-    # V = 2 / 1 * (0.09 + 0.09) / 16 = 0.0225, its root 0.15; t(0.975, 1) = 12.706204736
-    found = estimate(["S1", "S1", "S2", "S2"], [0.3, 0.4, 0.6, 0.7])
-    assert found.mean == 0.5
-    assert found.low == pytest.approx(0.5 - 12.706204736 * 0.15, abs=1e-9)
-    assert found.high == pytest.approx(0.5 + 12.706204736 * 0.15, abs=1e-9)
-    # Student's distribution with one degree of freedom is Cauchy's: p = 1 - 2 / pi * atan(t)
-    assert found.p == pytest.approx(1 - 2 / math.pi * math.atan(0.5 / 0.15), abs=1e-12)
-    assert found.pairs == 4
-
-
-def test_clusters_of_one_are_the_ordinary_interval() -> None:
-    values = [0.31, 0.42, 0.58, 0.77, 0.12]
-    found = estimate([f"S{i}" for i in range(5)], values)
-    expected = stats.ttest_1samp(values, 0)
-    low, high = expected.confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
-    assert found.p == pytest.approx(expected.pvalue, abs=1e-12)
-
-
-def test_interval_against_the_sandwich_of_a_regression() -> None:
-    # The general estimator, (X'X)^-1 (sum of X_g' e_g e_g' X_g) (X'X)^-1, for a regression on a constant.
-    random_numbers = np.random.default_rng(5)
-    scenes = random_numbers.integers(0, 30, 400)
-    values = random_numbers.random(400) * 0.3 + scenes / 60
-    design = np.ones((400, 1))
-    bread = np.linalg.inv(design.T @ design)
-    coefficient = bread @ design.T @ values
-    errors = values - design @ coefficient
-    meat = np.zeros((1, 1))
-    clusters = np.unique(scenes)
-    for scene in clusters:
-        part = design[scenes == scene].T @ errors[scenes == scene]
-        meat += np.outer(part, part)
-    count = len(clusters)
-    variance = (bread @ meat @ bread)[0, 0] * count / (count - 1)
-    width = stats.t.ppf(0.975, count - 1) * math.sqrt(variance)
-    found = estimate([str(scene) for scene in scenes], values.tolist())
-    assert found.mean == pytest.approx(coefficient[0], abs=1e-12)
-    assert found.low == pytest.approx(coefficient[0] - width, abs=1e-12)
-    assert found.high == pytest.approx(coefficient[0] + width, abs=1e-12)
-    assert found.p == pytest.approx(2 * stats.t.sf(coefficient[0] / math.sqrt(variance), count - 1), abs=1e-12)
-
-
-def test_one_scene_gives_no_interval() -> None:
-    found = estimate(["S1", "S1"], [0.2, 0.4])
-    assert (found.low, found.high, found.p) == (None, None, None)
-    assert found.mean == pytest.approx(0.3)
-
-
-def test_no_spread_at_all() -> None:
-    zero, constant = estimate(["S1", "S2"], [0.0, 0.0]), estimate(["S1", "S2"], [0.5, 0.5])
-    assert (zero.low, zero.high, zero.p) == (0, 0, 1)
-    assert (constant.low, constant.high, constant.p) == (0.5, 0.5, 0)
-
-
-def test_no_values() -> None:
-    with pytest.raises(ValueError, match="no values"):
-        estimate([], [])
 
 
 def test_the_order_of_pairs_changes_no_digit(scored_run: MakeRun) -> None:

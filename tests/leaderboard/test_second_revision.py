@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 from stored import PAIRS, RUN, add, count, kill_while_migrating, mark, set_pairs
 
 from harness_leaderboard.database import sqlite_engine
+from harness_leaderboard.estimates import estimate
 from harness_leaderboard.models import UNRESOLVED
 from harness_leaderboard.opening import alembic_config
-from harness_leaderboard.ranking import boards, estimate
+from harness_leaderboard.ranking import boards
 from harness_leaderboard.records import EvaluationSetRecord, ScoreRecord
 from harness_leaderboard.store import Store
 

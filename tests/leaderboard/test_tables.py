@@ -66,9 +66,9 @@ def test_one_line_for_each_system_and_all_of_it(board: Board, width: int) -> Non
 @pytest.mark.parametrize(
     ("width", "headers"),
     [
-        (80, "Rank System HAAQI ±95 % Left Right Engine Params"),
-        (100, "Rank System HAAQI ±95 % Left Right Engine Class Params"),
-        (120, "Rank System HAAQI ±95 % Left Right Pairs Engine Class Params Version"),
+        (80, "Rank Group System HAAQI ±95 % Left Right Engine"),
+        (100, "Rank Group System HAAQI ±95 % Left Right Engine Class Params"),
+        (120, "Rank Group System HAAQI ±95 % Left Right Pairs Engine Class Params Version"),
     ],
 )
 def test_columns_are_added_while_there_is_room(board: Board, width: int, headers: str) -> None:
@@ -95,7 +95,7 @@ def test_everything_fits_into_a_wide_terminal(board: Board) -> None:
 
 def test_footnotes_say_why_there_is_no_rank_and_what_the_tick_means(board: Board) -> None:
     lines = drawn(board_table(board, 120), 120)
-    cells = {line.split()[1]: line.split()[0] for line in lines[3 : 3 + len(board.rows)]}
+    cells = {line.split()[2]: line.split()[0] for line in lines[3 : 3 + len(board.rows)]}
     reasons = {line[0]: line[2:] for line in lines if line[:1] in set("¹²³⁴⁵")}
     assert cells["a-system-of-24-character"] == "1"
     assert reasons[cells["hasty"][-1]] == "unchecked: 191 of 192 checks against the locked engine made"

@@ -1,0 +1,286 @@
+"""The front page: the sentence in words, the ranking, the matrix of differences, and why to believe it."""
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report.view import BoardView
+from harness.report.words import hundredths, interval, p_value
+from harness_leaderboard import columns, formats, labels
+from harness_leaderboard.comparing import Difference, in_words
+from harness_leaderboard.estimates import FEW_CLUSTERS
+from harness_leaderboard.ranking import Board, Row, boards
+
+PRIVATE = ("contact", "folder")
+"""Columns that stay in the database."""
+
+BAR_END = 198.0
+"""Where zero is in the picture of how far a system is behind, which is 200 wide."""
+
+STRONGEST = 0.6
+"""Opacity of the largest difference's colour in the matrix: text on it stays readable in both schemes."""
+
+WEAKEST = 0.12
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the trust strip says beside what the board knows.
+
+    Attributes:
+        command: makes the report again.
+        downloads: the names of files and what to call them.
+        pairs: paths of the pages of chosen pairs, in the order in which they are listed.
+        sound: how many of these have sound.
+    """
+
+    command: str
+    downloads: Sequence[tuple[str, str]]
+    pairs: Sequence[str]
+    sound: int
+
+
+def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenance: Provenance) -> dict[str, Any]:
+    """What the template `index.html` shows.
+
+    Args:
+        view: the board.
+        runs: what every page says of each run, by its number (`words.run_facts`).
+        provenance: see there.
+    """
+    board = view.board
+    compared = _compared(view)
+    tables = [
+        _table("all", "All systems", board, board, runs, compared),
+        *(
+            _table(name, title, _within(board, causal), board, runs, compared)
+            for name, title, causal in (("causal", "Causal", True), ("non-causal", "Non-causal", False))
+        ),
+    ]
+    return {
+        "sentence": in_words(board),
+        "few": board.evaluation_set.scenes < FEW_CLUSTERS,
+        "tables": tables,
+        "matrix": _matrix(view, runs) if len(view.rows) > 1 else None,
+        "comparisons": [_comparison(view, each) for each in view.differences],
+        "trust": _trust(view),
+        "notes": [*labels.checks(board), *labels.shares(board)],
+        "command": provenance.command,
+        "downloads": provenance.downloads,
+        "pairs_with_pages": len(provenance.pairs),
+        "first_pair": provenance.pairs[0] if provenance.pairs else "",
+        "sound": provenance.sound,
+    }
+
+
+DOWNLOADS = (
+    ("leaderboard.csv", "Leaderboard (CSV)"),
+    ("leaderboard.json", "Leaderboard (JSON)"),
+    ("pairs.csv.gz", "Scores of all pairs (CSV, gzip)"),
+)
+"""Files that everybody may take away, and what to call them."""
+
+
+def board_files(view: BoardView) -> dict[str, bytes]:
+    """The contents of `DOWNLOADS`, by name. What a run declares as its contact or folder is not for everybody."""
+    names = [column.name for column in columns.choose(None) if column.name not in PRIVATE]
+    columns_of_pairs = ["run", "label", "scene", "listener", "track", "engine", "left", "right", "score", "clipped"]
+    pairs = view.pairs[columns_of_pairs].astype({"label": str, "track": str, "scene": str, "listener": str})
+    for name in ("label", "track", "scene", "listener"):
+        pairs[name] = pairs[name].map({text: formats.cell(text) for text in pairs[name].unique()})
+    contents = (
+        formats.boards_csv([view.board], names).encode(),
+        (json.dumps(formats.boards_json([view.board], names), indent=2) + "\n").encode(),
+        # Without a time in it, so that the same scores make the same file.
+        gzip.compress(pairs.to_csv(index=False).encode(), mtime=0),
+    )
+    return dict(zip((name for name, _ in DOWNLOADS), contents, strict=True))
+
+
+def _within(board: Board, causal: bool) -> Board | None:
+    """The board with systems of one class, ranked among themselves."""
+    found = boards(row.source for row in board.rows if row.run.causal is causal)
+    return found[0] if found else None
+
+
+def _compared(view: BoardView) -> dict[tuple[int, int], tuple[Difference, int]]:
+    """The comparison of any two runs by their numbers, and the sign with which it is to be read."""
+    found = {}
+    for each in view.differences:
+        first, second = each.first.source.id, each.second.source.id
+        found[first, second] = each, 1
+        found[second, first] = each, -1
+    return found
+
+
+def _table(
+    name: str,
+    title: str,
+    ranked: Board | None,
+    board: Board,
+    runs: Mapping[int, Mapping[str, Any]],
+    compared: Mapping[tuple[int, int], tuple[Difference, int]],
+) -> dict[str, Any]:
+    rows: list[Row] = list(ranked.rows) if ranked else []
+    first = next((row for row in rows if row.rank is not None), None)
+    behind: dict[int, Difference | None] = {}
+    signs = {}
+    for row in rows:
+        key = (row.source.id, first.source.id) if first else None
+        found = compared.get(key) if key and key[0] != key[1] else None
+        behind[row.source.id], signs[row.source.id] = found or (None, 1)
+    furthest = max((-sign * each.by_scene.mean for each, sign in _pairs(behind, signs)), default=0.0)
+    lines = []
+    group = None
+    for row in rows:
+        number = row.source.id
+        each = behind[number]
+        lines.append(
+            {
+                **runs[number],
+                "rank": row.rank,
+                "group": row.group,
+                "starts_group": row.group != group,
+                "why": f"{row.status}: {row.why_not_ranked}" if row.status != row.why_not_ranked else row.status,
+                "mean": None if row.estimate is None else row.estimate.mean,
+                "score": labels.score(None if row.estimate is None else row.estimate.mean),
+                "left": labels.score(row.left),
+                "right": labels.score(row.right),
+                "scored": row.scored,
+                "pairs": f"{row.scored:,}" if row.scored == row.due else f"{row.scored:,} of {row.due:,}",
+                "behind": None if each is None else _behind(each, signs[number], furthest),
+            }
+        )
+        group = row.group
+    return {"id": name, "title": title, "rows": lines, "ranked": first is not None}
+
+
+def _pairs(
+    behind: Mapping[int, Difference | None], signs: Mapping[int, int]
+) -> Iterable[tuple[Difference, int]]:
+    return ((each, signs[number]) for number, each in behind.items() if each is not None)
+
+
+def _behind(each: Difference, sign: int, furthest: float) -> dict[str, Any]:
+    """The picture of how far a system is behind the first; one that is ahead (a reference) has no bar."""
+    mean, low, high = _read(each, sign)
+    scale = (BAR_END - 8) / max(furthest * 1.12, 1e-9)
+
+    def x(value: float) -> float:
+        return round(min(max(BAR_END + value * scale, 0.0), 200.0), 2)
+
+    start = x(min(mean, 0.0))
+    spread = None if low is None or high is None or mean > 0 else (x(low), x(high))
+    return {
+        "figure": hundredths(mean),
+        "bar_from": start,
+        "bar_width": round(BAR_END - start, 2),
+        # Within the thickness of the bar's end an interval says nothing.
+        "interval": spread if spread and spread[1] - spread[0] > 2 else None,
+        "text": f"{hundredths(mean)}, 95 % interval {interval(low, high)}",
+    }
+
+
+def _read(each: Difference, sign: int) -> tuple[float, float | None, float | None]:
+    """Mean and interval of a comparison, read in either direction."""
+    estimate = each.by_scene
+    if sign > 0 or estimate.low is None or estimate.high is None:
+        return sign * estimate.mean, estimate.low, estimate.high
+    return -estimate.mean, -estimate.high, -estimate.low
+
+
+def _matrix(view: BoardView, runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    compared = _compared(view)
+    largest = max((abs(each.by_scene.mean) for each in view.differences), default=0.0)
+    numbers = [row.source.id for row in view.rows]
+    lines = []
+    for of in numbers:
+        cells: list[dict[str, Any] | None] = []
+        for against in numbers:
+            found = compared.get((of, against))
+            if found is None:
+                cells.append(None)
+                continue
+            each, sign = found
+            mean, low, high = _read(each, sign)
+            share = math.sqrt(abs(mean) / largest) if largest else 0.0
+            cells.append(
+                {
+                    "mean": mean,
+                    "figure": hundredths(mean),
+                    "significant": each.significant,
+                    "strength": f"{WEAKEST + (STRONGEST - WEAKEST) * share:.2f}",
+                    "text": f"{view.labels[of]} minus {view.labels[against]}: {hundredths(mean)}, "
+                    f"95 % {interval(low, high)}, {p_value(each.p_adjusted)}",
+                }
+            )
+        lines.append({"run": runs[of], "cells": cells})
+    columns = [{"number": view.numbers[number], "short": _short(view.labels[number])} for number in numbers]
+    return {"columns": columns, "lines": lines}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def _comparison(view: BoardView, each: Difference) -> dict[str, Any]:
+    return {
+        "first": view.labels[each.first.source.id],
+        "second": view.labels[each.second.source.id],
+        "mean": each.by_scene.mean,
+        "figure": hundredths(each.by_scene.mean),
+        "by_scene": interval(each.by_scene.low, each.by_scene.high),
+        "by_track": interval(each.by_track.low, each.by_track.high),
+        "p": each.p_adjusted,
+        "p_text": p_value(each.p_adjusted),
+        "won": each.won,
+        "pairs": each.by_scene.pairs,
+        "share": each.won / each.by_scene.pairs,
+    }
+
+
+def _trust(view: BoardView) -> list[dict[str, str]]:
+    board = view.board
+    scored = [row for row in board.rows if row.scored]
+    fast = sum(row.source.fast for row in scored)
+    checked = sum(row.source.checked for row in scored)
+    largest = [row.source.largest_difference for row in scored if row.source.largest_difference is not None]
+    failed = sum(row.source.failed for row in board.rows)
+    engines = sorted({engine for row in scored if (engine := labels.engine(row)) is not None})
+    bad = [row for row in board.rows if row.status in ("changed", "disputed")]
+    clipped = view.pairs["clipped"].fillna(0)
+
+    def fact(name: str, value: object, more: str = "") -> dict[str, str]:
+        return {"name": name, "value": str(value), "more": more}
+
+    about = board.evaluation_set
+    return [
+        fact("Evaluation set", f"{about.name} · {about.split}", f"SHA-256 {about.sha256[:24]}…"),
+        fact("Evaluator", "pyclarity's HAAQI, locked", f"fingerprint {board.fingerprint[:24]}…"),
+        fact(
+            "Engine",
+            ", ".join(engines) or "–",
+            "scores by the locked evaluator itself"
+            if not fast
+            else f"{checked:,} of {fast:,} fast scores computed by the locked evaluator too",
+        ),
+        fact(
+            "Largest difference between engines",
+            f"{max(largest):.1g}" if largest else "–",
+            "HAAQI, either ear; 1e-06 is allowed",
+        ),
+        fact("Failed pairs", f"{failed:,}", "of all runs on this board"),
+        fact(
+            "Clipped remixes",
+            f"{int((clipped > 0).sum()):,}",
+            "of the systems compared here; at least one sample of 32 kHz at full scale",
+        ),
+        fact(
+            "Integrity",
+            "intact" if not bad else f"{len(bad)} run{'s' if len(bad) > 1 else ''} without rank",
+            "every score holds its checksum" if not bad else "changed outside the harness, or disputed by an audit",
+        ),
+    ]
