@@ -149,13 +149,17 @@ def _table(
                 "score": labels.score(None if row.estimate is None else row.estimate.mean),
                 "left": labels.score(row.left),
                 "right": labels.score(row.right),
-                "scored": row.scored,
-                "pairs": f"{row.scored:,}" if row.scored == row.due else f"{row.scored:,} of {row.due:,}",
                 "behind": None if each is None else _behind(each, signs[number], furthest),
             }
         )
         group = row.group
-    return {"id": name, "title": title, "rows": lines, "ranked": first is not None}
+    return {
+        "id": name,
+        "title": title,
+        "rows": lines,
+        "ranked": first is not None,
+        "teams": any(line["team"] for line in lines),
+    }
 
 
 def _pairs(
@@ -278,6 +282,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
             f"{int((clipped > 0).sum()):,}",
             "of the systems compared here; at least one sample of 32 kHz at full scale",
         ),
+        fact("Runs", f"{len(board.rows)}", f"{sum(row.rank is not None for row in board.rows)} of them ranked"),
         fact(
             "Integrity",
             "intact" if not bad else f"{len(bad)} run{'s' if len(bad) > 1 else ''} without rank",

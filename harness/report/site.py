@@ -66,6 +66,7 @@ def write_report(
     command: str,
     audio: int | None,
     lossless: bool = False,
+    figures: str | None = None,
     workers: int = 1,
     started: Callable[[int], None] = lambda _total: None,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
