@@ -93,7 +93,7 @@ def test_clusters_of_unequal_size_are_cr2_with_all_its_matrices(sizes: list[int]
     hat = design @ np.linalg.inv(design.T @ design) @ design.T
     annihilator = np.eye(count) - hat
     errors = annihilator @ values
-    # Pustejovsky & Tipton 2018, (6) and (9) to (11), for the working model of independent errors:
+    # Pustejovsky & Tipton 2018, for the working model of independent errors:
     # A_g = (I - H_gg)^(-1/2), V = M sum(X_g' A_g e_g e_g' A_g X_g) M, df = tr(Q'Q)^2 / tr((Q'Q)^2) with
     # columns Q_g = (I - H)_g' A_g X_g M.
     variance, columns = 0.0, []
