@@ -5,8 +5,9 @@
 Starts each command as a process of its own, in turns, and prints the median wall time. Beforehand databases are filled
 with as many complete runs as asked for: by default one with 10 and one with 100 runs of 960 scenes for 20 listeners,
 19,200 scores each, as many as the challenge's largest split has. Summaries are kept, as they are at the end of scoring.
-Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100, 5 s for comparing two runs. At the end it says how long SQLite takes
-to check how each database is put together, as a whole and the tables that a board is read from.
+Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100, 5 s for comparing two runs. At the end
+it says how long SQLite takes to check how each database is put together, as a whole and the tables that a board is read
+from.
 
 The limit is the interpreter's own start, `python -c pass`: nothing written in Python is faster. The last column is
 the ratio to it within each round, since machines are shared and noisy.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import statsmodels.api
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -124,6 +124,7 @@ def test_without_the_correction_it_would_be_statsmodels_plain_sandwich(sizes: li
     close(estimate(names, values.tolist()), float(values.mean()), math.sqrt(corrected), df)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=50))
 def test_degrees_of_freedom_are_between_1_and_those_of_equal_clusters(sizes: list[int]) -> None:
     df = degrees_of_freedom(sizes)
@@ -180,6 +181,7 @@ def test_the_order_of_values_changes_no_digit() -> None:
         assert estimate(*map(list, zip(*pairs, strict=True))) == expected  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_holm_is_statsmodels_holm(p: list[float]) -> None:
     expected = multipletests(p, method="holm")[1]
