@@ -122,13 +122,13 @@ def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) 
     reference = "the true stems with these gains, amplified by NAL-R"
     mixture = "what systems are given: no gains, no amplification"
     given: list[dict[str, Any]] = [
-        {"name": "Reference", "file": "reference", "about": reference, "run": None},
-        {"name": "Mixture", "file": "mixture", "about": mixture, "run": None},
+        {"name": "Reference", "short": "reference", "about": reference, "run": None},
+        {"name": "Mixture", "short": "mixture", "about": mixture, "run": None},
     ]
     return given + [
         {
             "name": runs[number]["label"],
-            "file": f"run{number}",
+            "short": f"run{number}",
             "about": f"HAAQI {labels.score(scores[number]['score'])}",
             "run": runs[number],
         }

@@ -45,7 +45,7 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
     Args:
         page: name of the pair's page without its suffix; the folder of its sound files is called like it.
         sounds: the signals, all of the same length.
-        titles: for each signal what the template needs beside its sound, among it "file": the beginning of the names of
+        titles: for each signal what the template needs beside its sound, among it "short": the beginning of the names of
             its files.
         seconds: length of the signals.
     """
@@ -55,8 +55,8 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
     for way in WAYS:
         clips = [_clip(sound, way) for sound in sounds]
         for signal, clip in zip(signals, clips, strict=True):
-            content = f"audio/{page}/{signal['file']}-{way}-{_short_hash(clip.content)}"
-            picture = f"audio/{page}/{signal['file']}-{way}-{_short_hash(clip.spectrogram)}.png"
+            content = f"audio/{page}/{signal['short']}-{way}-{_short_hash(clip.content)}"
+            picture = f"audio/{page}/{signal['short']}-{way}-{_short_hash(clip.spectrogram)}.png"
             files[f"{content}.{clip.suffix}"] = clip.content
             files[picture] = clip.spectrogram
             signal[way] = {
