@@ -5,6 +5,7 @@ Runs are called A, B, C and so on where there is little room. Intervals are 95 %
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +23,9 @@ from harness_leaderboard.tables import bold, empty_table
 
 SHOWN = 3
 """How many groups are shown from either end, where there are more than twice as many."""
+
+LISTED = 10
+"""How many comparisons a line lists; of more it says how many there are."""
 
 CSV_COLUMNS = (
     "evaluation_set", "split", "evaluation_set_sha256", "evaluator", "first", "first_run", "second", "second_run",
@@ -49,8 +53,11 @@ class Comparisons:
 
     def label(self, row: Row) -> str:
         """What a run is called on the board."""
-        places = {each.source.id: place for place, each in enumerate(self.board.rows)}
-        return labels.labels(self.board)[places[row.source.id]]
+        return self._labels[row.source.id]
+
+    @cached_property
+    def _labels(self) -> dict[int, str]:
+        return {row.source.id: label for row, label in zip(self.board.rows, labels.labels(self.board), strict=True)}
 
     def letter(self, row: Row) -> str:
         """What a run is called where there is little room: A, B, ... Z, R27, R28, ..."""
@@ -199,7 +206,8 @@ def notes(found: Comparisons) -> list[str]:
             if contrast.difference.significant == apart
         ]
         if which:
-            lines.append(f"{words}: {', '.join(which)}.")
+            many = len(which) > LISTED
+            lines.append(f"{words}: {f'{len(which)} of {len(found.contrasts)}' if many else ', '.join(which)}.")
     for contrast in found.contrasts:
         difference = contrast.difference
         if difference.pairs < found.board.evaluation_set.pairs:
