@@ -11,7 +11,9 @@ from harness.report.charts.drawing import (
     NO_SET,
     Drawing,
     Records,
+    NARROW,
     System,
+    bold,
     colour,
     name_limit,
     records,
@@ -35,25 +37,13 @@ def extremes(shown: Sequence[System]) -> int:
     return 15 if len(shown) <= 6 else 10
 
 
-def _lane(shown: Sequence[System]) -> int:
-    """Pixels of a system's lane within a row: every row has a lane for each system."""
-    return 7 if len(shown) <= 6 else 5
+def _lanes(shown: Sequence[System]) -> alt.YOffset:
+    """Every row has a lane for each system."""
+    return alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.3))
 
 
-def _rows(rows: Sequence[str], shown: Sequence[System], headings: Sequence[str] = ()) -> tuple[alt.Y, alt.YOffset, int]:
-    """Rows with a lane for each system, and the height of all."""
-    axis: dict[str, Any] = {"labelLimit": name_limit(), "labelOverlap": False}
-    if headings:
-        test = f"indexof({list(headings)!r}, datum.value) >= 0"
-        axis["labelFontWeight"] = {"condition": {"test": test, "value": "bold"}, "value": "normal"}
-    y = alt.Y(
-        "row:N",
-        title=None,
-        scale=alt.Scale(domain=list(rows), paddingInner=0.2, paddingOuter=0.1),
-        axis=alt.Axis(grid=True, bandPosition=1.08, **axis),
-    )
-    lanes = alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.2))
-    return y, lanes, len(rows) * max(24, _lane(shown) * len(shown) + 8)
+def _rows(rows: Sequence[str], axis: alt.Axis) -> alt.Y:
+    return alt.Y("row:N", title=None, scale=alt.Scale(domain=list(rows), paddingInner=0.28, paddingOuter=0.1), axis=axis)
 
 
 def tracks(view: BoardView) -> Drawing | str:
@@ -76,7 +66,15 @@ def tracks(view: BoardView) -> Drawing | str:
     scenes = scenes[scenes["track"].isin(rows)]
     means = means[means["track"].isin(rows)]
     low, high = span(scenes["score"], share=0.03)
-    y, lanes, height = _rows(rows, shown, headings)
+    # Names of tracks are long: on a phone they stand above their row.
+    y = _rows(
+        rows,
+        alt.Axis(
+            grid=True, bandPosition=1.15, labelLimit=name_limit(), labelOverlap=False, **bold(headings),
+            labelExpr=f"{NARROW} ? '' : datum.label",
+        ),
+    )  # fmt: skip
+    lanes = _lanes(shown)
     x = alt.X(
         "score:Q",
         title="mean HAAQI of a scene",
@@ -114,13 +112,21 @@ def tracks(view: BoardView) -> Drawing | str:
                 alt.Tooltip("score:Q", title="mean of its scenes", format=".4f"),
             ],
         ),
-    )
+        alt.Chart(alt.NamedData("rows"))
+        .transform_filter(NARROW)
+        .mark_text(
+            align="left", baseline="middle", dy=-3, limit=330, fontSize=11.5,
+            fontWeight=alt.ExprRef("datum.heading ? 'bold' : 'normal'"),
+        )
+        .encode(x=alt.value(0), y=alt.Y("row:N", bandPosition=0), text="row:N"),
+    )  # fmt: skip
     return Drawing(
-        chart.properties(width="container", height=height),
+        chart.properties(width="container", height=len(rows) * (7 * len(shown) + 12)),
         {
             "means": records(means.rename(columns={"track": "row"})[["row", "system", "score"]]),
             "scenes": scene_table(scenes.rename(columns={"track": "row"}), shown, ["row", "scene"]),
             "systems": [{"key": system.key, "system": system.label} for system in shown],
+            "rows": [{"row": row, "heading": row in headings} for row in rows],
         },
         [("row", "track"), ("system", "system"), ("score", "mean HAAQI of its scenes")],
     )
@@ -178,10 +184,8 @@ def _position(form: str, angle: float) -> str:
     if form == "headphones":
         return "headphones"
     if pd.isna(angle):
-        return "loudspeakers, angle unknown"
-    if abs(angle) < 0.05:
-        return "loudspeakers in front"
-    return f"loudspeakers {abs(angle):g}° to the {'right' if angle > 0 else 'left'}"
+        return "angle unknown"
+    return "in front" if abs(angle) < 0.05 else f"{abs(angle):g}° {'right' if angle > 0 else 'left'}"
 
 
 def _with_intervals(
@@ -216,7 +220,8 @@ def _with_intervals(
     frame[["low", "high"]] = frame[["low", "high"]].astype(float)
     present = set(frame["row"])
     rows = [row for row in rows if row in present or not row.strip()]
-    y, lanes, height = _rows(rows, shown)
+    y = _rows(rows, alt.Axis(grid=True, bandPosition=1.15, labelLimit=name_limit(), labelOverlap=False))
+    lanes, height = _lanes(shown), len(rows) * max(20, 4 * len(shown) + 8)
     # An interval from very few scenes may be wider than all scores: it is cut, and the table has it.
     low, high = span(frame["mean"], share=0.35)
     low = max(low, float(frame["low"].fillna(frame["mean"]).min()) - 0.005)

@@ -47,8 +47,18 @@ CONFIG: dict[str, Any] = {
         "ticks": False,
         "tickCount": 6,
     },
-    "axisY": {"labelColor": "var(--fg)"},
-    "axisQuantitative": {"labelColor": "var(--muted)"},
+    # The end, so that a long title is not cut off beside names: there is room on the left.
+    "axisX": {"titleAnchor": "end"},
+    "axisBand": {"labelColor": "var(--fg)"},
+    # What the vertical axis shows, lying flat above it.
+    "title": {
+        "anchor": "start",
+        "frame": "bounds",
+        "color": "var(--muted)",
+        "fontSize": 12,
+        "fontWeight": "normal",
+        "offset": 12,
+    },
     "legend": {
         "orient": "top",
         "labelColor": "var(--fg)",
