@@ -31,11 +31,14 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     room = max(-least * 0.25, 0.01)
     frame["from"] = frame["low"].clip(lower=least - room)
     frame["to"] = frame["high"].clip(upper=room)
-    y = alt.Y("system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit()))
+    y = alt.Y(
+        "system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit())
+    )
+    scale = alt.Scale(domain=[least - room, max(room / 2, 0.0)], nice=False)
     x = alt.X(
         "mean:Q",
         title="HAAQI behind the first, 95 % interval",
-        scale=alt.Scale(domain=[least - room, max(room / 2, 0.0)], nice=False),
+        scale=scale,
         axis=alt.Axis(format="+.2f"),
     )
     base = alt.Chart(alt.NamedData("systems")).encode(y=y)
@@ -50,9 +53,9 @@ def distance_to_first(view: BoardView) -> Drawing | str:
         legend=None,
     )
     chart = alt.layer(
-        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(
-            x="from:Q", x2="to:Q", color=colours
-        ),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(x=alt.X("from:Q", scale=scale), x2="to:Q", color=colours),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colours, shape=shapes),
         base.transform_filter("datum.mean != 0")
         .mark_text(dy=-11, fontSize=11)
@@ -108,7 +111,9 @@ def difference_matrix(view: BoardView) -> Drawing | str:
         range=[*theme.shades("worse")[:0:-1], *theme.shades("better")[1:]],
     )
     chart = alt.layer(
-        base.transform_filter("datum.significant").mark_rect().encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
+        base.transform_filter("datum.significant")
+        .mark_rect()
+        .encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
         base.transform_calculate(text=number_in_cell("mean", "+.3f", shown))
         .mark_text(fontSize=11.5)
         .encode(text="text:N"),

@@ -58,8 +58,8 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
     low, high = span(frame["mean"], share=0.12)
     first = nothing / 1.6 if free else float(positive.min()) / 1.6
     last = float(positive.max()) * 1.6
-    frame = _placed(frame, np.log10([first, last]), (low, high))
     best = _pareto(frame)
+    frame = _placed(frame, best["run"], np.log10([first, last]), (low, high))
     x = alt.X(
         "at:Q",
         title=title,
@@ -112,7 +112,7 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
         alt.layer(*layers).properties(width="container", height=HEIGHT, title="mean HAAQI"),
         {
             "systems": records(frame[["system", "mean", "cost", "at", "kind", "eligible", "side", "shift"]], digits=6),
-            "best": records(best, digits=6),
+            "best": records(best[["at", "mean"]], digits=6),
         },
         [("system", "system"), ("mean", "mean HAAQI"), ("cost", title), ("kind", "class"), ("eligible", "ranking")],
     )
@@ -135,10 +135,10 @@ def _pareto(frame: pd.DataFrame) -> pd.DataFrame:
     """The ranked systems that none is better than at the same cost or less, the cheapest first."""
     ordered = frame[frame["eligible"] == "ranked"].sort_values(["at", "mean"], ascending=[True, False])
     ahead = ordered["mean"] > ordered["mean"].cummax().shift(fill_value=-1.0)
-    return ordered[ahead][["at", "mean"]]
+    return ordered[ahead]
 
 
-def _placed(frame: pd.DataFrame, logs: Any, scores: tuple[float, float]) -> pd.DataFrame:
+def _placed(frame: pd.DataFrame, best: "pd.Series[int]", logs: Any, scores: tuple[float, float]) -> pd.DataFrame:
     """On which side of its mark a label stands, and how far it is shifted, so that none lies on another on a phone."""
     width = 300.0
     taken: list[tuple[float, float, float]] = []
@@ -152,18 +152,23 @@ def _placed(frame: pd.DataFrame, logs: Any, scores: tuple[float, float]) -> pd.D
                 min(len(label) * CHARACTER, 110.0) + 12,
             )
         )
-    for x, y, long in points:
+    for (x, y, long), on_line in zip(points, frame["run"].isin(best), strict=True):
+        # The line comes to its points from below and leaves them to the right.
+        order = [("left", -13), ("right", -13), ("right", 13), ("left", 13)]
+        if not on_line:
+            order = [("right", 13), ("right", -13), ("right", 0), ("left", 13)]
+        order += [("left", 0), ("right", -26), ("left", -26), ("right", 26), ("left", 26)]
         options = [
             (place, side, shift)
-            for side in ("right", "left")
-            for place, shift in enumerate((-13, 13, 0, -26, 26))
+            for place, (side, shift) in enumerate(order)
             if (x + long <= width + 4 if side == "right" else x - long >= -4)
         ] or [(0, "right" if x < width / 2 else "left", -13)]
 
         def free(option: tuple[float, str, int], x: float = x, y: float = y, long: float = long) -> bool:
             begin = x if option[1] == "right" else x - long
             return all(
-                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start for start, stop, other in taken
+                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start
+                for start, stop, other in taken
             )
 
         _, side, shift = min((option for option in options if free(option)), default=min(options))

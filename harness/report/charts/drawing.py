@@ -131,32 +131,34 @@ def records(frame: pd.DataFrame, digits: int = 4) -> Records:
 # Scales
 
 
-def colour(shown: Sequence[System], legend: bool = True) -> alt.Color:
-    """The colour of systems. Together with `shape` it makes one legend."""
+def colour(shown: Sequence[System], offset: float = 14) -> alt.Color:
+    """The colour of systems. Together with `shape` it makes one legend, `offset` pixels above the plot."""
     return alt.Color(
         "system:N",
         title=None,
         scale=alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown]),
-        legend=_legend(shown) if legend else None,
+        legend=_legend(shown, offset),
     )
 
 
-def shape(shown: Sequence[System], legend: bool = True) -> alt.Shape:
+def shape(shown: Sequence[System], offset: float = 14) -> alt.Shape:
     """The shape of systems."""
     return alt.Shape(
         "system:N",
         title=None,
         scale=alt.Scale(domain=[system.label for system in shown], range=[system.shape for system in shown]),
-        legend=_legend(shown) if legend else None,
+        legend=_legend(shown, offset),
     )
 
 
-def _legend(shown: Sequence[System]) -> alt.Legend:
+def _legend(shown: Sequence[System], offset: float) -> alt.Legend:
     """In as many columns as there is room for: a legend that is too wide would take its width from the chart."""
     widest = max((len(system.label) for system in shown), default=1) * 7 + 40
     return alt.Legend(
         columns=alt.ExprRef(f"max(1, min({len(shown)}, floor(room / {min(widest, 165)})))"),
         labelLimit=alt.ExprRef(f"{NARROW} ? 118 : 260"),
+        symbolOpacity=1,
+        offset=offset,
     )
 
 

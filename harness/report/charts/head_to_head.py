@@ -4,7 +4,6 @@ Each chart has the parameters `first` and `second`, positions in `systems`, that
 depends on them is made ready for every two systems, so that a page needs no pairs.
 """
 
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -12,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.report.charts.drawing import Drawing, scores, span, systems
+from harness.report.charts.drawing import Drawing, scores, systems
 from harness.report.charts.music import scene_table
 from harness.report.view import BoardView
 
@@ -256,7 +255,7 @@ def won_by_severity(view: BoardView) -> Drawing | str:
         alt.Tooltip("tied:Q", title="equal", format=",d"),
         alt.Tooltip("theirs:Q", title="second is better", format=",d"),
     ]
-    inside = {"baseline": "middle", "color": "var(--bg)", "fontSize": 12, "fontWeight": 600}
+    inside: dict[str, Any] = {"baseline": "middle", "color": "var(--bg)", "fontSize": 12, "fontWeight": 600}
     chart = alt.layer(
         base.mark_rect(color="var(--line)").encode(x=x, x2="end:Q", y=y, tooltip=tooltip),
         base.mark_rect(color=alt.ExprRef("systems[first].colour")).encode(x=x, x2="till:Q", y=y, tooltip=tooltip),

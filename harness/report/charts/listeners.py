@@ -10,15 +10,14 @@ import pandas as pd
 from harness.hearing import GRADE_BOUNDS, GRADES
 from harness.report.charts import theme
 from harness.report.charts.drawing import (
-    NO_SET,
     DIRECT,
-    Drawing,
-    bold,
     NARROW,
+    NO_SET,
+    Drawing,
     System,
+    bold,
     colour,
     column_heads,
-    name_limit,
     number_in_cell,
     records,
     scores,
@@ -33,6 +32,9 @@ HEIGHT = 340
 
 LINE = 15
 """Pixels between two labels at the ends of lines."""
+
+NAMES = 30
+"""Pixels above the plot with the names of bands."""
 
 MOST_CELLS = 4000
 """Cells of a heat map; more are slow to draw and too many to read."""
@@ -69,7 +71,7 @@ def hearing_loss(view: BoardView) -> Drawing | str:
     )
     y = alt.Y("score:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format=".2f"))
     bands = alt.Chart(alt.NamedData("bands"))
-    points = alt.Chart(alt.NamedData("means")).encode(x=x, y=y, color=colour(shown))
+    points = alt.Chart(alt.NamedData("means")).encode(x=x, y=y, color=colour(shown, NAMES))
     tooltip = [
         alt.Tooltip("system:N", title="system"),
         alt.Tooltip("listener:N", title="listener"),
@@ -80,21 +82,26 @@ def hearing_loss(view: BoardView) -> Drawing | str:
     chart = alt.layer(
         bands.mark_rect(color="var(--card)").transform_filter("datum.odd").encode(x=alt.X("low:Q"), x2="high:Q"),
         bands.transform_calculate(
-            shown=f"datum.share * width > 7 * datum.name.length ? datum.name : "
-            f"datum.share * width > 7 * datum.short.length ? datum.short : ''"
+            shown="datum.share * width > 7 * datum.name.length ? datum.name : "
+            "datum.share * width > 7 * datum.short.length ? datum.short : ''"
         )
         .mark_text(color="var(--muted)", fontSize=11.5, baseline="bottom")
         .encode(x=alt.X("middle:Q"), y=alt.value(-5), text="shown:N"),
         points.mark_line(strokeWidth=1.8, opacity=0.75),
-        points.mark_point(filled=True, size=52, opacity=1).encode(shape=shape(shown), tooltip=tooltip),
+        points.mark_point(filled=True, size=52, opacity=1).encode(shape=shape(shown, NAMES), tooltip=tooltip),
         alt.Chart(alt.NamedData("ends"))
         .transform_filter(f"room >= {DIRECT}")
         .mark_text(align="left", baseline="middle", dx=10, limit=150)
-        .encode(x=x, y=alt.Y("place:Q"), text="system:N", color=colour(shown)),
+        .encode(x=x, y=alt.Y("place:Q"), text="system:N", color=colour(shown, NAMES)),
     )
     ends = _ends(frame, low, high)
     return Drawing(
-        chart.properties(width="container", height=HEIGHT, title=alt.Title("mean HAAQI of a listener", offset=26)),
+        chart.properties(
+            width="container",
+            height=HEIGHT,
+            # Room for the labels at the ends of lines, which Vega takes for a little shorter than they are.
+            padding={"left": 2, "top": 4, "bottom": 2, "right": 14},
+            title=alt.Title("mean HAAQI of a listener", offset=alt.ExprRef(f"room >= {DIRECT} ? {NAMES} : 12"))),
         {
             "means": records(frame[["system", "listener", "pta", "band", "score", "pairs"]]),
             "bands": records(_bands(first, last)),
@@ -163,7 +170,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
     if view.listeners is None:
         order = frame.groupby("listener", observed=True)["score"].mean().sort_values(ascending=False)
         frame["row"] = frame["listener"].astype(str)
-        rows, headings = [str(name) for name in order.index], []
+        rows, headings = [str(name) for name in order.index], list[str]()
     else:
         frame = _with_audiograms(frame, view.listeners).sort_values(["pta", "listener"], kind="stable")
         frame["row"] = frame["listener"].astype(str) + " · " + frame["pta"].map("{:.0f} dB".format)
@@ -192,7 +199,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
             "row:N",
             title=None,
             scale=alt.Scale(domain=rows, paddingInner=0.08, paddingOuter=0),
-            axis=alt.Axis(labelLimit=alt.ExprRef(f"{NARROW} ? 124 : 240"), labelOverlap=False, **bold(headings)),
+            axis=alt.Axis(labelLimit=alt.ExprRef(f"{NARROW} ? 136 : 240"), labelOverlap=False, **bold(headings)),
         ),
     )  # fmt: skip
     text = number_in_cell("score", "+.3f" if best else ".3f", shown)

@@ -8,10 +8,10 @@ import pandas as pd
 
 from harness.challenge import STEMS
 from harness.report.charts.drawing import (
+    NARROW,
     NO_SET,
     Drawing,
     Records,
-    NARROW,
     System,
     bold,
     colour,
@@ -42,8 +42,10 @@ def _lanes(shown: Sequence[System]) -> alt.YOffset:
     return alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.3))
 
 
-def _rows(rows: Sequence[str], axis: alt.Axis) -> alt.Y:
-    return alt.Y("row:N", title=None, scale=alt.Scale(domain=list(rows), paddingInner=0.28, paddingOuter=0.1), axis=axis)
+def _rows(rows: Sequence[str], axis: alt.Axis, gap: float) -> alt.Y:
+    return alt.Y(
+        "row:N", title=None, scale=alt.Scale(domain=list(rows), paddingInner=gap, paddingOuter=gap * 0.8), axis=axis
+    )
 
 
 def tracks(view: BoardView) -> Drawing | str:
@@ -70,9 +72,10 @@ def tracks(view: BoardView) -> Drawing | str:
     y = _rows(
         rows,
         alt.Axis(
-            grid=True, bandPosition=1.15, labelLimit=name_limit(), labelOverlap=False, **bold(headings),
+            grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False, **bold(headings),
             labelExpr=f"{NARROW} ? '' : datum.label",
         ),
+        gap=0.4,
     )  # fmt: skip
     lanes = _lanes(shown)
     x = alt.X(
@@ -115,13 +118,13 @@ def tracks(view: BoardView) -> Drawing | str:
         alt.Chart(alt.NamedData("rows"))
         .transform_filter(NARROW)
         .mark_text(
-            align="left", baseline="middle", dy=-3, limit=330, fontSize=11.5,
+            align="left", baseline="middle", dy=-10, limit=330, fontSize=11.5,
             fontWeight=alt.ExprRef("datum.heading ? 'bold' : 'normal'"),
         )
         .encode(x=alt.value(0), y=alt.Y("row:N", bandPosition=0), text="row:N"),
     )  # fmt: skip
     return Drawing(
-        chart.properties(width="container", height=len(rows) * (7 * len(shown) + 12)),
+        chart.properties(width="container", height=len(rows) * (6 * len(shown) + 22)),
         {
             "means": records(means.rename(columns={"track": "row"})[["row", "system", "score"]]),
             "scenes": scene_table(scenes.rename(columns={"track": "row"}), shown, ["row", "scene"]),
@@ -175,7 +178,9 @@ def positions(view: BoardView) -> Drawing | str:
     )
     order = kinds.drop_duplicates("row").sort_values("level")
     if len(order) < 2:
-        return "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
+        return (
+            "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
+        )
     return _with_intervals(view, kinds[["scene", "row"]], list(order["row"]), "position")
 
 
@@ -201,7 +206,9 @@ def _with_intervals(
         lines: the beginnings of names that are joined by a line; none by default.
     """
     shown = systems(view)
-    by_scene = scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
+    by_scene = (
+        scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
+    )
     joined = by_scene.astype({"scene": "string"}).merge(kinds.astype({"scene": "string"}), on="scene")
     found: list[dict[str, Any]] = []
     for (system, row), group in joined.groupby(["system", "row"], observed=True):
@@ -220,7 +227,7 @@ def _with_intervals(
     frame[["low", "high"]] = frame[["low", "high"]].astype(float)
     present = set(frame["row"])
     rows = [row for row in rows if row in present or not row.strip()]
-    y = _rows(rows, alt.Axis(grid=True, bandPosition=1.15, labelLimit=name_limit(), labelOverlap=False))
+    y = _rows(rows, alt.Axis(grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False), gap=0.28)
     lanes, height = _lanes(shown), len(rows) * max(20, 4 * len(shown) + 8)
     # An interval from very few scenes may be wider than all scores: it is cut, and the table has it.
     low, high = span(frame["mean"], share=0.35)
@@ -228,10 +235,11 @@ def _with_intervals(
     high = min(high, float(frame["high"].fillna(frame["mean"]).max()) + 0.005)
     frame["from"] = frame["low"].clip(lower=low)
     frame["to"] = frame["high"].clip(upper=high)
+    scale = alt.Scale(domain=[low, high], nice=False)
     x = alt.X(
         "mean:Q",
         title="mean HAAQI with 95 % interval",
-        scale=alt.Scale(domain=[low, high], nice=False),
+        scale=scale,
         axis=alt.Axis(orient="top", format=".2f"),
     )
     base = alt.Chart(alt.NamedData("means")).encode(y=y, yOffset=lanes, color=colour(shown))
@@ -244,13 +252,13 @@ def _with_intervals(
         alt.Tooltip("scenes:Q", title="scenes"),
     ]
     layers = [
-        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2, opacity=0.55).encode(x="from:Q", x2="to:Q"),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2, opacity=0.55)
+        .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
         base.mark_point(filled=True, size=56, opacity=1).encode(x=x, shape=shape(shown), tooltip=tooltip),
     ]
     if lines:
-        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(
-            x=x, detail="part:N", order=alt.Order("place:Q")
-        )
+        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(x=x, detail="part:N", order=alt.Order("place:Q"))
         frame["place"] = frame["row"].map(rows.index)
         layers.insert(0, joining)
     columns = ["row", "system", "mean", "low", "high", "from", "to", "scenes", "pairs", "part"]

@@ -45,10 +45,9 @@ CONFIG: dict[str, Any] = {
         "gridColor": "var(--line)",
         "domain": False,
         "ticks": False,
-        "tickCount": 6,
     },
     # The end, so that a long title is not cut off beside names: there is room on the left.
-    "axisX": {"titleAnchor": "end"},
+    "axisX": {"titleAnchor": "end", "tickCount": {"expr": "room < 560 ? 4 : 8"}},
     "axisBand": {"labelColor": "var(--fg)"},
     # What the vertical axis shows, lying flat above it.
     "title": {
