@@ -1,5 +1,7 @@
 """The front page: the sentence in words, the ranking, the matrix of differences, and why to believe it."""
 
+import gzip
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +9,13 @@ from typing import Any
 
 from harness.report.view import BoardView
 from harness.report.words import hundredths, interval, p_value
-from harness_leaderboard import formats, labels
+from harness_leaderboard import columns, formats, labels
 from harness_leaderboard.comparing import Difference, in_words
+from harness_leaderboard.estimates import FEW_CLUSTERS
 from harness_leaderboard.ranking import Board, Row, boards
 
-FEW_SCENES = 20
-"""Below so many clusters intervals are rough, whatever the correction (Cameron & Miller 2015, section VI)."""
+PRIVATE = ("contact", "folder")
+"""Columns that stay in the database."""
 
 BAR_END = 198.0
 """Where zero is in the picture of how far a system is behind, which is 200 wide."""
@@ -59,7 +62,7 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     ]
     return {
         "sentence": in_words(board),
-        "few": board.evaluation_set.scenes < FEW_SCENES,
+        "few": board.evaluation_set.scenes < FEW_CLUSTERS,
         "tables": tables,
         "matrix": _matrix(view, runs) if len(view.rows) > 1 else None,
         "comparisons": [_comparison(view, each) for each in view.differences],
@@ -73,14 +76,28 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     }
 
 
-def board_files(board: Board) -> dict[str, str]:
-    """The board for programs: contents of files by their names."""
-    import json
+DOWNLOADS = (
+    ("leaderboard.csv", "Leaderboard (CSV)"),
+    ("leaderboard.json", "Leaderboard (JSON)"),
+    ("pairs.csv.gz", "Scores of all pairs (CSV, gzip)"),
+)
+"""Files that everybody may take away, and what to call them."""
 
-    return {
-        "leaderboard.csv": formats.boards_csv([board]),
-        "leaderboard.json": json.dumps(formats.boards_json([board]), indent=2) + "\n",
-    }
+
+def board_files(view: BoardView) -> dict[str, bytes]:
+    """The contents of `DOWNLOADS`, by name. What a run declares as its contact or folder is not for everybody."""
+    names = [column.name for column in columns.choose(None) if column.name not in PRIVATE]
+    columns_of_pairs = ["run", "label", "scene", "listener", "track", "engine", "left", "right", "score", "clipped"]
+    pairs = view.pairs[columns_of_pairs].astype({"label": str, "track": str, "scene": str, "listener": str})
+    for name in ("label", "track", "scene", "listener"):
+        pairs[name] = pairs[name].map({text: formats.cell(text) for text in pairs[name].unique()})
+    contents = (
+        formats.boards_csv([view.board], names).encode(),
+        (json.dumps(formats.boards_json([view.board], names), indent=2) + "\n").encode(),
+        # Without a time in it, so that the same scores make the same file.
+        gzip.compress(pairs.to_csv(index=False).encode(), mtime=0),
+    )
+    return dict(zip((name for name, _ in DOWNLOADS), contents, strict=True))
 
 
 def _within(board: Board, causal: bool) -> Board | None:
@@ -132,13 +149,17 @@ def _table(
                 "score": labels.score(None if row.estimate is None else row.estimate.mean),
                 "left": labels.score(row.left),
                 "right": labels.score(row.right),
-                "scored": row.scored,
-                "pairs": f"{row.scored:,}" if row.scored == row.due else f"{row.scored:,} of {row.due:,}",
                 "behind": None if each is None else _behind(each, signs[number], furthest),
             }
         )
         group = row.group
-    return {"id": name, "title": title, "rows": lines, "ranked": first is not None}
+    return {
+        "id": name,
+        "title": title,
+        "rows": lines,
+        "ranked": first is not None,
+        "teams": any(line["team"] for line in lines),
+    }
 
 
 def _pairs(
@@ -261,6 +282,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
             f"{int((clipped > 0).sum()):,}",
             "of the systems compared here; at least one sample of 32 kHz at full scale",
         ),
+        fact("Runs", f"{len(board.rows)}", f"{sum(row.rank is not None for row in board.rows)} of them ranked"),
         fact(
             "Integrity",
             "intact" if not bad else f"{len(bad)} run{'s' if len(bad) > 1 else ''} without rank",

@@ -18,7 +18,7 @@ from harness.errors import DataError, HarnessError
 from harness.files import expanded
 from harness.hearing import GRADES, Listener, grade_of
 from harness.music.evaluationset import EvaluationSet, Scene
-from harness.music.finding import find
+from harness.music.finding import load_evaluation_set
 from harness_leaderboard import labels
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Row, boards
@@ -68,7 +68,7 @@ def load_results(db: str | Path, data: str | Path | EvaluationSet | None = None,
         HarnessError: the database cannot be read, or is no leaderboard; the evaluation set cannot be found, or is
             damaged.
     """
-    evaluation_set = find(data, split) if isinstance(data, str | Path) else data
+    evaluation_set = load_evaluation_set(data, split) if isinstance(data, str | Path) else data
     with leaderboard_errors(), Store.open(database_url(db), create=False) as store:
         runs = store.whole_runs()
     return results_of(runs, evaluation_set)
@@ -88,14 +88,24 @@ def leaderboard_errors() -> Iterator[None]:
         raise HarnessError(str(error)) from error
 
 
-def results_of(runs: Sequence[WholeRun], evaluation_set: EvaluationSet | None) -> Results:
-    """The frames of runs, and those of an evaluation set if there is one."""
+def results_of(runs: Sequence[WholeRun], evaluation_set: EvaluationSet | None, only: int | None = None) -> Results:
+    """The frames of runs, and those of an evaluation set if there is one.
+
+    Args:
+        runs: all runs of a leaderboard.
+        evaluation_set: whose listeners, gains and scenes are wanted.
+        only: number of the only run that is wanted; its rank is that among all.
+    """
+    frame = _runs_frame(runs)
+    if only is not None:
+        frame = frame[frame["run"] == only].reset_index(drop=True)
+    pairs = _pairs_frame([run for run in runs if only in (None, run.scored.id)])
     if evaluation_set is None:
-        return Results(_runs_frame(runs), _pairs_frame(runs))
+        return Results(frame, pairs)
     listeners = {who.id: who for scene in evaluation_set.whole for who in scene.listeners}.values()
     return Results(
-        runs=_runs_frame(runs),
-        pairs=_pairs_frame(runs),
+        runs=frame,
+        pairs=pairs,
         listeners=_listeners_frame(listeners),
         audiograms=_audiograms_frame(listeners),
         gains=_gains_frame(evaluation_set),

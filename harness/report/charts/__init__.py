@@ -1,0 +1,156 @@
+"""The report's charts: Vega-Lite specifications, made with Altair from what a `BoardView` aggregates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.report.charts import board, cost, head_to_head, listeners, music
+from harness.report.charts.drawing import Drawing
+from harness.report.view import BoardView
+
+Page = Literal["listeners", "music", "head-to-head", "cost", "figures"]
+"""Where a chart stands. Those of "figures" are for papers only: pages have them as tables."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of the report.
+
+    Attributes:
+        name: of its element and of its figure's file.
+        page: where it stands.
+        title: its heading.
+        caption: how to read it.
+        draw: makes it, or says in a sentence why it is not there.
+    """
+
+    name: str
+    page: Page
+    title: str
+    caption: str
+    draw: Callable[[BoardView], Drawing | str]
+
+    def spec(self, view: BoardView) -> dict[str, Any] | str:
+        """The Vega-Lite specification with its data, in colours that are variables of the style sheet.
+
+        Text in it comes from strangers: write it into a script with "<" escaped.
+
+        Returns:
+            The specification, or a sentence that says why there is none.
+        """
+        drawing = self.draw(view)
+        return drawing if isinstance(drawing, str) else drawing.spec(f"{self.title}. {self.caption}")
+
+
+CHARTS: tuple[Chart, ...] = (
+    Chart(
+        "hearing-loss",
+        "listeners",
+        "Score against hearing loss",
+        "Each line is a system, each point a listener: the mean over all scenes that the listener heard. Further right is a "
+        "greater loss in the better ear; bands are the grades of the World Health Organization (2021).",
+        listeners.hearing_loss,
+    ),
+    Chart(
+        "heat-map",
+        "listeners",
+        "Every listener, every system",
+        "Mean HAAQI; the darker a cell, the further its score is from the lowest. Listeners are sorted by hearing loss in "
+        "the better ear, so that colours mostly change from top to bottom; the next chart takes that out.",
+        listeners.heat_map,
+    ),
+    Chart(
+        "distance-to-best",
+        "listeners",
+        "Behind each listener's best system",
+        "How far each system is behind the one that is best for that listener. A column in one colour: the system is as "
+        "far behind for everybody. A row without colour: that listener gains nothing from the choice.",
+        listeners.distance_to_best,
+    ),
+    Chart(
+        "ears",
+        "listeners",
+        "Left against right",
+        "Each mark is a listener with a system. Further right, the right ear has the greater loss; below the line, the "
+        "right ear also scores lower. Marks away from the falling trend are ears that the audiogram does not explain.",
+        listeners.ears,
+    ),
+    Chart(
+        "tracks",
+        "music",
+        "Track by track",
+        "Faint dots are scenes, marks a system's mean over the track's scenes; the hardest track for all systems is on top. "
+        "A system that is behind its usual place fails on that music. Of many tracks only both ends are shown.",
+        music.tracks,
+    ),
+    Chart(
+        "gains",
+        "music",
+        "By gain of each stem",
+        "The mean over all scenes that ask for this gain, with its 95 % interval over scenes. A line that leans to the left "
+        "at the top or at the bottom: the more a stem is changed, the worse the separation is heard.",
+        music.gains,
+    ),
+    Chart(
+        "positions",
+        "music",
+        "By position of the listener",
+        "The mean over scenes by how far the loudspeakers are to one side, seen from the listener, with its 95 % interval "
+        "over scenes.",
+        music.positions,
+    ),
+    Chart(
+        "scene-against-scene",
+        "head-to-head",
+        "Scene by scene",
+        "Each mark is a scene, the mean over its listeners. On the dashed line both systems are equal; below it the first "
+        "is better, above it the second.",
+        head_to_head.scene_against_scene,
+    ),
+    Chart(
+        "pair-differences",
+        "head-to-head",
+        "By how much, pair by pair",
+        "How many pairs of scene and listener have which difference. The grey bar holds those about equal, the "
+        "outermost bars all that is further out.",
+        head_to_head.pair_differences,
+    ),
+    Chart(
+        "won-by-severity",
+        "head-to-head",
+        "Who wins, by hearing loss",
+        "The share of pairs on which each system has the higher score; grey are equal scores.",
+        head_to_head.won_by_severity,
+    ),
+    Chart(
+        "size",
+        "cost",
+        "Score against size",
+        "Learned parameters on a logarithmic axis. On the dashed line are the ranked systems that no smaller one "
+        "equals. Hollow marks are systems without a rank.",
+        cost.size,
+    ),
+    Chart(
+        "time",
+        "cost",
+        "Score against processor time",
+        "What making the remixes took in all threads together, on a logarithmic axis, by the machine that each system "
+        "ran on. On the dashed line are the ranked systems that no faster one equals.",
+        cost.time,
+    ),
+    Chart(
+        "distance-to-first",
+        "figures",
+        "Distance to the first",
+        "Mean HAAQI behind the first system over the same pairs, with its 95 % interval over scenes.",
+        board.distance_to_first,
+    ),
+    Chart(
+        "difference-matrix",
+        "figures",
+        "Differences of every two systems",
+        "Row minus column in mean HAAQI. Colour: the two can be told apart (p < 0.05, adjusted after Holm).",
+        board.difference_matrix,
+    ),
+)
+"""All charts, in the order of their pages."""

@@ -1,0 +1,121 @@
+"""Charts that pages have as tables: for papers."""
+
+import altair as alt
+import pandas as pd
+
+from harness.report.charts import theme
+from harness.report.charts.drawing import Drawing, name_limit, records, systems
+from harness.report.view import BoardView
+
+TOO_FEW = "It needs two systems at least."
+
+
+def distance_to_first(view: BoardView) -> Drawing | str:
+    """How far each system is behind the first, with its interval."""
+    shown = systems(view)
+    if len(shown) < 2:
+        return TOO_FEW
+    labels = {system.run: system for system in shown}
+    first = view.rows[0]
+    found = [{"system": shown[0].label, "mean": 0.0, "low": None, "high": None}]
+    for row in view.rows[1:]:
+        compared = view.difference(row, first)
+        assert compared is not None, "every two rows are compared"
+        difference, sign = compared
+        about = difference.by_scene
+        limits = sorted(sign * value for value in (about.low, about.high) if value is not None)
+        low, high = limits if limits else (None, None)
+        found.append({"system": labels[row.source.id].label, "mean": sign * about.mean, "low": low, "high": high})
+    frame = pd.DataFrame(found).astype({"mean": float, "low": float, "high": float})
+    least = min(float(frame["mean"].min()), 0.0)
+    room = max(-least * 0.25, 0.01)
+    frame["from"] = frame["low"].clip(lower=least - room)
+    frame["to"] = frame["high"].clip(upper=room)
+    y = alt.Y("system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit()))
+    x = alt.X(
+        "mean:Q",
+        title="HAAQI behind the first, with 95 % interval",
+        scale=alt.Scale(domain=[least - room, max(room / 2, 0.0)], nice=False),
+        axis=alt.Axis(format="+.2f"),
+    )
+    base = alt.Chart(alt.NamedData("systems")).encode(y=y)
+    colours = alt.Color(
+        "system:N",
+        scale=alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown]),
+        legend=None,
+    )
+    shapes = alt.Shape(
+        "system:N",
+        scale=alt.Scale(domain=[system.label for system in shown], range=[system.shape for system in shown]),
+        legend=None,
+    )
+    chart = alt.layer(
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(
+            x="from:Q", x2="to:Q", color=colours
+        ),
+        base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colours, shape=shapes),
+        base.transform_filter("datum.mean != 0")
+        .mark_text(dy=-11, fontSize=11)
+        .encode(x=x, text=alt.Text("mean:Q", format="+.3f")),
+    )
+    return Drawing(
+        chart.properties(width="container", height=38 * len(shown)),
+        {"systems": records(frame, digits=5)},
+        [("system", "system"), ("mean", "behind the first"), ("low", "95 % from"), ("high", "to")],
+    )
+
+
+def difference_matrix(view: BoardView) -> Drawing | str:
+    """Row minus column, in colour where the two can be told apart."""
+    shown = systems(view)
+    if len(shown) < 2:
+        return TOO_FEW
+    found = []
+    for row, one in zip(view.rows, shown, strict=True):
+        for column, other in zip(view.rows, shown, strict=True):
+            compared = view.difference(row, column)
+            if compared is not None:
+                difference, sign = compared
+                found.append(
+                    {
+                        "row": one.label,
+                        "column": other.label,
+                        "mean": sign * difference.by_scene.mean,
+                        "p": difference.p_adjusted,
+                        "significant": difference.significant,
+                    }
+                )
+    frame = pd.DataFrame(found).astype({"p": float})
+    largest = max(float(frame["mean"].abs().max()), 1e-4)
+    names = [system.label for system in shown]
+    base = alt.Chart(alt.NamedData("cells")).encode(
+        x=alt.X(
+            "column:N",
+            title="minus",
+            scale=alt.Scale(domain=names, padding=0.04),
+            axis=alt.Axis(
+                orient="top", labelAngle=-32, labelAlign="left", labelBaseline="middle", labelOverlap=False,
+                labelLimit=alt.ExprRef("width < 420 ? 90 : 180"), labelColor="var(--fg)",
+            ),
+        ),
+        y=alt.Y(
+            "row:N",
+            title=None,
+            scale=alt.Scale(domain=names, padding=0.04),
+            axis=alt.Axis(labelLimit=name_limit(), labelOverlap=False),
+        ),
+    )  # fmt: skip
+    scale = alt.Scale(
+        type="quantize",
+        domain=[-largest, largest],
+        range=[*theme.shades("worse")[:0:-1], *theme.shades("better")[1:]],
+    )
+    chart = alt.layer(
+        base.transform_filter("datum.significant").mark_rect().encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
+        base.mark_text(fontSize=11.5 if len(shown) <= 6 else 9).encode(text=alt.Text("mean:Q", format="+.3f")),
+    )
+    return Drawing(
+        chart.properties(width="container", height=30 * len(shown)),
+        {"cells": records(frame, digits=5)},
+        [("row", "system"), ("column", "minus"), ("mean", "difference"), ("p", "p, adjusted")],
+    )

@@ -1,0 +1,165 @@
+"""What scores cost: learned parameters, and processor time."""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from harness.report.charts.drawing import Drawing, name_limit, records, score_axis, span, systems
+from harness.report.view import BoardView
+
+HEIGHT = 340
+
+CHARACTER = 6.6
+"""Pixels of a character of a label, about."""
+
+
+def size(view: BoardView) -> Drawing | str:
+    """Mean score against the number of learned parameters."""
+    frame = view.runs.assign(cost=view.runs["parameters"].astype("Float64").astype(float))
+    return _against(view, frame, "learned parameters", "declares its number of parameters", "~s")
+
+
+def time(view: BoardView) -> Drawing | str:
+    """Mean score against the processor time that a minute of remixed music took; or a remix, if lengths are unknown."""
+    frame = view.runs.assign(cost=view.runs["cpu_seconds"].astype(float))
+    made = view.pairs.groupby("run").size()
+    lengths = None if view.scenes is None else view.scenes.astype({"scene": str}).set_index("scene")["seconds"]
+    title = "seconds of processor time for each remix"
+    if lengths is not None:
+        seconds = view.pairs.assign(seconds=view.pairs["scene"].astype(str).map(lengths)).groupby("run")["seconds"]
+        minutes = seconds.sum(min_count=1) / 60
+        if minutes.notna().all() and (minutes > 0).all():
+            made, title = minutes, "seconds of processor time for a minute of remixed music"
+    frame["cost"] = frame["cost"] / frame["run"].map(made)
+    return _against(view, frame, title, "was timed on this machine or another", "~g")
+
+
+def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form: str) -> Drawing | str:
+    shown = systems(view)
+    known = {system.run: system for system in shown}
+    frame = frame[frame["run"].isin(list(known)) & frame["cost"].notna() & frame["mean"].notna()]
+    frame = frame.drop_duplicates("run")
+    if len(frame) < 2:
+        return f"Fewer than two systems are known by it: no other {needed}."
+    positive = frame["cost"][frame["cost"] > 0]
+    if positive.empty:
+        return "No system costs anything."
+    # A logarithmic axis has no zero: it gets a place of its own to the left, which says so.
+    nothing = float(10.0 ** (np.floor(np.log10(positive.min())) - 1))
+    free = bool((frame["cost"] <= 0).any())
+    frame = frame.assign(
+        system=[known[run].label for run in frame["run"]],
+        kind=frame["class"].astype(str),
+        eligible=[_eligible(str(status)) for status in frame["status"]],
+        at=frame["cost"].where(frame["cost"] > 0, nothing),
+    )
+    low, high = span(frame["mean"], share=0.12)
+    first = nothing / 1.6 if free else float(positive.min()) / 1.6
+    last = float(positive.max()) * 1.6
+    frame = _placed(frame, np.log10([first, last]), (low, high))
+    best = _pareto(frame)
+    x = alt.X(
+        "at:Q",
+        title=title,
+        scale=alt.Scale(type="log", domain=[first, last], nice=False),
+        axis=alt.Axis(
+            labelExpr=f"datum.value == {nothing!r} ? 'none' : datum.value < {nothing * 5!r} && {str(free).lower()} ? '' "
+            f": format(datum.value, '{form}')",
+            tickCount=alt.ExprRef("width < 420 ? 4 : 8"),
+            labelOverlap=True,
+        ),
+    )
+    y = alt.Y("mean:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=score_axis())
+    base = alt.Chart(alt.NamedData("systems"))
+    tooltip = [
+        alt.Tooltip("system:N", title="system"),
+        alt.Tooltip("mean:Q", title="mean HAAQI", format=".4f"),
+        alt.Tooltip("cost:Q", title=title, format=",.4~g" if form == "~g" else ",d"),
+        alt.Tooltip("kind:N", title="class"),
+        alt.Tooltip("eligible:N", title="ranking"),
+    ]
+    kinds = alt.Shape(
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=["causal", "non-causal"], range=["triangle-right", "circle"]),
+        legend=alt.Legend(symbolFillColor="var(--muted)", symbolStrokeColor="var(--muted)"),
+    )
+    tints = alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown])
+    layers = [
+        alt.Chart(alt.NamedData("best"))
+        .mark_line(color="var(--muted)", strokeDash=[5, 4], strokeWidth=1.5, interpolate="step-after")
+        .encode(x=x, y=y),
+        base.mark_point(size=110, strokeWidth=2, opacity=1).encode(
+            x=x,
+            y=y,
+            shape=kinds,
+            fillOpacity=alt.condition("datum.eligible == 'ranked'", alt.value(1), alt.value(0)),
+            stroke=alt.Stroke("system:N", scale=tints, legend=None),
+            fill=alt.Fill("system:N", scale=tints, legend=None),
+            tooltip=tooltip,
+        ),
+        base.mark_text(
+            align=alt.ExprRef("datum.side == 'right' ? 'left' : 'right'"),
+            baseline="middle",
+            dx=alt.ExprRef("datum.side == 'right' ? 12 : -12"),
+            dy=alt.ExprRef("datum.shift"),
+            limit=name_limit(),
+        ).encode(x=x, y=y, text="system:N"),
+    ]
+    return Drawing(
+        alt.layer(*layers).properties(width="container", height=HEIGHT),
+        {
+            "systems": records(frame[["system", "mean", "cost", "at", "kind", "eligible", "side", "shift"]], digits=6),
+            "best": records(best, digits=6),
+        },
+        [("system", "system"), ("mean", "mean HAAQI"), ("cost", title), ("kind", "class"), ("eligible", "ranking")],
+    )
+
+
+def _eligible(status: str) -> str:
+    return "ranked" if status == "ranked" else "not ranked"
+
+
+def _pareto(frame: pd.DataFrame) -> pd.DataFrame:
+    """The ranked systems that none is better than at the same cost or less, the cheapest first."""
+    ordered = frame[frame["eligible"] == "ranked"].sort_values(["at", "mean"], ascending=[True, False])
+    ahead = ordered["mean"] > ordered["mean"].cummax().shift(fill_value=-1.0)
+    return ordered[ahead][["at", "mean"]]
+
+
+def _placed(frame: pd.DataFrame, logs: Any, scores: tuple[float, float]) -> pd.DataFrame:
+    """On which side of its mark a label stands, and how far it is shifted, so that none lies on another on a phone."""
+    width = 300.0
+    taken: list[tuple[float, float, float]] = []
+    sides, shifts = [], []
+    points = []
+    for at, mean, label in zip(frame["at"], frame["mean"], frame["system"], strict=True):
+        points.append(
+            (
+                (np.log10(at) - logs[0]) / (logs[1] - logs[0]) * width,
+                (scores[1] - mean) / (scores[1] - scores[0]) * HEIGHT,
+                min(len(label) * CHARACTER, 110.0) + 12,
+            )
+        )
+    for x, y, long in points:
+        options = [
+            (abs(shift) + (4 if side == "left" else 0), side, shift)
+            for side in ("right", "left")
+            for shift in (0, -14, 14, -28, 28)
+            if (x + long <= width + 4 if side == "right" else x - long >= -4)
+        ] or [(0, "right" if x < width / 2 else "left", 0)]
+
+        def free(option: tuple[float, str, int], x: float = x, y: float = y, long: float = long) -> bool:
+            begin = x if option[1] == "right" else x - long
+            return all(
+                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start for start, stop, other in taken
+            )
+
+        _, side, shift = min((option for option in options if free(option)), default=min(options))
+        begin = x if side == "right" else x - long
+        taken.append((begin, begin + long, y + shift))
+        sides.append(side)
+        shifts.append(shift)
+    return frame.assign(side=sides, shift=shifts)

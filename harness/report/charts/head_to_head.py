@@ -1,0 +1,273 @@
+"""Two systems against each other; which two is chosen on the page.
+
+Each chart has the parameters `first` and `second`, positions in `systems`, that `charts.js` sets. Everything that
+depends on them is made ready for every two systems, so that a page needs no pairs.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from harness.report.charts.drawing import Drawing, records, score_axis, scores, span, systems
+from harness.report.charts.music import scene_table
+from harness.report.view import BoardView
+
+BINS = 20
+"""Bars of the histogram on either side of the one around zero, at most."""
+
+WIDTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""Widths of a bar that make a readable axis."""
+
+TOO_FEW = "It needs two systems at least."
+
+CHOSEN = "datum.a == first && datum.b == second || datum.a == second && datum.b == first"
+FORWARD = "datum.a == first"
+
+
+def _parameters(view: BoardView) -> list[Any]:
+    """`first`, `second`, and what the two are called and coloured."""
+    shown = [{"name": system.label, "colour": system.colour} for system in systems(view)]
+    return [
+        alt.param(name="systems", value=shown),
+        alt.param(name="first", value=0),
+        alt.param(name="second", value=1),
+    ]
+
+
+def _finished(
+    view: BoardView, chart: Any, data: dict[str, Any], table: list[tuple[str, str]], **turned: Sequence[Any]
+) -> Drawing:
+    choose = [{"run": system.run, "name": system.label, "colour": system.colour} for system in systems(view)]
+    more = {"choose": choose, "verdicts": _verdicts(view)}
+    return Drawing(chart.add_params(*_parameters(view)), data, table, turned, more)
+
+
+def _verdicts(view: BoardView) -> list[dict[str, Any]]:
+    """For every two systems what the page says of them in words; `a` and `b` are positions, the difference a minus b."""
+    place = {row.source.id: number for number, row in enumerate(view.rows)}
+
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else float(f"{value:.6g}")
+
+    return [
+        {
+            "a": place[found.first.source.id],
+            "b": place[found.second.source.id],
+            "mean": rounded(found.by_scene.mean),
+            "low": rounded(found.by_scene.low),
+            "high": rounded(found.by_scene.high),
+            "p": rounded(found.p_adjusted),
+            "significant": found.significant,
+            "won": found.won,
+            "lost": found.lost,
+            "tied": found.tied,
+        }
+        for found in view.differences
+    ]
+
+
+def scene_against_scene(view: BoardView) -> Drawing | str:
+    """A dot for each scene: the mean of the second system over that of the first."""
+    shown = systems(view)
+    if len(shown) < 2:
+        return TOO_FEW
+    frame = scores(view, shown)
+    means = frame.groupby(["track", "scene", "system"], observed=True)["score"].mean().reset_index()
+    low, high = span(means["score"], share=0.03)
+    scale = alt.Scale(domain=[low, high], nice=False)
+    keys = [system.key for system in shown]
+    base = (
+        alt.Chart(alt.NamedData("scenes"))
+        .transform_calculate(one=f"datum[{keys!r}[first]]", other=f"datum[{keys!r}[second]]")
+        .transform_filter("isValid(datum.one) && isValid(datum.other)")
+        .transform_calculate(gap="datum.one - datum.other")
+    )
+    corner = alt.Chart(alt.NamedData("corner"))
+    line = alt.Chart(alt.NamedData("diagonal"))
+    chart = alt.layer(
+        line.mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3]).encode(
+            x=alt.X("at:Q", scale=scale), y=alt.Y("at:Q", scale=scale)
+        ),
+        base.mark_point(
+            filled=True,
+            size=26,
+            opacity=0.6,
+            color=alt.ExprRef("datum.gap > 0 ? systems[first].colour : systems[second].colour"),
+            shape=alt.ExprRef("datum.gap > 0 ? 'circle' : 'square'"),
+        ).encode(
+            x=alt.X("one:Q", title="mean HAAQI of the first in a scene", scale=scale, axis=alt.Axis(format=".2f")),
+            y=alt.Y("other:Q", scale=scale, axis=score_axis("mean HAAQI of the second")),
+            tooltip=[
+                alt.Tooltip("scene:N", title="scene"),
+                alt.Tooltip("track:N", title="track"),
+                alt.Tooltip("one:Q", title="first", format=".4f"),
+                alt.Tooltip("other:Q", title="second", format=".4f"),
+                alt.Tooltip("gap:Q", title="first minus second", format="+.4f"),
+            ],
+        ),
+        corner.mark_text(
+            align="left", baseline="top", limit=alt.ExprRef("width * 0.6"),
+            text=alt.ExprRef("'■ better: ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
+        ).encode(x=alt.value(8), y=alt.value(8)),
+        corner.mark_text(
+            align="right", baseline="bottom", limit=alt.ExprRef("width * 0.6"),
+            text=alt.ExprRef("'● better: ' + systems[first].name"), color=alt.ExprRef("systems[first].colour"),
+        ).encode(x=alt.value("width"), y=alt.value(392)),
+    )  # fmt: skip
+    return _finished(
+        view,
+        chart.properties(width="container", height=400),
+        {
+            "scenes": scene_table(means, shown, ["scene", "track"]),
+            "diagonal": [{"at": round(low, 4)}, {"at": round(high, 4)}],
+            "corner": [{}],
+        },
+        [("scene", "scene"), ("track", "track"), *((system.key, system.label) for system in shown)],
+    )
+
+
+def pair_differences(view: BoardView) -> Drawing | str:
+    """How many pairs have which difference, for every two systems."""
+    shown = systems(view)
+    if len(shown) < 2:
+        return TOO_FEW
+    values = _aligned(view)
+    gaps = {(a, b): values[a] - values[b] for a, b in combinations(range(len(shown)), 2)}
+    gaps = {two: gap[~np.isnan(gap)] for two, gap in gaps.items()}
+    # The axis is that of most pairs; the outermost bars hold what is beyond it.
+    largest = max((float(np.quantile(np.abs(gap), 0.998)) for gap in gaps.values() if len(gap)), default=0.0)
+    width = next((width for width in WIDTHS if largest <= width * BINS), WIDTHS[-1])
+    most = max(1, min(BINS, int(np.ceil(largest / width))))
+    found = []
+    for (a, b), gap in gaps.items():
+        places, counts = np.unique(np.clip(np.rint(gap / width), -most, most), return_counts=True)
+        found += [
+            {"a": a, "b": b, "about": round(int(place) * width, 4), "pairs": int(count)}
+            for place, count in zip(places, counts, strict=True)
+        ]
+    edge = (most + 0.6) * width
+    base = (
+        alt.Chart(alt.NamedData("bars"))
+        .transform_filter(CHOSEN)
+        .transform_calculate(middle=f"({FORWARD} ? 1 : -1) * datum.about")
+        .transform_calculate(low=f"datum.middle - {0.46 * width}", high=f"datum.middle + {0.46 * width}")
+    )
+    words = alt.Chart(alt.NamedData("corner"))
+    chart = alt.layer(
+        base.mark_rect(
+            color=alt.ExprRef(
+                "datum.middle > 0 ? systems[first].colour : datum.middle < 0 ? systems[second].colour : 'var(--muted)'"
+            )
+        ).encode(
+            x=alt.X(
+                "low:Q",
+                title="HAAQI of the first minus the second, pair by pair",
+                scale=alt.Scale(domain=[-edge, edge], nice=False),
+                axis=alt.Axis(format="+.2f" if width >= 0.005 else "+.3f", grid=False),
+            ),
+            x2="high:Q",
+            y=alt.Y(
+                "pairs:Q", axis=alt.Axis(title="pairs", titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-28,
+                                         titleY=-12, format=",d", tickMinStep=1),
+            ),
+            y2=alt.datum(0),
+            tooltip=[
+                alt.Tooltip("middle:Q", title="difference, about", format="+.3f"),
+                alt.Tooltip("pairs:Q", title="pairs", format=",d"),
+            ],
+        ),
+        words.mark_text(
+            align="left", baseline="top", limit=alt.ExprRef("width * 0.45"),
+            text=alt.ExprRef("'← ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
+        ).encode(x=alt.value(4), y=alt.value(0)),
+        words.mark_text(
+            align="right", baseline="top", limit=alt.ExprRef("width * 0.45"),
+            text=alt.ExprRef("systems[first].name + ' →'"), color=alt.ExprRef("systems[first].colour"),
+        ).encode(x=alt.value("width"), y=alt.value(0)),
+    )  # fmt: skip
+    return _finished(
+        view,
+        chart.properties(width="container", height=240),
+        {"bars": found, "corner": [{}]},
+        [("about", "difference, about"), ("pairs", "pairs")],
+        negate=["about"],
+    )
+
+
+def _aligned(view: BoardView) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Scores of systems, pair by pair, [systems, pairs]; NaN where a system has none."""
+    runs = [row.source.id for row in view.rows]
+    wide = view.pairs.pivot_table(index=["scene", "listener"], columns="run", values="score", observed=True)
+    return wide.reindex(columns=runs).to_numpy(dtype=float).T
+
+
+def won_by_severity(view: BoardView) -> Drawing | str:
+    """The share of pairs won, by the listener's hearing loss."""
+    shown = systems(view)
+    if len(shown) < 2:
+        return TOO_FEW
+    wide = view.pairs.pivot_table(index=["scene", "listener"], columns="run", values="score", observed=True)
+    wide = wide.reindex(columns=[row.source.id for row in view.rows])
+    groups = pd.Series("all listeners", index=wide.index)
+    rows = ["all listeners"]
+    found: list[dict[str, Any]] = []
+    parts: list[pd.Series[Any]] = [groups]
+    if view.listeners is not None:
+        known = view.listeners.astype({"listener": str}).set_index("listener")["band"]
+        bands = pd.Series(wide.index.get_level_values("listener").astype(str).map(known), index=wide.index)
+        parts.append(bands)
+        rows += [f"{band}" for band in view.listeners["band"].cat.categories if (bands == band).any()]
+    for a, b in combinations(range(len(shown)), 2):
+        gap = wide.iloc[:, a] - wide.iloc[:, b]
+        signs = pd.DataFrame({"won": gap > 0, "tied": gap == 0, "lost": gap < 0})
+        for part in parts:
+            for name, counts in signs.groupby(part.astype(str)).sum().iterrows():
+                if name in rows and int(counts.sum()):
+                    found.append({"a": a, "b": b, "row": name, **{key: int(counts[key]) for key in signs.columns}})
+    base = (
+        alt.Chart(alt.NamedData("shares"))
+        .transform_filter(CHOSEN)
+        .transform_calculate(
+            all="datum.won + datum.tied + datum.lost",
+            ours=f"({FORWARD} ? datum.won : datum.lost)",
+            theirs=f"({FORWARD} ? datum.lost : datum.won)",
+        )
+        .transform_calculate(till="datum.ours / datum.all", since="1 - datum.theirs / datum.all", start="0", end="1")
+    )
+    y = alt.Y("row:N", title=None, scale=alt.Scale(domain=rows, paddingInner=0.22), axis=alt.Axis(labelLimit=150))
+    axis = alt.Axis(format=".0%", orient="top", values=[0, 0.25, 0.5, 0.75, 1])
+    x = alt.X("start:Q", title="share of pairs won", scale=alt.Scale(domain=[0, 1]), axis=axis)
+    tooltip = [
+        alt.Tooltip("row:N", title="listeners"),
+        alt.Tooltip("ours:Q", title="first is better", format=",d"),
+        alt.Tooltip("tied:Q", title="equal", format=",d"),
+        alt.Tooltip("theirs:Q", title="second is better", format=",d"),
+    ]
+    inside = {"baseline": "middle", "color": "var(--bg)", "fontSize": 12, "fontWeight": 600}
+    chart = alt.layer(
+        base.mark_rect(color="var(--line)").encode(x=x, x2="end:Q", y=y, tooltip=tooltip),
+        base.mark_rect(color=alt.ExprRef("systems[first].colour")).encode(x=x, x2="till:Q", y=y, tooltip=tooltip),
+        base.mark_rect(color=alt.ExprRef("systems[second].colour")).encode(
+            x=alt.X("since:Q"), x2="end:Q", y=y, tooltip=tooltip
+        ),
+        base.transform_filter("datum.till > 0.14")
+        .transform_calculate(text="format(datum.till, '.0%')")
+        .mark_text(align="left", dx=8, **inside)
+        .encode(x=x, y=y, text="text:N"),
+        base.transform_filter("datum.since < 0.86")
+        .transform_calculate(text="format(1 - datum.since, '.0%')")
+        .mark_text(align="right", dx=-8, **inside)
+        .encode(x=alt.X("end:Q"), y=y, text="text:N"),
+        alt.Chart(alt.NamedData("half")).mark_rule(color="var(--bg)", strokeWidth=2).encode(x="at:Q"),
+    )
+    return _finished(
+        view,
+        chart.properties(width="container", height=34 * len(rows)),
+        {"shares": found, "half": [{"at": 0.5}]},
+        [("row", "listeners"), ("won", "first is better"), ("tied", "equal"), ("lost", "second is better")],
+        swap=[["won", "lost"]],
+    )

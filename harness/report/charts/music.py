@@ -1,0 +1,257 @@
+"""Charts by music: tracks, gains asked for, positions of the listener."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from harness.challenge import STEMS
+from harness.report.charts.drawing import (
+    NO_SET,
+    Drawing,
+    Records,
+    System,
+    colour,
+    name_limit,
+    records,
+    scores,
+    shape,
+    span,
+    systems,
+)
+from harness.report.view import BoardView
+from harness_leaderboard.estimates import of_sums
+
+MOST_TRACKS = 30
+"""Tracks of which all are shown; of more, only the hardest and the easiest."""
+
+MOST_ROWS = 24
+"""Positions that have a row each; of more, near ones share a row."""
+
+
+def extremes(shown: Sequence[System]) -> int:
+    """How many of the hardest and of the easiest tracks are shown, where there are too many for all."""
+    return 15 if len(shown) <= 6 else 10
+
+
+def _lane(shown: Sequence[System]) -> int:
+    """Pixels of a system's lane within a row: every row has a lane for each system."""
+    return 7 if len(shown) <= 6 else 5
+
+
+def _rows(rows: Sequence[str], shown: Sequence[System], headings: Sequence[str] = ()) -> tuple[alt.Y, alt.YOffset, int]:
+    """Rows with a lane for each system, and the height of all."""
+    axis: dict[str, Any] = {"labelLimit": name_limit(), "labelOverlap": False}
+    if headings:
+        test = f"indexof({list(headings)!r}, datum.value) >= 0"
+        axis["labelFontWeight"] = {"condition": {"test": test, "value": "bold"}, "value": "normal"}
+    y = alt.Y(
+        "row:N",
+        title=None,
+        scale=alt.Scale(domain=list(rows), paddingInner=0.2, paddingOuter=0.1),
+        axis=alt.Axis(grid=True, bandPosition=1.08, **axis),
+    )
+    lanes = alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.2))
+    return y, lanes, len(rows) * max(24, _lane(shown) * len(shown) + 8)
+
+
+def tracks(view: BoardView) -> Drawing | str:
+    """A faint dot for each scene and a mark for each system's mean, track by track, the hardest on top."""
+    shown = systems(view)
+    frame = scores(view, shown)
+    if frame.empty:
+        return "There are no scores yet."
+    scenes = (
+        frame.groupby(["track", "scene", "system"], observed=True)["score"].agg(["mean", "size"]).reset_index()
+    ).rename(columns={"mean": "score", "size": "pairs"})
+    means = scenes.groupby(["track", "system"], observed=True)["score"].mean().reset_index()
+    order = [str(name) for name in means.groupby("track", observed=True)["score"].mean().sort_values().index]
+    some = extremes(shown)
+    if len(order) > MOST_TRACKS:
+        headings = [f"The hardest {some} of {len(order)}", f"The easiest {some}"]
+        rows = [headings[0], *order[:some], headings[1], *order[-some:]]
+    else:
+        headings, rows = [], order
+    scenes = scenes[scenes["track"].isin(rows)]
+    means = means[means["track"].isin(rows)]
+    low, high = span(scenes["score"], share=0.03)
+    y, lanes, height = _rows(rows, shown, headings)
+    x = alt.X(
+        "score:Q",
+        title="mean HAAQI of a scene",
+        scale=alt.Scale(domain=[low, high], nice=False),
+        axis=alt.Axis(orient="top", format=".2f"),
+    )
+    wide = alt.Chart(alt.NamedData("scenes")).transform_fold([system.key for system in shown], as_=["key", "score"])
+    named = wide.transform_lookup("key", alt.LookupData(alt.NamedData("systems"), "key", ["system"]))
+    chart = alt.layer(
+        named.transform_filter("isValid(datum.score)")
+        .mark_point(filled=True, size=16, opacity=0.4, shape="circle")
+        .encode(
+            x=x,
+            y=y,
+            yOffset=lanes,
+            color=colour(shown),
+            tooltip=[
+                alt.Tooltip("system:N", title="system"),
+                alt.Tooltip("row:N", title="track"),
+                alt.Tooltip("scene:N", title="scene"),
+                alt.Tooltip("score:Q", title="mean HAAQI", format=".4f"),
+            ],
+        ),
+        alt.Chart(alt.NamedData("means"))
+        .mark_point(filled=True, size=64, opacity=1, stroke="var(--bg)", strokeWidth=1)
+        .encode(
+            x=x,
+            y=y,
+            yOffset=lanes,
+            color=colour(shown),
+            shape=shape(shown),
+            tooltip=[
+                alt.Tooltip("system:N", title="system"),
+                alt.Tooltip("row:N", title="track"),
+                alt.Tooltip("score:Q", title="mean of its scenes", format=".4f"),
+            ],
+        ),
+    )
+    return Drawing(
+        chart.properties(width="container", height=height),
+        {
+            "means": records(means.rename(columns={"track": "row"})[["row", "system", "score"]]),
+            "scenes": scene_table(scenes.rename(columns={"track": "row"}), shown, ["row", "scene"]),
+            "systems": [{"key": system.key, "system": system.label} for system in shown],
+        },
+        [("row", "track"), ("system", "system"), ("score", "mean HAAQI of its scenes")],
+    )
+
+
+def scene_table(scenes: pd.DataFrame, shown: Sequence[System], names: list[str]) -> Records:
+    """Means by scene with a column for each system, which takes a third of what a row for each would."""
+    keys = {system.label: system.key for system in shown}
+    wide = scenes.assign(system=scenes["system"].astype(str).map(keys)).pivot_table(
+        index=names, columns="system", values="score", observed=True
+    )
+    wide.columns = [str(name) for name in wide.columns]
+    return records(wide.reset_index())
+
+
+# Means with intervals
+
+
+def gains(view: BoardView) -> Drawing | str:
+    """The mean over the scenes that ask for a gain, for each stem and gain."""
+    if view.gains is None:
+        return NO_SET
+    frame = view.gains
+    level = frame["gain"].round(1)
+    names = frame["stem"].astype(str) + level.map(lambda gain: " unchanged" if gain == 0 else f" {gain:+g} dB")
+    kinds = frame.assign(row=names.str.replace("-", "−", regex=False), level=level)
+    order = kinds.drop_duplicates("row").sort_values("level", ascending=False)
+    rows: list[str] = []
+    for number, stem in enumerate(STEMS):
+        # Spaces: a row without a name between two stems.
+        rows += [*([" " * number] if number else []), *order[order["stem"].astype(str) == stem]["row"]]
+    return _with_intervals(view, kinds[["scene", "row"]], rows, "gain", lines=list(STEMS))
+
+
+def positions(view: BoardView) -> Drawing | str:
+    """The mean over the scenes with the loudspeakers at an angle, and over those that are heard by headphones."""
+    if view.scenes is None:
+        return NO_SET
+    frame = view.scenes
+    middle = (frame["left_angle"] + frame["right_angle"]) / 2
+    if middle.round(1).nunique() > MOST_ROWS:
+        middle = (middle / 10).round() * 10
+    kinds = frame.assign(
+        level=middle,
+        row=[_position(str(form), angle) for form, angle in zip(frame["form"], middle.round(1), strict=True)],
+    )
+    order = kinds.drop_duplicates("row").sort_values("level")
+    if len(order) < 2:
+        return "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
+    return _with_intervals(view, kinds[["scene", "row"]], list(order["row"]), "position")
+
+
+def _position(form: str, angle: float) -> str:
+    """The loudspeakers' middle seen from the listener: its angle tells how far the head is turned away."""
+    if form == "headphones":
+        return "headphones"
+    if pd.isna(angle):
+        return "loudspeakers, angle unknown"
+    if abs(angle) < 0.05:
+        return "loudspeakers in front"
+    return f"loudspeakers {abs(angle):g}° to the {'right' if angle > 0 else 'left'}"
+
+
+def _with_intervals(
+    view: BoardView, kinds: pd.DataFrame, rows: list[str], what: str, lines: list[str] | None = None
+) -> Drawing | str:
+    """Rows with a mean and its interval for each system.
+
+    Args:
+        view: the view.
+        kinds: scene, row: which rows a scene counts for.
+        rows: all rows in their order.
+        what: what rows are, for the table.
+        lines: the beginnings of names that are joined by a line; none by default.
+    """
+    shown = systems(view)
+    by_scene = scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
+    joined = by_scene.astype({"scene": "string"}).merge(kinds.astype({"scene": "string"}), on="scene")
+    found: list[dict[str, Any]] = []
+    for (system, row), group in joined.groupby(["system", "row"], observed=True):
+        sums = group["sum"].tolist()
+        estimate = of_sums(group["size"].tolist(), sums, sum(sums))
+        found.append(
+            {
+                "row": row, "system": system, "mean": estimate.mean, "low": estimate.low, "high": estimate.high,
+                "pairs": estimate.pairs, "scenes": estimate.clusters,
+                "part": next((name for name in lines or [] if str(row).startswith(name)), ""),
+            }
+        )  # fmt: skip
+    if not found:
+        return "There are no scores yet."
+    frame = pd.DataFrame(found)
+    frame[["low", "high"]] = frame[["low", "high"]].astype(float)
+    present = set(frame["row"])
+    rows = [row for row in rows if row in present or not row.strip()]
+    y, lanes, height = _rows(rows, shown)
+    # An interval from very few scenes may be wider than all scores: it is cut, and the table has it.
+    low, high = span(frame["mean"], share=0.35)
+    low = max(low, float(frame["low"].fillna(frame["mean"]).min()) - 0.005)
+    high = min(high, float(frame["high"].fillna(frame["mean"]).max()) + 0.005)
+    frame["from"] = frame["low"].clip(lower=low)
+    frame["to"] = frame["high"].clip(upper=high)
+    x = alt.X(
+        "mean:Q",
+        title="mean HAAQI with 95 % interval",
+        scale=alt.Scale(domain=[low, high], nice=False),
+        axis=alt.Axis(orient="top", format=".2f"),
+    )
+    base = alt.Chart(alt.NamedData("means")).encode(y=y, yOffset=lanes, color=colour(shown))
+    tooltip = [
+        alt.Tooltip("system:N", title="system"),
+        alt.Tooltip("row:N", title=what),
+        alt.Tooltip("mean:Q", title="mean HAAQI", format=".4f"),
+        alt.Tooltip("low:Q", title="95 % from", format=".4f"),
+        alt.Tooltip("high:Q", title="to", format=".4f"),
+        alt.Tooltip("scenes:Q", title="scenes"),
+    ]
+    layers = [
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2, opacity=0.55).encode(x="from:Q", x2="to:Q"),
+        base.mark_point(filled=True, size=56, opacity=1).encode(x=x, shape=shape(shown), tooltip=tooltip),
+    ]
+    if lines:
+        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(
+            x=x, detail="part:N", order=alt.Order("place:Q")
+        )
+        frame["place"] = frame["row"].map(rows.index)
+        layers.insert(0, joining)
+    columns = ["row", "system", "mean", "low", "high", "from", "to", "scenes", "pairs", "part"]
+    return Drawing(
+        alt.layer(*layers).properties(width="container", height=height),
+        {"means": records(frame[columns + (["place"] if lines else [])])},
+        [("row", what), ("system", "system"), ("mean", "mean HAAQI"), ("low", "95 % from"), ("high", "to"),
+         ("scenes", "scenes"), ("pairs", "pairs")],
+    )  # fmt: skip
