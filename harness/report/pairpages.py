@@ -236,7 +236,7 @@ def _facts(view: BoardView, choice: Choice) -> list[tuple[str, str]]:
         form = str(scene["form"])
         if form == "loudspeakers" and pd.notna(scene["left_angle"]) and pd.notna(scene["right_angle"]):
             form = f"loudspeakers at {_decibels(scene['left_angle'])}° and {_decibels(scene['right_angle'])}°"
-        facts.append(("Heard over", form))
+        facts.append(("Played over", form))
         facts.append(("Length", f"{scene['seconds']:.1f} s"))
     hearing = _hearing(view.listeners, choice.listener)
     if hearing is not None:

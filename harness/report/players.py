@@ -65,6 +65,7 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
                 "picture": picture,
                 "waveform": waveform_path(clip.waveform),
                 "level": level(clip.spl),
+                "unit": "" if clip.spl is None else " dB SPL",
             }
         script = _script(way, clips)
         path = f"audio/{page}/{way}-{_short_hash(script)}.js"
@@ -105,8 +106,8 @@ def waveform_path(peaks: Sequence[float]) -> str:
 
 
 def level(spl: float | None) -> str:
-    """A level in whole dB SPL; "silence" where there is none."""
-    return "silence" if spl is None or not math.isfinite(spl) else f"{spl:.0f} dB SPL".replace("-", MINUS)
+    """A level in dB SPL as a whole number; "silence" where there is none."""
+    return "silence" if spl is None else f"{spl:.0f}".replace("-", MINUS)
 
 
 def _clip(sound: "Sound", way: Way) -> "Clip":
