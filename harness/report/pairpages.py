@@ -122,13 +122,13 @@ def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) 
     reference = "the true stems with these gains, amplified by NAL-R"
     mixture = "what systems are given: no gains, no amplification"
     given: list[dict[str, Any]] = [
-        {"name": "Reference", "file": "reference", "about": reference, "run": None},
-        {"name": "Mixture", "file": "mixture", "about": mixture, "run": None},
+        {"name": "Reference", "short": "reference", "about": reference, "run": None},
+        {"name": "Mixture", "short": "mixture", "about": mixture, "run": None},
     ]
     return given + [
         {
             "name": runs[number]["label"],
-            "file": f"run{number}",
+            "short": f"run{number}",
             "about": f"HAAQI {labels.score(scores[number]['score'])}",
             "run": runs[number],
         }
@@ -236,7 +236,7 @@ def _facts(view: BoardView, choice: Choice) -> list[tuple[str, str]]:
         form = str(scene["form"])
         if form == "loudspeakers" and pd.notna(scene["left_angle"]) and pd.notna(scene["right_angle"]):
             form = f"loudspeakers at {_decibels(scene['left_angle'])}° and {_decibels(scene['right_angle'])}°"
-        facts.append(("Heard over", form))
+        facts.append(("Played over", form))
         facts.append(("Length", f"{scene['seconds']:.1f} s"))
     hearing = _hearing(view.listeners, choice.listener)
     if hearing is not None:

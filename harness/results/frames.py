@@ -130,31 +130,22 @@ RUN_TYPES = {
 
 
 def _runs_frame(runs: Sequence[WholeRun]) -> DataFrame:
-    shown = [run.scored for run in runs if run.visibility == "shown"]
-    placed = {
+    placed = _placed(boards(run.scored for run in runs if run.visibility == "shown"))
+    if any(run.visibility == "hidden" for run in runs):
+        # What is hidden takes nobody's rank or label.
+        taken = {label for _, label in placed.values()}
+        for key, (row, label) in _placed(boards(run.scored for run in runs)).items():
+            placed.setdefault(key, (row, f"{label} #{key[0]}" if label in taken else label))
+    return _typed((_run_record(run, *placed[run.scored.id, run.scored.fingerprint]) for run in runs), RUN_TYPES)
+
+
+def _placed(found: Iterable[Board]) -> dict[tuple[int, str], tuple[Row, str]]:
+    """Each row of some boards with its label, by the number of its run and the evaluator."""
+    return {
         (row.source.id, board.fingerprint): (row, label)
-        for board in boards(shown)
+        for board in found
         for row, label in zip(board.rows, labels.labels(board), strict=True)
     }
-    # What is hidden takes nobody's rank or label.
-    for board in boards([run.scored for run in runs]):
-        for row, label in zip(board.rows, _labels_of_hidden(board, placed), strict=True):
-            placed.setdefault((row.source.id, board.fingerprint), (row, label))
-    records = []
-    for run in runs:
-        row, label = placed[run.scored.id, run.scored.fingerprint]
-        records.append(_run_record(run, row, label))
-    return _typed(records, RUN_TYPES)
-
-
-def _labels_of_hidden(board: Board, placed: Mapping[tuple[int, str], tuple[Row, str]]) -> list[str]:
-    """Labels for a board with hidden runs on it, of which none is called as a run that is shown."""
-    ids = {row.source.id for row in board.rows}
-    taken = {label for (run, print_), (_, label) in placed.items() if run in ids and print_ == board.fingerprint}
-    return [
-        f"{label} #{row.source.id}" if label in taken else label
-        for row, label in zip(board.rows, labels.labels(board), strict=True)
-    ]
 
 
 def _run_record(run: WholeRun, row: Row, label: str) -> dict[str, Any]:
@@ -177,7 +168,7 @@ def _run_record(run: WholeRun, row: Row, label: str) -> dict[str, Any]:
         "evaluator": source.fingerprint,
         "engine": labels.engine(row),
         "rank": None if hidden else row.rank,
-        "group": None if hidden else getattr(row, "group", None),
+        "group": None if hidden else row.group,
         "status": "hidden" if hidden else row.status,
         "why_not_ranked": f"hidden: harness runs unhide {source.id}" if hidden else row.why_not_ranked,
         "mean": estimate and estimate.mean,

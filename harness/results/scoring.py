@@ -141,12 +141,14 @@ def remix(
     """
     where, who = _pair(scene, listener, data, split)
     mixture = _kept.get("mixture", where)
-    named = stems if isinstance(stems, Mapping) else dict(zip(STEMS, stems, strict=False))
-    checked = {}
-    for name in STEMS:
-        if name not in named:
-            raise UsageError(f"there is no stem {name}: give {', '.join(STEMS)}")
-        checked[name] = _checked(named[name], f"the stem {name}", len(mixture))
+    if not isinstance(stems, Mapping):
+        if len(stems) != len(STEMS):
+            raise UsageError(f"there are {len(stems)} stems: give {', '.join(STEMS)}")
+        stems = dict(zip(STEMS, stems, strict=True))
+    missing = [name for name in STEMS if name not in stems]
+    if missing:
+        raise UsageError(f"there is no stem {missing[0]}: give {', '.join(STEMS)}")
+    checked = {name: _checked(stems[name], f"the stem {name}", len(mixture)) for name in STEMS}
     return amplify(enhancement.remix(checked, where.gains, mixture), who)
 
 

@@ -48,7 +48,7 @@ def test_is_the_simulation_of_pyclarity(name: str, smearing: str, delay: int) ->
 
 def test_each_ear_is_heard_by_itself() -> None:
     """pyclarity's `process` forces the level of both channels onto the first: too loud if that is the softer one."""
-    left, right = 0.1 * noise(seed=3), noise(seed=4)
+    left, right = 0.1 * noise(0.3, seed=3), noise(0.3, seed=4)
     stereo = np.stack([left, right], axis=1)
     found = heard(stereo, Listener("L", ear("N2"), ear("N3")), FULL_SCALE)
     np.testing.assert_array_equal(found[:, 0], heard_by_ear(left, ear("N2"), FULL_SCALE))
