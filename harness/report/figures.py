@@ -16,8 +16,8 @@ Kind = Literal["svg", "pdf", "png"]
 FONT = "Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 
 POINTS = 0.72
-"""Points of a pixel: 350 pixels become 3.5 inches (252 points), the column of an IEEE paper, and text of 11 to 12 pixels
-becomes one of 8 to 8.6 points."""
+"""Points of a pixel: 350 pixels become 3.5 inches (252 points), a column of an IEEE paper, and text of 11 to 12 pixels
+becomes 8 to 8.6 points high."""
 
 WIDE = 716
 """Pixels of a chart with many systems: 7.16 inches, both columns."""
@@ -37,8 +37,8 @@ def write_figures(view: BoardView, folder: Path, kind: Kind) -> list[Path]:
     Args:
         view: the board.
         folder: where to; made if need be.
-        kind: figures are 3.5 inches wide, a column, or 7.16, both columns, with `MANY` systems or more. A PNG has `DOTS`
-            dots per inch.
+        kind: figures are 3.5 inches wide, a column, or 7.16, both columns, with `MANY` systems or more. A PNG has
+            `DOTS` dots per inch.
 
     Returns:
         The files, in the order of `CHARTS`.
@@ -76,9 +76,10 @@ def _drawn(spec: dict[str, Any], kind: Kind) -> bytes:
 
     # All data are inside: nothing is fetched.
     svg = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
-    svg = _SIZE.sub(
-        lambda found: f'{found[1]} width="{_points(found[2])}pt" height="{_points(found[3])}pt"', svg, count=1
-    )
+    # In SVG a number alone is a 96th of an inch; what converts it takes it for a point.
+    unit = "pt" if kind == "svg" else ""
+    size = rf'\1 width="{{}}{unit}" height="{{}}{unit}"'
+    svg = _SIZE.sub(lambda found: found.expand(size.format(_points(found[2]), _points(found[3]))), svg, count=1)
     if kind == "pdf":
         return vl_convert.svg_to_pdf(svg)
     if kind == "png":
