@@ -74,22 +74,13 @@ def given(parameter: typer.CallbackParam, value: str | None) -> str | None:
     return value
 
 
-MAX_NAME = 100
-"""Characters of a run's name."""
-
-
-def checked_name(name: str) -> str:
-    """A run's name, if it can be one. Raises UsageError."""
-    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
-        raise UsageError(f"a run's name has 1 to {MAX_NAME} printable characters, and no spaces around it: {name!r}")
-    if name.lstrip("#").isdigit():
-        raise UsageError(f"{name!r} is a number, and runs have numbers already: choose another name")
-    return name
-
-
 @errors_as_lines
 def _run_name(parameter: typer.CallbackParam, value: str | None) -> str | None:
-    return None if given(parameter, value) is None else checked_name(str(value))
+    if given(parameter, value) is None:
+        return None
+    from harness.scoring.entries import checked_name
+
+    return checked_name(str(value))
 
 
 RunName = Annotated[
@@ -191,9 +182,9 @@ def evaluation_set(
     data: str | None, split: str | None, scenes: str | None = None, limit: int | None = None
 ) -> "EvaluationSet":
     """Load the evaluation set that --data and --split name, with --scenes and --limit applied."""
-    from harness.music.finding import find
+    from harness.music.finding import load_evaluation_set
 
-    loaded = find(DEMO if data is None else data, split)
+    loaded = load_evaluation_set(DEMO if data is None else data, split)
     names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
     return loaded.select(names, limit)
 

@@ -17,7 +17,6 @@ from harness.cli.common import (
     Split,
     Workers,
     add_command,
-    checked_name,
     evaluation_set,
     workers_or_default,
 )
@@ -46,6 +45,7 @@ def rename(
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Choose what a run is called on its board."""
+    from harness.scoring.entries import checked_name
     from harness_leaderboard.store import Store
 
     with Store.open(db, create=True) as store:

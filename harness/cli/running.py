@@ -1,25 +1,23 @@
 """How a system is run: the options that `run` and `enhance` share, and opening what they ask for."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness import console
 from harness.cli.common import set_up_logging
-from harness.errors import HarnessError, SystemFailure, UsageError
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.apart.output import Output
     from harness.apart.running import Apart, Found, InProcess
     from harness.music.evaluationset import EvaluationSet
     from harness.submission.manifest import Manifest
-
-Result = TypeVar("Result")
 
 Python = Annotated[
     Path | None,
@@ -94,6 +92,7 @@ def opened(
         UsageError, PluginError, SystemFailure: it cannot be found, or not be run like this.
     """
     from harness.apart import sandbox
+    from harness.apart.naming import named
     from harness.apart.output import Output
     from harness.apart.process import Terms
     from harness.apart.running import Apart, InProcess, Wanted
@@ -119,10 +118,10 @@ def opened(
             raise UsageError(f"--python {manner.python}: no such file")
         running = Apart(wanted, Terms(python, timeout, memory), output, hidden if manner.isolate else None)
     try:
-        _named(running.start, system, "started")
+        named(running.start, system, "started")
         for module in AHEAD:
             importlib.import_module(module)
-        found = _named(running.find, system, "found")
+        found = named(running.find, system, "found")
         for name, origin, error in found.broken:
             console.warn(f"plugin {name} ({origin}) is broken and left out: {error}")
         yield Opened(running, found, output)
@@ -138,31 +137,14 @@ def loaded(system: Opened, evaluation_set: "EvaluationSet", soft_clip: bool) -> 
     Raises:
         SystemFailure: it cannot be set up.
     """
+    from harness.apart.naming import named
     from harness.making.make import loaded_manifest
 
     name = system.found.name
     console.say(f"setting up {name} {system.found.version} ...")
-    manifest = _named(
+    manifest = named(
         lambda: loaded_manifest(system.running, system.found.kind, evaluation_set, soft_clip), name, "set up"
     )
     if manifest.why_not_eligible:
         console.warn(f"{name} is not eligible for ranking: {manifest.why_not_eligible}")
     return manifest
-
-
-def _named(call: Callable[[], Result], name: str, what: str) -> Result:
-    """Call something of a system; whatever goes wrong in a stranger's code is an error with its name."""
-    from harness.apart.channel import Gone
-    from harness.apart.running import Raised
-
-    try:
-        return call()
-    except Raised as error:
-        raise SystemFailure(f"system {name} could not be {what}: {str(error).removeprefix('raised ')}") from error
-    except Gone as error:
-        raise SystemFailure(f"system {name} could not be {what}: it {error}") from error
-    except HarnessError:
-        raise
-    except (Exception, SystemExit) as error:  # with --in-process
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SystemFailure(f"system {name} could not be {what}: {reason}") from error

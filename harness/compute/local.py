@@ -134,13 +134,61 @@ def map_unordered(
         for task in tasks:
             yield task, function(task)
         return
-    with ExitStack() as stack:
-        pool = []
-        for _ in range(max(1, min(workers, len(tasks)))):
-            worker = _Worker.start(function, start)
-            stack.callback(worker.end)
-            pool.append(worker)
-        yield from _shared_out(tasks, pool)
+    with Pool(function, min(workers, len(tasks)), start) as pool:
+        yield from pool.map_unordered(tasks)
+
+
+class Pool:
+    """Worker processes that stay, with all that they keep in memory, from one piece of work to the next.
+
+    Args:
+        function: what they do, see `map_unordered`.
+        workers: number of processes.
+        start: what they are started with; by default what this process has.
+
+    Raises:
+        HarnessError: they cannot start.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], workers: int, start: Surroundings | None = None) -> None:
+        self.size = max(1, workers)
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(self.size):
+                self._workers.append(_Worker.start(function, start or _kept or _surroundings()))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether the processes have ended."""
+        return not self._workers
+
+    def map_unordered(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Apply the function to every task and yield (task, result) as results come.
+
+        Whatever stops that ends the processes: some may be at work on something that nobody wants any more.
+
+        Raises:
+            HarnessError: a process died; and whatever the function raises.
+        """
+        try:
+            yield from _shared_out(tasks, self._workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._workers:
+            self._workers.pop().end()
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @dataclass(eq=False)
@@ -238,6 +286,9 @@ def _shared_out(tasks: Sequence[Task], pool: Sequence[_Worker]) -> Iterator[tupl
     from multiprocessing.connection import wait
 
     waiting = iter(tasks)
+    # Those that have worked before wait for tasks; the others say first that they are ready.
+    for worker, task in zip([worker for worker in pool if worker.ready], waiting, strict=False):
+        worker.give(task)
     by_pipe: dict[Any, _Worker] = {worker.results: worker for worker in pool}
     missing = len(tasks)
     while missing:

@@ -9,7 +9,7 @@ from harness.music.evaluationset import EvaluationSet
 from harness.music.layout import load
 
 
-def find(data: str | Path, split: str | None = None) -> EvaluationSet:
+def load_evaluation_set(data: str | Path = demo.NAME, split: str | None = None) -> EvaluationSet:
     """Load an evaluation set, with all its scenes selected.
 
     Args:

@@ -52,7 +52,8 @@ def audiogram(listener: Listener) -> dict[str, Any]:
             for frequency, level in zip(of.frequencies, of.levels, strict=True)
             if lowest <= _octaves(frequency) <= highest
         ]
-        words = ", ".join(f"{level:g} at {frequency:g} Hz" for frequency, level in zip(of.frequencies, of.levels, strict=True))
+        pairs = zip(of.frequencies, of.levels, strict=True)
+        words = ", ".join(f"{level:g} at {frequency:g} Hz" for frequency, level in pairs)
         return {
             "name": name,
             "points": points,

@@ -11,10 +11,10 @@ LEADERS = 3
 """Of how many systems, from the top of the board, the extreme pairs are chosen."""
 
 RULE = (
-    "the worst, median and best pair of the first system",
+    "the median, worst and best pair of the first system",
     "the pairs on which the first system is furthest ahead of the second, and furthest behind it",
     "for each severity of hearing loss its typical pair: the median of the pairs of such listeners",
-    "the worst, median and best pair of the second and of the third system",
+    "the median, worst and best pair of the second and of the third system",
     "the pairs on which the third system differs most from the first and from the second, either way",
     "if there is room left, pairs evenly spaced from the worst to the best",
 )
@@ -112,8 +112,8 @@ def _candidates(
 
 def _extremes(values: "pd.Series[float]", label: str) -> Iterator[tuple[PairId, str]]:
     ordered = _order(values)
-    for what, pair in (("worst", ordered[0]), ("median", _median(values)), ("best", ordered[-1])):
-        yield pair, f"{what} pair of {label} (HAAQI {values[pair]:.3f})"
+    for what, pair in (("median", _median(values)), ("worst", ordered[0]), ("best", ordered[-1])):
+        yield pair, f"{what} pair of {label}"
 
 
 def _apart(scores: pd.DataFrame, one: int, other: int, labels: Mapping[int, str]) -> Iterator[tuple[PairId, str]]:
@@ -149,11 +149,3 @@ def _spaced(scores: pd.DataFrame, taken: Mapping[PairId, object], room: int) -> 
         pair: [f"number {place[pair]} of {len(ordered)} from the worst to the best, by the mean over all systems"]
         for pair in chosen
     }
-
-
-def by_severity(choices: Sequence[Choice], listeners: pd.DataFrame | None) -> list[Choice]:
-    """Chosen pairs as a list shows them: by the listener's hearing loss, then by name; as they came without listeners."""
-    if listeners is None:
-        return list(choices)
-    loss = dict(zip(listeners["listener"].astype(str), listeners["pta"], strict=True))
-    return sorted(choices, key=lambda choice: (loss.get(choice.listener, 0.0), choice.listener, choice.scene))

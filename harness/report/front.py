@@ -1,21 +1,24 @@
 """The front page: the sentence in words, the ranking, the matrix of differences, and why to believe it."""
 
+import gzip
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.report.view import BoardView
 from harness.report.words import hundredths, interval, p_value
-from harness_leaderboard import formats, labels
+from harness_leaderboard import columns, formats, labels
 from harness_leaderboard.comparing import Difference, in_words
+from harness_leaderboard.estimates import FEW_CLUSTERS
 from harness_leaderboard.ranking import Board, Row, boards
 
-FEW_SCENES = 20
-"""Below so many clusters intervals are rough, whatever the correction (Cameron & Miller 2015, section VI)."""
+PRIVATE = ("contact", "folder")
+"""Columns that stay in the database."""
 
-BAR_END = 198.0
-"""Where zero is in the picture of how far a system is behind, which is 200 wide."""
+WIDTH = 200
+"""Of the picture of how far a system is behind."""
 
 STRONGEST = 0.6
 """Opacity of the largest difference's colour in the matrix: text on it stays readable in both schemes."""
@@ -59,12 +62,13 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     ]
     return {
         "sentence": in_words(board),
-        "few": board.evaluation_set.scenes < FEW_SCENES,
+        "few": board.evaluation_set.scenes < FEW_CLUSTERS,
         "tables": tables,
         "matrix": _matrix(view, runs) if len(view.rows) > 1 else None,
         "comparisons": [_comparison(view, each) for each in view.differences],
         "trust": _trust(view),
-        "notes": [*labels.checks(board), *labels.shares(board)],
+        "notes": [f"{reason[0].upper()}{reason[1:]}" for reason in labels.footnotes(board).values()]
+        + labels.shares(board),
         "command": provenance.command,
         "downloads": provenance.downloads,
         "pairs_with_pages": len(provenance.pairs),
@@ -73,14 +77,28 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     }
 
 
-def board_files(board: Board) -> dict[str, str]:
-    """The board for programs: contents of files by their names."""
-    import json
+DOWNLOADS = (
+    ("leaderboard.csv", "Leaderboard (CSV)"),
+    ("leaderboard.json", "Leaderboard (JSON)"),
+    ("pairs.csv.gz", "Scores of all pairs (CSV, gzip)"),
+)
+"""Files that everybody may take away, and what to call them."""
 
-    return {
-        "leaderboard.csv": formats.boards_csv([board]),
-        "leaderboard.json": json.dumps(formats.boards_json([board]), indent=2) + "\n",
-    }
+
+def board_files(view: BoardView) -> dict[str, bytes]:
+    """The contents of `DOWNLOADS`, by name. What a run declares as its contact or folder is not for everybody."""
+    names = [column.name for column in columns.choose(None) if column.name not in PRIVATE]
+    columns_of_pairs = ["run", "label", "scene", "listener", "track", "engine", "left", "right", "score", "clipped"]
+    pairs = view.pairs[columns_of_pairs].astype({"label": str, "track": str, "scene": str, "listener": str})
+    for name in ("label", "track", "scene", "listener"):
+        pairs[name] = pairs[name].map({text: formats.cell(text) for text in pairs[name].unique()})
+    contents = (
+        formats.boards_csv([view.board], names).encode(),
+        (json.dumps(formats.boards_json([view.board], names), indent=2) + "\n").encode(),
+        # Without a time in it, so that the same scores make the same file.
+        gzip.compress(pairs.to_csv(index=False).encode(), mtime=0),
+    )
+    return dict(zip((name for name, _ in DOWNLOADS), contents, strict=True))
 
 
 def _within(board: Board, causal: bool) -> Board | None:
@@ -115,7 +133,7 @@ def _table(
         key = (row.source.id, first.source.id) if first else None
         found = compared.get(key) if key and key[0] != key[1] else None
         behind[row.source.id], signs[row.source.id] = found or (None, 1)
-    furthest = max((-sign * each.by_scene.mean for each, sign in _pairs(behind, signs)), default=0.0)
+    axis = _axis([_read(each, signs[number]) for number, each in behind.items() if each is not None])
     lines = []
     group = None
     for row in rows:
@@ -127,47 +145,62 @@ def _table(
                 "rank": row.rank,
                 "group": row.group,
                 "starts_group": row.group != group,
-                "why": f"{row.status}: {row.why_not_ranked}" if row.status != row.why_not_ranked else row.status,
+                "why": f"incomplete: {row.why_not_ranked}" if row.status == "incomplete" else row.status,
+                "first": row is first,
                 "mean": None if row.estimate is None else row.estimate.mean,
                 "score": labels.score(None if row.estimate is None else row.estimate.mean),
                 "left": labels.score(row.left),
                 "right": labels.score(row.right),
-                "scored": row.scored,
-                "pairs": f"{row.scored:,}" if row.scored == row.due else f"{row.scored:,} of {row.due:,}",
-                "behind": None if each is None else _behind(each, signs[number], furthest),
+                "behind": None if each is None else _behind(each, signs[number], axis),
             }
         )
         group = row.group
-    return {"id": name, "title": title, "rows": lines, "ranked": first is not None}
+    return {
+        "id": name,
+        "title": title,
+        "rows": lines,
+        "ranked": first is not None,
+        "teams": any(line["team"] for line in lines),
+    }
 
 
-def _pairs(
-    behind: Mapping[int, Difference | None], signs: Mapping[int, int]
-) -> Iterable[tuple[Difference, int]]:
-    return ((each, signs[number]) for number, each in behind.items() if each is not None)
+Read = tuple[float, float | None, float | None]
+"""Mean and interval of a comparison."""
 
 
-def _behind(each: Difference, sign: int, furthest: float) -> dict[str, Any]:
-    """The picture of how far a system is behind the first; one that is ahead (a reference) has no bar."""
-    mean, low, high = _read(each, sign)
-    scale = (BAR_END - 8) / max(furthest * 1.12, 1e-9)
+def _axis(read: Sequence[Read]) -> Callable[[float], float]:
+    """The axis on which a table shows how far systems are behind: all of the bars and intervals find room on it.
+
+    A system that is ahead of the first (a reference) has no bar, and takes no room.
+    """
+    behind = [each for each in read if each[0] <= 0]
+    low = min((mean if low is None else low for mean, low, _ in behind), default=-0.01)
+    high = max((0.0 if high is None else high for _, _, high in behind), default=0.0)
+    low, high = min(low, -1e-6), max(high, 0.0)
 
     def x(value: float) -> float:
-        return round(min(max(BAR_END + value * scale, 0.0), 200.0), 2)
+        return round(2 + (WIDTH - 4) * (value - low) / (high - low), 2)
 
-    start = x(min(mean, 0.0))
+    return x
+
+
+def _behind(each: Difference, sign: int, x: Callable[[float], float]) -> dict[str, Any]:
+    """The picture of how far a system is behind the first."""
+    mean, low, high = _read(each, sign)
+    zero, end = x(0.0), x(min(mean, 0.0))
     spread = None if low is None or high is None or mean > 0 else (x(low), x(high))
     return {
         "figure": hundredths(mean),
-        "bar_from": start,
-        "bar_width": round(BAR_END - start, 2),
+        "zero": zero,
+        "bar_from": end,
+        "bar_width": round(zero - end, 2),
         # Within the thickness of the bar's end an interval says nothing.
         "interval": spread if spread and spread[1] - spread[0] > 2 else None,
         "text": f"{hundredths(mean)}, 95 % interval {interval(low, high)}",
     }
 
 
-def _read(each: Difference, sign: int) -> tuple[float, float | None, float | None]:
+def _read(each: Difference, sign: int) -> Read:
     """Mean and interval of a comparison, read in either direction."""
     estimate = each.by_scene
     if sign > 0 or estimate.low is None or estimate.high is None:
@@ -261,6 +294,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
             f"{int((clipped > 0).sum()):,}",
             "of the systems compared here; at least one sample of 32 kHz at full scale",
         ),
+        fact("Runs", f"{len(board.rows)}", f"{sum(row.rank is not None for row in board.rows)} of them ranked"),
         fact(
             "Integrity",
             "intact" if not bad else f"{len(bad)} run{'s' if len(bad) > 1 else ''} without rank",

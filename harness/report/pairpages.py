@@ -1,18 +1,20 @@
-"""The pages of chosen pairs, and the list of them: what their templates show."""
+"""What the pages of chosen pairs show, and the list of them."""
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.challenge import STEMS
-from harness.files import SAFE_NAME, sha256_of
+from harness.files import SAFE_NAME
+from harness.listening.pictures import height_of
+from harness.listening.simulation import WHAT_IT_IS
 from harness.music.evaluationset import Pair, PairId
 from harness.report.audiograms import audiogram
-from harness.report.choosing import Choice
+from harness.report.choosing import RULE, Choice
 from harness.report.players import WAYS, Player
 from harness.report.view import BoardView
 from harness.report.words import MINUS, hundredths
@@ -20,6 +22,9 @@ from harness_leaderboard import labels
 
 MAX_NAME = 120
 """Characters of a page's name; file systems take some 255 bytes."""
+
+PITCHES = ((100.0, "100 Hz"), (1000.0, "1 kHz"), (8000.0, "8 kHz"))
+"""Frequencies in Hz that are marked beside a spectrogram."""
 
 Facts = Mapping[int, Mapping[str, Any]]
 """What every page says of each run, by its number (`words.run_facts`)."""
@@ -45,42 +50,35 @@ def pair_href(name: str) -> str:
 
 
 def remixes(view: BoardView, pair: Pair) -> tuple[dict[int, Path], dict[int, str]]:
-    """The remixes of a pair that can be heard, and why others cannot.
+    """The remixes of a pair that may be heard, and why others cannot.
 
     Args:
         view: the board.
         pair: a pair of its evaluation set.
 
     Returns:
-        By the runs' numbers: paths of the files, each with the very content that was scored; and reasons.
+        By the runs' numbers: paths of files that are there (whether they still are what was scored is for
+        `listening.check_remix` to say); and reasons, which name no path, since pages are published.
     """
-    rows = _pair_rows(view.pairs, pair.id).set_index("run")
+    scored = _scores_of(view.pairs, pair.id)
     found, missing = {}, {}
     for row in view.rows:
-        number = row.source.id
-        if number not in rows.index:
-            missing[number] = "not scored"
+        number, folder = row.source.id, row.run.folder
+        if number not in scored:
             continue
-        folder = row.run.folder
-        path = Path(folder or "", pair.remix_name)
-        try:
-            if folder is None:
-                missing[number] = "it is not known where its files are"
-            elif Path(folder).is_file():
-                missing[number] = "its files are in a zip file: unpack it, and score the folder"
-            elif path.is_symlink() or not path.is_file():
-                missing[number] = "its file is no longer there"
-            elif sha256_of(path) != rows.loc[number, "file_sha256"]:
-                missing[number] = "its file was changed after it was scored"
-            else:
-                found[number] = path
-        except OSError as error:
-            missing[number] = f"its file cannot be read: {error.strerror}"
+        if folder is None:
+            missing[number] = "it is not known where its files are"
+        elif Path(folder).is_file():
+            missing[number] = "its files are in a zip file"
+        elif not Path(folder, pair.remix_name).is_file():
+            missing[number] = "its file is no longer there"
+        else:
+            found[number] = Path(folder, pair.remix_name)
     return found, missing
 
 
 def list_page(
-    view: BoardView, choices: Sequence[Choice], names: Mapping[PairId, str], runs: Facts, heard: Sequence[PairId]
+    view: BoardView, choices: Sequence[Choice], names: Mapping[PairId, str], runs: Facts, heard: Collection[PairId]
 ) -> dict[str, Any]:
     """What the template `listen.html` shows.
 
@@ -95,12 +93,14 @@ def list_page(
     systems = [runs[row.source.id] for row in view.rows[:3]]
     return {
         "systems": systems,
-        "most": len(choices),
+        "rule": RULE,
+        "all": len(choices) == view.board.evaluation_set.pairs,
+        "with_sound": len(heard),
         "rows": [
             {
                 "href": pair_href(names[choice.id]),
-                "scene": choice.scene,
-                "listener": choice.listener,
+                "scene": labels.printable(choice.scene),
+                "listener": labels.printable(choice.listener),
                 "reasons": choice.reasons,
                 "sound": choice.id in heard,
                 "hearing": _hearing(view.listeners, choice.listener),
@@ -116,20 +116,20 @@ def list_page(
     }
 
 
-def signals(
-    view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]
-) -> list[dict[str, Any]]:
+def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """What the player says of its signals: the reference, the mixture, and the remixes of these runs."""
-    rows = _pair_rows(view.pairs, pair).set_index("run")
-    first: list[dict[str, Any]] = [
-        {"name": "Reference", "file": "reference", "about": "the true stems with these gains, amplified by NAL-R"},
-        {"name": "Mixture", "file": "mixture", "about": "what systems are given: no gains, no amplification"},
+    scores = _scores_of(view.pairs, pair)
+    reference = "the true stems with these gains, amplified by NAL-R"
+    mixture = "what systems are given: no gains, no amplification"
+    given: list[dict[str, Any]] = [
+        {"name": "Reference", "short": "reference", "about": reference, "run": None},
+        {"name": "Mixture", "short": "mixture", "about": mixture, "run": None},
     ]
-    return first + [
+    return given + [
         {
             "name": runs[number]["label"],
-            "file": f"run{number}",
-            "about": f"HAAQI {labels.score(rows.loc[number, 'score'])}",
+            "short": f"run{number}",
+            "about": f"HAAQI {labels.score(scores[number]['score'])}",
             "run": runs[number],
         }
         for number in numbers
@@ -149,10 +149,10 @@ def pair_page(
     Args:
         view: the board.
         choice: the pair, one of those in `names`.
-        names: of all pages in the order in which people leaf through them.
+        names: of all pages, in the order in which people leaf through them.
         runs: facts of the runs.
         player: the pair's player, None without sound.
-        missing: why the remix of a run cannot be heard, by its number.
+        missing: why the remix of a run cannot be heard, by its number; None where no sound was wanted.
     """
     order = list(names)
     position = order.index(choice.id)
@@ -162,21 +162,27 @@ def pair_page(
     }
     pair = _of_set(view, choice.id)
     return {
-        "scene": choice.scene,
-        "listener": choice.listener,
+        "scene": labels.printable(choice.scene),
+        "listener": labels.printable(choice.listener),
         "reasons": choice.reasons,
         "position": position + 1,
         "count": len(order),
         **{
-            where: None if other is None else {"href": pair_href(names[other]), "name": " · ".join(other)}
+            where: None
+            if other is None
+            else {"href": pair_href(names[other]), "name": labels.printable(" · ".join(other))}
             for where, other in around.items()
         },
         "facts": _facts(view, choice),
+        "hearing": _hearing(view.listeners, choice.listener),
         "audiogram": None if pair is None else audiogram(pair.listener),
         "gains": None if pair is None else _gains(pair.scene.gains),
         "scores": _scores(view, choice.id, runs, missing or {}),
         "player": None if player is None else _for_template(player),
         "ways": WAYS,
+        "pitches": [(round(height_of(frequency), 3), text) for frequency, text in PITCHES],
+        "simulation": WHAT_IT_IS,
+        "wanted": missing is not None,
     }
 
 
@@ -190,8 +196,10 @@ def _plain(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.astype({"scene": str, "listener": str})
 
 
-def _pair_rows(pairs: pd.DataFrame, pair: PairId) -> pd.DataFrame:
-    return pairs[(pairs["scene"] == pair[0]) & (pairs["listener"] == pair[1])]
+def _scores_of(pairs: pd.DataFrame, pair: PairId) -> dict[int, dict[str, Any]]:
+    """What the frame of pairs says of one pair, by the runs' numbers."""
+    rows = pairs[(pairs["scene"] == pair[0]) & (pairs["listener"] == pair[1])]
+    return {row["run"]: row for row in rows.to_dict("records")}  # type: ignore[misc]
 
 
 def _score(scores: "pd.Series[float] | None", pair: PairId) -> float | None:
@@ -205,8 +213,7 @@ def _of_set(view: BoardView, id_: PairId) -> Pair | None:
 
 
 def _track(pairs: pd.DataFrame, pair: PairId) -> str:
-    tracks = _pair_rows(pairs, pair)["track"]
-    return labels.printable(str(tracks.iloc[0])) if len(tracks) else "–"
+    return next((labels.printable(str(row["track"])) for row in _scores_of(pairs, pair).values()), "–")
 
 
 def _hearing(listeners: pd.DataFrame | None, listener: str) -> dict[str, Any] | None:
@@ -215,7 +222,9 @@ def _hearing(listeners: pd.DataFrame | None, listener: str) -> dict[str, Any] | 
     if found is None or found.empty:
         return None
     row = found.iloc[0]
-    return {"pta": float(row["pta"]), "text": _decibels(row["pta"]), "band": str(row["band"])}
+    band = str(row["band"])
+    words = "normal hearing" if band == "normal" else f"{band} loss"
+    return {"pta": float(row["pta"]), "text": _decibels(row["pta"]), "band": band, "words": words}
 
 
 def _facts(view: BoardView, choice: Choice) -> list[tuple[str, str]]:
@@ -227,12 +236,11 @@ def _facts(view: BoardView, choice: Choice) -> list[tuple[str, str]]:
         form = str(scene["form"])
         if form == "loudspeakers" and pd.notna(scene["left_angle"]) and pd.notna(scene["right_angle"]):
             form = f"loudspeakers at {_decibels(scene['left_angle'])}° and {_decibels(scene['right_angle'])}°"
-        facts.append(("Heard over", form))
+        facts.append(("Played over", form))
         facts.append(("Length", f"{scene['seconds']:.1f} s"))
     hearing = _hearing(view.listeners, choice.listener)
     if hearing is not None:
-        loss = "normal hearing" if hearing["band"] == "normal" else f"{hearing['band']} loss"
-        facts.append(("Listener", f"{loss}; {hearing['text']} dB HL in the better ear"))
+        facts.append(("Hearing", f"{hearing['words']}: {hearing['text']} dB HL in the better ear"))
     return facts
 
 
@@ -245,7 +253,7 @@ def _gain(value: float) -> str:
 
 
 def _gains(gains: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Each stem's gain with its bar: from the middle of a box of 200, the largest of them (10 dB at least) at its edge."""
+    """Each stem's gain with its bar: from the middle of a box of 200 to its edge for the largest, or for 10 dB."""
     widest = max(10.0, *(abs(gains[stem]) for stem in STEMS))
     return [
         {
@@ -268,10 +276,10 @@ def _gains_in_words(gains: pd.DataFrame | None, scene: str) -> str:
 
 def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, str]) -> dict[str, Any]:
     """The table of scores: a line for each run; both ears on an axis that they all share."""
-    rows = _pair_rows(view.pairs, pair).set_index("run")
-    values = rows[["left", "right", "score"]].to_numpy(dtype=float)
-    low = math.floor(10 * values.min()) / 10 if len(values) else 0.0
-    high = max(math.ceil(10 * values.max()) / 10 if len(values) else 1.0, low + 0.1)
+    found = _scores_of(view.pairs, pair)
+    values = [float(row[ear]) for row in found.values() for ear in ("left", "right")]
+    low = math.floor(10 * min(values, default=0.0)) / 10
+    high = max(math.ceil(10 * max(values, default=1.0)) / 10, low + 0.1)
 
     def x(value: float) -> float:
         return round(8 + 184 * (value - low) / (high - low), 1)
@@ -279,10 +287,10 @@ def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, st
     lines = []
     for row in view.rows:
         number = row.source.id
-        if number not in rows.index:
+        if number not in found:
             continue
-        left, right, score = (float(rows.loc[number, name]) for name in ("left", "right", "score"))
-        clipped = rows.loc[number, "clipped"]
+        its = found[number]
+        left, right, score, clipped = its["left"], its["right"], its["score"], its["clipped"]
         mean = None if row.estimate is None else row.estimate.mean
         lines.append(
             {
@@ -296,7 +304,7 @@ def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, st
                 "against": None if mean is None else score - mean,
                 "against_text": "–" if mean is None else hundredths(score - mean),
                 "clipped": None if pd.isna(clipped) else int(clipped),
-                "engine": str(rows.loc[number, "engine"]),
+                "engine": str(its["engine"]),
                 "silent": missing.get(number),
             }
         )

@@ -14,9 +14,10 @@ from harness import __version__
 from harness.errors import StorageError, UsageError
 from harness.files import locked_folder
 from harness.report.boards import Material
-from harness.report.charts import CHARTS, charts_script, vega_script
+from harness.report.charts import CHARTS
+from harness.report.charts.script import vega_script
 from harness.report.chosen import ChosenPairs
-from harness.report.front import Provenance, board_files, front_page
+from harness.report.front import DOWNLOADS, Provenance, board_files, front_page
 from harness.report.pages import FOLDER, PAGES, Pages, environment
 from harness.report.systempages import system_page
 from harness.report.view import MOST_SYSTEMS
@@ -29,7 +30,7 @@ MARK = "report.json"
 
 PARTIAL = ".partial-harness-report-"
 
-ASSETS = ("style.css", "site.js", "icon.svg", "charts.js", "player.js", "player.css")
+ASSETS = ("style.css", "site.js", "icon.svg", "charts.js", "charts.css", "player.js", "player.css")
 
 LEDES = {
     "listeners": "What each system does for each listener: a mean hides who gains and who loses.",
@@ -65,6 +66,7 @@ def write_report(
     command: str,
     audio: int | None,
     lossless: bool = False,
+    figures: str | None = None,
     workers: int = 1,
     started: Callable[[int], None] = lambda _total: None,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
@@ -211,8 +213,8 @@ class _Site:
             charts = [chart for chart in CHARTS if chart.page == name]
             if not charts:
                 continue
-            made = [(chart, chart.make(view)) for chart in charts]
-            self._file(f"{folder}data/{name}.js", charts_script({c.name: spec for c, spec in made if not isinstance(spec, str)}).encode())
+            made = [(chart, chart.spec(view)) for chart in charts]
+            self._file(f"{folder}data/{name}.js", _script({chart.name: spec for chart, spec in made}))
             context = {
                 "title": title,
                 "lede": LEDES[name],
@@ -231,12 +233,12 @@ class _Site:
         for row in view.board.rows:
             facts = runs[row.source.id]
             page("system.html", facts["href"], system_page(view, row, facts, material.stored(row), chosen.hrefs))
-        files = board_files(view.board)
-        for name, text in files.items():
-            self._file(f"{folder}downloads/{name}", text.encode())
+        files = board_files(view)
+        for name, content in files.items():
+            self._file(f"{folder}downloads/{name}", content)
         provenance = Provenance(
             command=self.command,
-            downloads=[(name, f"{name.removesuffix('.csv').removesuffix('.json').capitalize()} as {name.rpartition('.')[2].upper()}") for name in files],
+            downloads=DOWNLOADS,
             pairs=list(chosen.hrefs.values()),
             sound=len(chosen.heard),
         )
@@ -247,6 +249,13 @@ class _Site:
         if material.view.evaluation_set is None:
             return 0
         return material.audio if self.audio is None else self.audio
+
+
+def _script(specs: Mapping[str, dict[str, Any] | str]) -> bytes:
+    """The script that hands a page the specifications of its charts; as such, since pages on a disk cannot read files."""
+    drawn = {name: spec for name, spec in specs.items() if not isinstance(spec, str)}
+    text = json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c")
+    return f"window.harnessCharts = {text};\n".encode()
 
 
 def _folders(materials: Sequence[Material]) -> list[str]:

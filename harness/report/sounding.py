@@ -65,8 +65,9 @@ def _make(task: Wanted) -> Made:
         try:
             check_remix(path, task.pair.scene, task.hashes.get(path))
             good[number] = path
-        except (HarnessError, OSError) as error:
-            missing[number] = str(error)
+        except (HarnessError, OSError):
+            # The error names a path of this machine; pages are published.
+            missing[number] = "its file is no longer the one that was scored"
     try:
         names = {str(number): path for number, path in good.items()}
         sounds = sounds_of(task.pair, names, hashes=task.hashes, seconds=LONGEST, lossless=task.lossless)

@@ -18,7 +18,7 @@ from harness.errors import DataError, HarnessError
 from harness.files import expanded
 from harness.hearing import GRADES, Listener, grade_of
 from harness.music.evaluationset import EvaluationSet, Scene
-from harness.music.finding import find
+from harness.music.finding import load_evaluation_set
 from harness_leaderboard import labels
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Row, boards
@@ -68,7 +68,7 @@ def load_results(db: str | Path, data: str | Path | EvaluationSet | None = None,
         HarnessError: the database cannot be read, or is no leaderboard; the evaluation set cannot be found, or is
             damaged.
     """
-    evaluation_set = find(data, split) if isinstance(data, str | Path) else data
+    evaluation_set = load_evaluation_set(data, split) if isinstance(data, str | Path) else data
     with leaderboard_errors(), Store.open(database_url(db), create=False) as store:
         runs = store.whole_runs()
     return results_of(runs, evaluation_set)
@@ -88,14 +88,24 @@ def leaderboard_errors() -> Iterator[None]:
         raise HarnessError(str(error)) from error
 
 
-def results_of(runs: Sequence[WholeRun], evaluation_set: EvaluationSet | None) -> Results:
-    """The frames of runs, and those of an evaluation set if there is one."""
+def results_of(runs: Sequence[WholeRun], evaluation_set: EvaluationSet | None, only: int | None = None) -> Results:
+    """The frames of runs, and those of an evaluation set if there is one.
+
+    Args:
+        runs: all runs of a leaderboard.
+        evaluation_set: whose listeners, gains and scenes are wanted.
+        only: number of the only run that is wanted; its rank is that among all.
+    """
+    frame = _runs_frame(runs)
+    if only is not None:
+        frame = frame[frame["run"] == only].reset_index(drop=True)
+    pairs = _pairs_frame([run for run in runs if only in (None, run.scored.id)])
     if evaluation_set is None:
-        return Results(_runs_frame(runs), _pairs_frame(runs))
+        return Results(frame, pairs)
     listeners = {who.id: who for scene in evaluation_set.whole for who in scene.listeners}.values()
     return Results(
-        runs=_runs_frame(runs),
-        pairs=_pairs_frame(runs),
+        runs=frame,
+        pairs=pairs,
         listeners=_listeners_frame(listeners),
         audiograms=_audiograms_frame(listeners),
         gains=_gains_frame(evaluation_set),
@@ -120,31 +130,22 @@ RUN_TYPES = {
 
 
 def _runs_frame(runs: Sequence[WholeRun]) -> DataFrame:
-    shown = [run.scored for run in runs if run.visibility == "shown"]
-    placed = {
+    placed = _placed(boards(run.scored for run in runs if run.visibility == "shown"))
+    if any(run.visibility == "hidden" for run in runs):
+        # What is hidden takes nobody's rank or label.
+        taken = {label for _, label in placed.values()}
+        for key, (row, label) in _placed(boards(run.scored for run in runs)).items():
+            placed.setdefault(key, (row, f"{label} #{key[0]}" if label in taken else label))
+    return _typed((_run_record(run, *placed[run.scored.id, run.scored.fingerprint]) for run in runs), RUN_TYPES)
+
+
+def _placed(found: Iterable[Board]) -> dict[tuple[int, str], tuple[Row, str]]:
+    """Each row of some boards with its label, by the number of its run and the evaluator."""
+    return {
         (row.source.id, board.fingerprint): (row, label)
-        for board in boards(shown)
+        for board in found
         for row, label in zip(board.rows, labels.labels(board), strict=True)
     }
-    # What is hidden takes nobody's rank or label.
-    for board in boards([run.scored for run in runs]):
-        for row, label in zip(board.rows, _labels_of_hidden(board, placed), strict=True):
-            placed.setdefault((row.source.id, board.fingerprint), (row, label))
-    records = []
-    for run in runs:
-        row, label = placed[run.scored.id, run.scored.fingerprint]
-        records.append(_run_record(run, row, label))
-    return _typed(records, RUN_TYPES)
-
-
-def _labels_of_hidden(board: Board, placed: Mapping[tuple[int, str], tuple[Row, str]]) -> list[str]:
-    """Labels for a board with hidden runs on it, of which none is called as a run that is shown."""
-    ids = {row.source.id for row in board.rows}
-    taken = {label for (run, print_), (_, label) in placed.items() if run in ids and print_ == board.fingerprint}
-    return [
-        f"{label} #{row.source.id}" if label in taken else label
-        for row, label in zip(board.rows, labels.labels(board), strict=True)
-    ]
 
 
 def _run_record(run: WholeRun, row: Row, label: str) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _run_record(run: WholeRun, row: Row, label: str) -> dict[str, Any]:
         "evaluator": source.fingerprint,
         "engine": labels.engine(row),
         "rank": None if hidden else row.rank,
-        "group": None if hidden else getattr(row, "group", None),
+        "group": None if hidden else row.group,
         "status": "hidden" if hidden else row.status,
         "why_not_ranked": f"hidden: harness runs unhide {source.id}" if hidden else row.why_not_ranked,
         "mean": estimate and estimate.mean,

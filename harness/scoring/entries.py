@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.challenge import PROTOCOL
+from harness.errors import UsageError
 from harness.files import canonical_sha256, sha256_of_all
 from harness.music.evaluationset import EvaluationSet, PairId
 from harness.submission.manifest import Manifest
@@ -25,6 +26,19 @@ from harness_leaderboard.store import Store
 
 MAX_REMIX_BYTES = 2**30
 """Nothing that is larger can be a remix; it is not even hashed."""
+
+
+MAX_NAME = 100
+"""Characters of a run's name."""
+
+
+def checked_name(name: str) -> str:
+    """A run's name, if it can be one. Raises UsageError."""
+    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+        raise UsageError(f"a run's name has 1 to {MAX_NAME} printable characters, and no spaces around it: {name!r}")
+    if name.lstrip("#").isdigit():
+        raise UsageError(f"{name!r} is a number, and runs have numbers already: choose another name")
+    return name
 
 
 @dataclass(frozen=True)

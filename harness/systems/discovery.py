@@ -159,7 +159,7 @@ def _systems_of(module: ModuleType) -> list[type[System]]:
     if not systems:
         raise PluginError("registers no system (is register_systems marked with @hookimpl?)")
     for system in systems:
-        _check(system)
+        check_class(system)
         neighbours: Neighbours | None = module.__dict__.get(NEIGHBOURS)
         system.neighbours = neighbours
         # Now, not when a manifest is written: files may be edited while the system loads or works.
@@ -169,8 +169,8 @@ def _systems_of(module: ModuleType) -> list[type[System]]:
     return systems
 
 
-def _check(system: type[System]) -> None:
-    """Check that a registered class is a complete system."""
+def check_class(system: type[System]) -> None:
+    """Raise PluginError unless a class is a complete system."""
     if not (isinstance(system, type) and issubclass(system, (Separator, Enhancer, Reference))):
         raise PluginError(f"{system!r} is not a class derived from Separator or Enhancer")
     for attribute in ("name", "version"):

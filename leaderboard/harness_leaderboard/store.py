@@ -14,7 +14,7 @@ Scores are HAAQI values from 0 to 1. A fingerprint is the hash of the locked eva
 Details, settings and environments are JSON objects: strings, numbers, booleans, None, lists, mappings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,14 +190,20 @@ class Store(OpenDatabase):
         with self.reading() as connection:
             return reading.scored_runs(connection, self._pair_scores, visibilities)
 
-    def whole_runs(self, visibilities: Sequence[Visibility] = ("shown", "hidden")) -> list[whole.WholeRun]:
+    def whole_runs(
+        self, visibilities: Sequence[Visibility] = ("shown", "hidden"), pairs_of: Collection[int] | None = None
+    ) -> list[whole.WholeRun]:
         """Runs with all their pairs, once under each evaluator that scored them, oldest first.
+
+        Args:
+            visibilities: which runs.
+            pairs_of: the numbers of the runs whose pairs are wanted; of the others there are none. By default all.
 
         Raises:
             LeaderboardError: any trouble with the database.
         """
         with self.reading() as connection:
-            return whole.whole_runs(connection, self._pair_scores, visibilities)
+            return whole.whole_runs(connection, self._pair_scores, visibilities, pairs_of)
 
     def _pair_scores(self, run_id: int, evaluator_id: int) -> PairScores:
         with self.reading() as connection:

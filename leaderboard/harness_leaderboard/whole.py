@@ -3,7 +3,7 @@
 A leaderboard may hold a million scores, so that what stands for each of them is no object of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from sys import intern
 
@@ -65,16 +65,24 @@ class WholeRun:
 
 
 def whole_runs(
-    connection: Connection, load: Callable[[int, int], PairScores], visibilities: Sequence[Visibility]
+    connection: Connection,
+    load: Callable[[int, int], PairScores],
+    visibilities: Collection[Visibility],
+    pairs_of: Collection[int] | None = None,
 ) -> list[WholeRun]:
     """All runs that are `visibilities`, once under each evaluator that scored them, oldest first.
 
     Args:
         load: reads the scores of (run, evaluator) for `ScoredRun.scores`, if somebody asks for them.
+        pairs_of: the numbers of the runs whose pairs are wanted, or None for all.
     """
     shown = {status.id: status.visibility for status in map(status_of, connection.execute(statuses()))}
     found = []
     for run in scored_runs(connection, load, visibilities):
+        costs, _ = costs_of_run(connection, run.id)
+        if pairs_of is not None and run.id not in pairs_of:
+            found.append(WholeRun(run, shown[run.id], PairColumns(), costs))
+            continue
         pairs, counts = _pairs(connection, run.id, evaluator_id(connection, run.fingerprint))
         changed = in_words(counts)
         if not changed and run.scored != len(pairs.score) - pairs.score.count(None):
@@ -82,7 +90,6 @@ def whole_runs(
             changed = ("its scores",)
         if changed and not run.changed:
             run = replace(run, changed=changed)
-        costs, _ = costs_of_run(connection, run.id)
         found.append(WholeRun(run, shown[run.id], pairs, costs))
     return found
 

@@ -23,7 +23,10 @@ from harness_leaderboard.ranking import boards
 from harness_leaderboard.records import PieceCost
 from harness_leaderboard.store import Store
 
-PAIR_COLUMNS = "run, evaluator, scene, listener, track, state, engine, left, right, score, clipped, difference, reason, file_sha256"
+PAIR_COLUMNS = (
+    "run, evaluator, scene, listener, track, state, engine, left, right, score, clipped, difference, "
+    "reason, file_sha256"
+)
 RUN_COLUMNS = (
     "run, label, name, system, version, settings, class, parameters, training_data, licence, weights_sha256, team, "
     "contact, url, paper, description, submission, isolation, python, visibility, evaluation_set, split, "

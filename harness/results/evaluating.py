@@ -1,0 +1,164 @@
+"""Evaluation of a system or a function from a notebook or a script, as `harness run` does it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness import console
+from harness.apart.naming import named
+from harness.challenge import STEMS
+from harness.compute.local import available_cpus, kept_surroundings
+from harness.errors import UsageError
+from harness.files import expanded
+from harness.haaqi import lock
+from harness.making.make import enhance, loaded_manifest
+from harness.making.plan import Overwrite
+from harness.music.evaluationset import EvaluationSet
+from harness.music.finding import load_evaluation_set
+from harness.results.frames import Results, database_url, leaderboard_errors, results_of
+from harness.results.functions import Chosen, Separation, chosen
+from harness.scoring.entries import Entry, checked_name
+from harness.scoring.run import store_and_score
+from harness.submission.validation import judge
+from harness.systems import System
+from harness_leaderboard.records import Engine
+from harness_leaderboard.store import Store
+
+Bar = Callable[[str, int, str], AbstractContextManager[Callable[[int, str], None]]]
+
+
+def evaluate(
+    system: str | type[System] | System | Separation,
+    data: str | Path | EvaluationSet = "demo",
+    *,
+    split: str | None = None,
+    scenes: Sequence[str] | None = None,
+    limit: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    plugins: Sequence[str] = (),
+    engine: Engine = "fast",
+    workers: int | None = None,
+    db: str | Path | None = None,
+    output: str | Path | None = None,
+    name: str | None = None,
+    progress: bool = False,
+) -> Results:
+    """Run a system over an evaluation set and score it.
+
+    A registered system runs in a process of its own. A class, an object or a function runs in this one, is marked so
+    (`isolation` is "in-process"), and never has a rank. Where it fails, its pairs have state "failed" and a reason.
+
+    Args:
+        system: the name of a registered system; a class derived from `harness.systems.Separator` or `Enhancer`, which
+            is made with `options` and loaded; an object of one, which is used as it is; or a function of (mixture,
+            sample rate), float64 of shape (samples, 2) at 44,100 Hz, that returns the four stems: a mapping by their
+            names, or an array (4, samples, 2) in the order vocals, drums, bass, other.
+        data: "demo" for the embedded set, the folder of another one, or one that is loaded already.
+        split: of `data`, where that is a folder with several.
+        scenes: only these, by name; all by default.
+        limit: only so many of them.
+        options: settings of the system.
+        plugins: files or modules with systems that a name may stand for.
+        engine: what computes HAAQI: "fast", of which the locked evaluator checks 1 % of the pairs, at least 2; or
+            "locked".
+        workers: processes that score; one for each core by default.
+        db: the leaderboard that the run is stored in: an SQLite file, made if there is none, or the URL of a database.
+            By default nothing is stored.
+        output: the folder that the remixes are written to; what a registered system has written there is kept and not
+            made anew. By default they are removed.
+        name: what to call the run.
+        progress: show progress on standard error.
+
+    Returns:
+        The run, and its pairs of the scenes that were selected. With `db`, its rank among the others there.
+
+    Raises:
+        HarnessError: in one line what is wrong, and what to do next. `UsageError`, `DataError`, `SystemFailure` and the
+            rest of `harness.errors` are such.
+    """
+    if engine not in ("fast", "locked"):
+        raise UsageError(f'engine is {engine!r}: expected "fast" or "locked"')
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}: expected 1 or more")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}: expected 1 or more")
+    if name is not None:
+        checked_name(name)
+    with ExitStack() as stack:
+        # Before any code of the system runs, which may change the current folder and the environment.
+        stack.enter_context(kept_surroundings())
+        stack.enter_context(leaderboard_errors())
+        found = (data if isinstance(data, EvaluationSet) else load_evaluation_set(data, split)).select(scenes, limit)
+        found.check_music(STEMS)
+        lock.ensure_locked()
+        temporary = Path(stack.enter_context(TemporaryDirectory(prefix="harness-")))
+        url = f"sqlite:///{temporary / 'leaderboard.db'}" if db is None else _absolute(database_url(db))
+        folder = None if output is None else expanded(str(output), "output").absolute()
+        run = chosen(system, options, plugins)
+        stack.enter_context(closing(run.running))
+        if folder is None:
+            # The run's submission is called like it.
+            folder = temporary / "".join(c if c.isalnum() or c in "-_." else "_" for c in run.name)
+        store = stack.enter_context(Store.open(url, create=True))
+        run_id = _run(run, found, folder, store, engine, workers or available_cpus(), name, _bar(progress))
+        results = results_of(store.whole_runs(pairs_of=[run_id]), found, run_id)
+    selected = results.pairs["scene"].isin([scene.id for scene in found.scenes])
+    return Results(**{**vars(results), "pairs": results.pairs[selected].reset_index(drop=True)})
+
+
+def _absolute(url: str) -> str:
+    """The URL of an SQLite file, whatever the current folder becomes."""
+    path = url.removeprefix("sqlite:///")
+    return url if path == url else f"sqlite:///{Path(path).absolute()}"
+
+
+def _run(
+    run: Chosen,
+    found: EvaluationSet,
+    folder: Path,
+    store: Store,
+    engine: Engine,
+    workers: int,
+    name: str | None,
+    bar: Bar,
+) -> int:
+    """Enhance, judge, score and store; the number of the run."""
+    system = run.running
+    manifest = named(lambda: loaded_manifest(system, run.kind, found, soft_clip=False), run.name, "set up")
+    with bar(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
+        overwrite: Overwrite = "always" if run.here else "missing"
+        made = enhance(system, manifest, found, folder, overwrite=overwrite, workers=workers, advance=advance)
+    system.close()
+    present = [pair for pair in found.pairs if pair.id not in made.failures]
+    verdict = judge(folder, found, present, workers)
+    entry = Entry(verdict, made.failures, replace=True, name=name)
+    with ExitStack() as stack:
+        advances: list[Callable[[int, str], None]] = []
+
+        def started(todo: int, _already: int, _replaced: int) -> None:
+            if todo:
+                advances.append(stack.enter_context(bar("Scoring", todo, "pairs")))
+
+        (scored,) = store_and_score(
+            store,
+            [entry],
+            found,
+            engine=engine,
+            workers=workers,
+            started=started,
+            advance=lambda count, what: advances[0](count, what),
+            apart=run.here,
+        )
+    return scored.run_id
+
+
+def _bar(progress: bool) -> Bar:
+    """How progress is shown."""
+
+    @contextmanager
+    def silent(_title: str, _total: int, _unit: str) -> Iterator[Callable[[int, str], None]]:
+        yield lambda _count, _what: None
+
+    return console.progress if progress else silent
