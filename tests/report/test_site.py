@@ -71,7 +71,11 @@ CONTRAST = """
 
 def pages_of(site: Path) -> list[str]:
     """One page of each kind."""
-    return [*PAGES, "systems/1", next(iter(sorted((site / "pairs").iterdir()))).relative_to(site).with_suffix("").as_posix()]
+    return [
+        *PAGES,
+        "systems/1",
+        next(iter(sorted((site / "pairs").iterdir()))).relative_to(site).with_suffix("").as_posix(),
+    ]
 
 
 def drawn(page: Any) -> None:
@@ -124,7 +128,9 @@ class TestPages:
     def test_links_lead_somewhere(self, site: Path, look: Callable[..., Any]) -> None:
         for name in pages_of(site):
             page = look(address(site, name)).page
-            links = page.eval_on_selector_all("a[href], link[href], script[src], img[src]", "all => all.map(e => e.href || e.src)")
+            links = page.eval_on_selector_all(
+                "a[href], link[href], script[src], img[src]", "all => all.map(e => e.href || e.src)"
+            )
             for link in links:
                 path = Path(link.removeprefix("file://").partition("#")[0])
                 assert path.is_file(), f"{name} leads to {link}"
@@ -200,8 +206,13 @@ class TestHostileNames:
             assert made.code == 0, made.stderr
             manifest = json.loads((folder / "submission.json").read_text())
             manifest.update(
-                system=f"system{index}", team=HOSTILE, url="javascript:alert(1)", paper="https://example.org/?a=1&b=<2>",
-                description=HOSTILE, settings={HOSTILE: HOSTILE}, training_data="none",
+                system=f"system{index}",
+                team=HOSTILE,
+                url="javascript:alert(1)",
+                paper="https://example.org/?a=1&b=<2>",
+                description=HOSTILE,
+                settings={HOSTILE: HOSTILE},
+                training_data="none",
             )
             (folder / "submission.json").write_text(json.dumps(manifest))
             scored = run_cli("score", folder, *tiny_set.args, "--engine", "fast", "--name", name[:100])
