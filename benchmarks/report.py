@@ -16,12 +16,10 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -80,7 +78,7 @@ def build_set(root: Path, scenes: int) -> EvaluationSet:
         f"scenes.{SPLIT}.json",
         {n: {"music": tracks[i % TRACKS], "gain": f"gain_{i % 60:04}"} for i, n in enumerate(names)},
     )
-    write(f"scene_listeners.{SPLIT}.json", dict.fromkeys(names, list(listeners)))
+    write(f"scene_listeners.{SPLIT}.json", {name: list(listeners) for name in names})
     return load(root, SPLIT)
 
 
@@ -133,7 +131,7 @@ def painted(program: str, folder: Path, rounds: int) -> dict[str, float]:
                 start = time.perf_counter()
                 page.goto(path.as_uri())
                 page.wait_for_function(
-                    "[...document.querySelectorAll('figure[data-chart]')].every((figure) => figure.querySelector('svg'))"
+                    "[...document.querySelectorAll('figure[data-chart]')].every((each) => each.querySelector('svg'))"
                 )
                 page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
                 taken.append(1000 * (time.perf_counter() - start))
@@ -172,9 +170,8 @@ def main() -> None:
             start = time.perf_counter()
             load_results(url, evaluation_set)
             read.append(time.perf_counter() - start)
-        print(
-            f"built      {statistics.median(built):8.2f} s   aim 20 s   {statistics.median(b / s for b, s in zip(built, started, strict=True)):.0f} times python -c pass"
-        )
+        times = statistics.median(each / least for each, least in zip(built, started, strict=True))
+        print(f"built      {statistics.median(built):8.2f} s   aim 20 s   {times:.0f} times python -c pass")
         print(f"read       {statistics.median(read):8.2f} s   load_results alone")
         sizes: dict[str, int] = {}
         for path in (folder / "report").rglob("*"):

@@ -1,7 +1,6 @@
 """A leaderboard becomes a folder of pages, whole or not at all, that opens from disk and from any static host."""
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -237,8 +236,8 @@ class _Site:
             facts = runs[row.source.id]
             page("system.html", facts["href"], system_page(view, row, facts, material.stored(row), chosen.hrefs))
         if self.figures is not None:
-            for path in write_figures(view, self.root / folder / "figures", self.figures):
-                self.all_bytes += path.stat().st_size
+            for figure in write_figures(view, self.root / folder / "figures", self.figures):
+                self.all_bytes += figure.stat().st_size
         files = board_files(view)
         for name, content in files.items():
             self._file(f"{folder}downloads/{name}", content)
@@ -258,7 +257,7 @@ class _Site:
 
 
 def _script(specs: Mapping[str, dict[str, Any] | str]) -> bytes:
-    """The script that hands a page the specifications of its charts; as such, since pages on a disk cannot read files."""
+    """The script that hands a page its charts' specifications: pages on a disk cannot read other files."""
     drawn = {name: spec for name, spec in specs.items() if not isinstance(spec, str)}
     text = json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c")
     return f"window.harnessCharts = {text};\n".encode()

@@ -29,7 +29,8 @@ CONTRAST = """
   };
   const over = (top, below) => top.rgb.map((value, at) => value * top.a + below[at] * (1 - top.a));
   const luminance = (rgb) => {
-    const [r, g, b] = rgb.map((value) => value / 255).map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    const linear = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.map((value) => linear(value / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const ratio = (one, other) => {
