@@ -22,7 +22,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Two runs or more, the first of them is A: each by its number, its name, or its system if that is unique.",
+            help="Two runs or more, A the first: each by its number, its name, or its system if that is unique.",
         ),
     ],
     worst: Annotated[
