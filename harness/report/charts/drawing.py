@@ -153,9 +153,11 @@ def shape(shown: Sequence[System], offset: float = 14) -> alt.Shape:
 
 def _legend(shown: Sequence[System], offset: float) -> alt.Legend:
     """In as many columns as there is room for: a legend that is too wide would take its width from the chart."""
-    widest = max((len(system.label) for system in shown), default=1) * 7 + 40
+    widest = max((len(system.label) for system in shown), default=1) * 7 + 44
     return alt.Legend(
-        columns=alt.ExprRef(f"max(1, min({len(shown)}, floor(room / {min(widest, 165)})))"),
+        columns=alt.ExprRef(
+            f"max(1, min({len(shown)}, floor((room - 30) / ({NARROW} ? {min(widest, 160)} : {min(widest, 310)}))))"
+        ),
         labelLimit=alt.ExprRef(f"{NARROW} ? 118 : 260"),
         symbolOpacity=1,
         offset=offset,
