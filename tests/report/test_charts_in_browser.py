@@ -171,8 +171,8 @@ def test_two_systems_are_chosen_on_the_page(address: str, look: Callable[..., An
     verdict = page.locator(".verdict")
     assert f"{NAMES[0]} is ahead of {NAMES[1]}" in verdict.inner_text()
 
-    page.get_by_label("First system").select_option(label=NAMES[5])
-    page.get_by_label("Second system").select_option(label=NAMES[4])
+    page.get_by_label("First system", exact=True).select_option(label=NAMES[5])
+    page.get_by_label("Second system", exact=True).select_option(label=NAMES[4])
 
     compared = view.difference(
         next(row for row in view.rows if row.run.system == NAMES[4]),
@@ -187,7 +187,7 @@ def test_two_systems_are_chosen_on_the_page(address: str, look: Callable[..., An
     share = round(100 * difference.won / difference.pairs)
     assert f"better on {share} % of {difference.pairs} pairs" in said
     shares = page.locator("figure[data-chart=won-by-severity]")
-    shares.get_by_text(f"{100 - share} %", exact=True).first.wait_for()
+    shares.get_by_text(f"{share} %", exact=True).first.wait_for()
     shares.locator("summary").click()
     cells = shares.locator("tbody tr").first.locator("td").all_inner_texts()
     assert cells == ["all listeners", str(difference.lost), str(difference.tied), str(difference.won)]
@@ -200,7 +200,7 @@ def test_the_choice_comes_from_the_address_and_two_are_never_the_same(address: s
     chosen = "[...document.querySelectorAll('select')].map((list) => list.selectedOptions[0].textContent)"
     assert page.evaluate(chosen) == [NAMES[3], NAMES[1]]
 
-    page.get_by_label("First system").select_option(label=NAMES[1])
+    page.get_by_label("First system", exact=True).select_option(label=NAMES[1])
     assert page.evaluate(chosen) == [NAMES[1], NAMES[3]]
 
 
@@ -229,4 +229,6 @@ def test_axe_finds_nothing(scheme: str, address: str, look: Callable[..., Any]) 
     drawn(page)
     page.locator("figure[data-chart=heat-map] summary").click()
 
-    assert axe.Axe().run(page).response["violations"] == []
+    # Without `preload`: axe would read the style sheets once more, which a page on a disk may not.
+    found = axe.Axe().run(page, options={"preload": False}).response
+    assert found["violations"] == []

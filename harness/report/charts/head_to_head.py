@@ -263,11 +263,11 @@ def won_by_severity(view: BoardView) -> Drawing | str:
         base.mark_rect(color=alt.ExprRef("systems[second].colour")).encode(
             x=alt.X("since:Q"), x2="end:Q", y=y, tooltip=tooltip
         ),
-        base.transform_filter("datum.till > 0.14")
+        base.transform_filter("datum.till * width > 44")
         .transform_calculate(text="format(100 * datum.till, '.0f') + ' %'")
         .mark_text(align="left", dx=8, **inside)
         .encode(x=x, y=y, text="text:N"),
-        base.transform_filter("datum.since < 0.86")
+        base.transform_filter("(1 - datum.since) * width > 44")
         .transform_calculate(text="format(100 - 100 * datum.since, '.0f') + ' %'")
         .mark_text(align="right", dx=-8, **inside)
         .encode(x=alt.X("end:Q"), y=y, text="text:N"),
