@@ -160,6 +160,7 @@ def _legend(shown: Sequence[System], offset: float) -> alt.Legend:
         ),
         labelLimit=alt.ExprRef(f"{NARROW} ? 118 : 260"),
         symbolOpacity=1,
+        symbolSize=90,
         offset=offset,
     )
 
@@ -177,10 +178,12 @@ def bold(headings: Sequence[str]) -> dict[str, Any]:
     return {"labelFontWeight": {"condition": {"test": test, "value": "bold"}, "value": "normal"}}
 
 
-def column_heads() -> dict[str, Any]:
-    """For an axis with a column for each system: names slant to the left, where the rows' names leave room."""
+def column_heads(shown: Sequence[System]) -> dict[str, Any]:
+    """For an axis with a column for each system: names slant to the left, where rows' names leave room."""
     return {
-        "labelAngle": 32, "labelAlign": "right", "labelBaseline": "bottom", "labelOverlap": False, "labelPadding": 4,
+        "labelAngle": alt.ExprRef(f"width / {len(shown)} < 30 ? 90 : 32"), "labelAlign": "right",
+        "labelBaseline": alt.ExprRef(f"width / {len(shown)} < 30 ? 'middle' : 'bottom'"), "labelOverlap": False,
+        "labelPadding": 4,
         "labelLimit": alt.ExprRef(f"{NARROW} ? 100 : 190"),
     }  # fmt: skip
 

@@ -71,8 +71,6 @@ CONFIG: dict[str, Any] = {
         "rowPadding": 5,
         "columnPadding": 18,
         "offset": 14,
-        # From the left edge of everything, as the title, not of the plot.
-        "layout": {"top": {"anchor": "start", "bounds": "full", "direction": "vertical", "margin": 6}},
     },
 }
 """Vega-Lite's configuration for all charts."""
