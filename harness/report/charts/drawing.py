@@ -158,7 +158,7 @@ def _legend(shown: Sequence[System], offset: float) -> alt.Legend:
         columns=alt.ExprRef(
             f"max(1, min({len(shown)}, floor((room - 30) / ({NARROW} ? {min(widest, 160)} : {min(widest, 310)}))))"
         ),
-        labelLimit=alt.ExprRef(f"{NARROW} ? 118 : 260"),
+        labelLimit=alt.ExprRef(f"{NARROW} ? 128 : 260"),
         symbolOpacity=1,
         symbolSize=90,
         offset=offset,

@@ -69,7 +69,7 @@ CONFIG: dict[str, Any] = {
         "titleLimit": 320,
         "symbolSize": 90,
         "rowPadding": 5,
-        "columnPadding": 18,
+        "columnPadding": 12,
         "offset": 14,
     },
 }
