@@ -82,7 +82,11 @@ def test_the_first_steps_come_first_where_there_is_little_room(pairs: pd.DataFra
     few = choose(pairs, RUNS, LABELS, listeners, most=4)
 
     assert [choice.id for choice in few] == [choice.id for choice in many[:4]]
-    assert [choice.reasons[0] for choice in few[:3]] == ["median pair of first", "worst pair of first", "best pair of first"]
+    assert [choice.reasons[0] for choice in few[:3]] == [
+        "median pair of first",
+        "worst pair of first",
+        "best pair of first",
+    ]
     assert choose(pairs, RUNS, LABELS, listeners, most=0) == []
 
 

@@ -13,7 +13,7 @@
   const [button, seek, time, loop, same, volume, files] =
     [".play", ".seek", ".time", ".loop", ".same", ".volume", ".files"].map(find);
   const FADE = 0.005;
-  const LEAD = 0.05; // from starting the clips to hearing them, so that all of them are ready
+  const LEAD = 0.1; // from starting the clips to hearing them, so that all of them are ready
   const PATIENCE = 3000; // milliseconds: without a sound device, resume() never answers
   const STEP = 0.5; // seconds, for the arrow keys
 
