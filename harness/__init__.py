@@ -5,7 +5,6 @@ For notebooks and scripts there are `evaluate`, `load_results`, `load_evaluation
 """
 
 from importlib import import_module
-from typing import Any
 
 __version__ = "0.2.0"
 
@@ -24,7 +23,7 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(_WHERE[name])

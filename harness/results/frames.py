@@ -26,7 +26,7 @@ from harness_leaderboard.store import Store
 from harness_leaderboard.whole import PairColumns, WholeRun
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """Results as data frames. `docs/python.md` describes every column.
 

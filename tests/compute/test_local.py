@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.compute.local import kept_surroundings, map_unordered
+from harness.compute.local import Pool, kept_surroundings, map_unordered
 from harness.errors import EvaluatorError, HarnessError
 from harness.files import sha256_of
 from harness.haaqi.evaluator import checked
@@ -38,6 +38,35 @@ def test_little_work_is_done_here_unless_it_must_not_be() -> None:
     assert pid != os.getpid()
     one, two = answers(HERE, f"{HERE} + 0", workers=1)
     assert one == two
+
+
+def test_a_pool_stays_with_what_it_keeps() -> None:
+    """Its processes are the same for the next work, also those for which the first had none."""
+    with Pool(eval, 3) as pool:
+        assert [value for _, value in pool.map_unordered(["1 + 1"])] == [2]
+        slowly = [f"__import__('time').sleep(0.5) or {HERE} + 0 * {number}" for number in range(9)]
+        first = {value for _, value in pool.map_unordered(slowly)}
+        assert len(first) == 3
+        assert {value for _, value in pool.map_unordered(slowly)} == first
+        assert list(pool.map_unordered([])) == []
+        assert not pool.closed
+    assert pool.closed
+    for pid in first:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_a_pool_ends_when_its_work_is_stopped() -> None:
+    """Else the next work would be given results of this one."""
+    pool = Pool(eval, 2)
+    with pytest.raises(ZeroDivisionError):
+        list(pool.map_unordered(["1 / 0", "2", "3"]))
+    assert pool.closed
+    pool = Pool(eval, 2)
+    results = pool.map_unordered(["1", "2", "3"])
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert pool.closed
 
 
 def test_large_tasks_and_results_travel() -> None:

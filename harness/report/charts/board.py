@@ -96,7 +96,7 @@ def difference_matrix(view: BoardView) -> Drawing | str:
             "column:N",
             title=None,
             scale=alt.Scale(domain=names, padding=0.04),
-            axis=alt.Axis(orient="top", **column_heads(shown)),
+            axis=alt.Axis(orient="top", **column_heads()),
         ),
         y=alt.Y(
             "row:N",

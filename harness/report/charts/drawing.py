@@ -61,8 +61,8 @@ class Drawing:
         chart: refers to data by name.
         data: by name, records; cells are numbers, text or None.
         table: fields and headings of the first of `data`, for who would rather read than look.
-        turned: if records are of two systems, `a` and `b`: fields to `swap` and to `negate` if they are chosen the other
-            way round.
+        turned: if records are of two systems, `a` and `b`: fields to `swap` and to `negate` if these are chosen the
+            other way round.
         more: what `charts.js` has to know beside the specification.
     """
 
@@ -175,7 +175,7 @@ def bold(headings: Sequence[str]) -> dict[str, Any]:
     return {"labelFontWeight": {"condition": {"test": test, "value": "bold"}, "value": "normal"}}
 
 
-def column_heads(shown: Sequence[System]) -> dict[str, Any]:
+def column_heads() -> dict[str, Any]:
     """For an axis with a column for each system: names slant to the left, where the rows' names leave room."""
     return {
         "labelAngle": 32, "labelAlign": "right", "labelBaseline": "bottom", "labelOverlap": False, "labelPadding": 4,
@@ -183,12 +183,14 @@ def column_heads(shown: Sequence[System]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def number_in_cell(name: str, form: str, shown: Sequence[System]) -> str:
+def number_in_cell(name: str, form: str, shown: Sequence[System], zero: str = "") -> str:
     """An expression: a field as text that fits into a cell, of which there are as many in a row as systems.
 
-    A narrow cell leaves out the zero before the point; where that is too long as well, colours and the table have to do.
+    A narrow cell leaves out the zero before the point; where that is too long as well, colours and the table do.
     """
     text = f"format(datum.{name}, '{form}')"
+    if zero:
+        text = f"(datum.{name} == 0 ? '{zero}' : {text})"
     width = f"width / {len(shown)}"
     return f"{width} >= 44 ? {text} : {width} >= 33 ? replace({text}, '0.', '.') : ''"
 

@@ -55,7 +55,7 @@ def _finished(
 
 
 def _verdicts(view: BoardView) -> list[dict[str, Any]]:
-    """For every two systems what the page says of them in words; `a` and `b` are positions, the difference a minus b."""
+    """What the page says of every two systems; `a` and `b` are positions, the difference is a minus b."""
     place = {row.source.id: number for number, row in enumerate(view.rows)}
 
     def rounded(value: float | None) -> float | None:
@@ -103,7 +103,7 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
         ),
         base.mark_point(
             filled=True,
-            size=26,
+            size=26 if frame["scene"].nunique() > 200 else 60,
             opacity=0.6,
             color=alt.ExprRef("datum.gap > 0 ? systems[first].colour : systems[second].colour"),
             shape=alt.ExprRef("datum.gap > 0 ? 'circle' : 'square'"),
@@ -226,7 +226,8 @@ def won_by_severity(view: BoardView) -> Drawing | str:
     parts: list[pd.Series[Any]] = [groups]
     if view.listeners is not None:
         known = view.listeners.astype({"listener": str}).set_index("listener")["band"]
-        bands = pd.Series(wide.index.get_level_values("listener").astype(str).map(known), index=wide.index)
+        heard = pd.Series(wide.index.get_level_values("listener").astype(str), index=wide.index)
+        bands = heard.map(known)
         parts.append(bands)
         rows += [f"{band}" for band in view.listeners["band"].cat.categories if (bands == band).any()]
     for a, b in combinations(range(len(shown)), 2):

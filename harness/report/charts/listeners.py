@@ -193,7 +193,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
             "system:N",
             title=None,
             scale=alt.Scale(domain=[system.label for system in shown], paddingInner=0.04, paddingOuter=0),
-            axis=alt.Axis(orient="top", **column_heads(shown)),
+            axis=alt.Axis(orient="top", **column_heads()),
         ),
         y=alt.Y(
             "row:N",
@@ -202,7 +202,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
             axis=alt.Axis(labelLimit=alt.ExprRef(f"{NARROW} ? 136 : 240"), labelOverlap=False, **bold(headings)),
         ),
     )  # fmt: skip
-    text = number_in_cell("score", "+.3f" if best else ".3f", shown)
+    text = number_in_cell("score", "+.3f" if best else ".3f", shown, zero="best" if best else "")
     chart = alt.layer(
         base.mark_rect().encode(
             color=values,
@@ -213,9 +213,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
                 alt.Tooltip("pairs:Q", title="pairs"),
             ],
         ),
-        base.transform_calculate(text=f"datum.score == 0 ? 'best' : {text}" if best else text)
-        .mark_text(fontSize=11.5)
-        .encode(text="text:N"),
+        base.transform_calculate(text=text).mark_text(fontSize=11.5).encode(text="text:N"),
     )
     return Drawing(
         chart.properties(width="container", height=22 * len(rows)),

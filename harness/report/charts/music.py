@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from harness.challenge import STEMS
@@ -188,7 +189,7 @@ def _position(form: str, angle: float) -> str:
     """The loudspeakers' middle seen from the listener: its angle tells how far the head is turned away."""
     if form == "headphones":
         return "headphones"
-    if pd.isna(angle):
+    if np.isnan(angle):
         return "angle unknown"
     return "in front" if abs(angle) < 0.05 else f"{abs(angle):g}° {'right' if angle > 0 else 'left'}"
 

@@ -48,6 +48,7 @@ CONFIG: dict[str, Any] = {
     },
     # The end, so that a long title is not cut off beside names: there is room on the left.
     "axisX": {"titleAnchor": "end", "tickCount": {"expr": "room < 560 ? 4 : 8"}},
+    "axisY": {"tickCount": 6},
     "axisBand": {"labelColor": "var(--fg)"},
     # What the vertical axis shows, lying flat above it.
     "title": {
@@ -70,6 +71,8 @@ CONFIG: dict[str, Any] = {
         "rowPadding": 5,
         "columnPadding": 18,
         "offset": 14,
+        # From the left edge of everything, as the title, not of the plot.
+        "layout": {"top": {"anchor": "start", "bounds": "full", "direction": "vertical", "margin": 6}},
     },
 }
 """Vega-Lite's configuration for all charts."""
