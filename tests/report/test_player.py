@@ -47,6 +47,7 @@ AudioNode.prototype.connect = function (target, ...rest) {
   }
   return connect.call(this, target, ...rest);
 };
+window.rate = () => window.taps[0].context.sampleRate;
 window.recorded = () => window.taps.map((tap) => {
   const samples = new Float32Array(tap.fftSize);
   tap.getFloatTimeDomainData(samples);
@@ -123,17 +124,33 @@ def play(page: Any) -> None:
     page.get_by_role("button", name="Pause").wait_for()
 
 
-def recorded(page: Any, after: float = 0.45) -> tuple[Any, Any]:
-    """What was played in the last 0.4 s, after waiting for so long: left and right channel."""
-    page.wait_for_timeout(1000 * after)
-    left, right = (np.array(channel) for channel in page.evaluate("recorded()"))
-    rate = page.evaluate("taps[0].context.sampleRate")
-    return left[-round(0.4 * rate) :], right[-round(0.4 * rate) :]
+def recorded(page: Any, level: float, until: str = "true") -> tuple[Any, Any]:
+    """What was played in 0.4 s of which the last tenth has this level on the left: both channels, once it is so.
+
+    Args:
+        page: the page.
+        level: of the left channel.
+        until: what else has to hold, of `left` and `right`.
+    """
+    left, right = page.evaluate(
+        """([level, until]) => new Promise((resolve) => {
+          const holds = new Function("left", "right", `return ${until};`);
+          const poll = () => {
+            const [left, right] = recorded().map((samples) => samples.slice(-Math.round(0.4 * rate())));
+            const last = left.slice(-Math.round(0.04 * rate()));
+            if (last.every((sample) => Math.abs(sample - level) < 0.01) && holds(left, right)) resolve([left, right]);
+            else setTimeout(poll, 20);
+          };
+          poll();
+        })""",
+        [level, until],
+    )
+    return np.array(left), np.array(right)
 
 
 def jump(page: Any, right: Any) -> float:
     """The largest jump of the position, in seconds; the end of a round is none."""
-    rate = page.evaluate("taps[0].context.sampleRate")
+    rate = page.evaluate("rate()")
     steps = np.diff(right) / (1.6 / SECONDS)  # seconds of the clip that pass with each sample
     inside = steps[np.abs(steps) < 0.9 * SECONDS]
     # A rounding of 16 bit is 0.03 ms.
@@ -147,17 +164,14 @@ def select(page: Any, name: str, value: str) -> None:
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_signals_switch_at_the_same_position_without_a_gap(listen: Any, number: int) -> None:
     play(listen)
-    listen.wait_for_timeout(300)
-    before, _ = recorded(listen)
-    assert before[-100:] == pytest.approx(LEFT["file"][0], abs=0.01)
+    recorded(listen, LEFT["file"][0], "left[0] > 0.5")
 
     listen.keyboard.press(str(number + 1))
-    left, right = recorded(listen, after=0.2)
+    left, right = recorded(listen, LEFT["file"][number])
     assert left[:100] == pytest.approx(LEFT["file"][0], abs=0.01)
-    assert left[-100:] == pytest.approx(LEFT["file"][number], abs=0.01)
     assert left.min() > LEFT["file"][number] - 0.01
     moving = (left < LEFT["file"][0] - 0.01) & (left > LEFT["file"][number] + 0.01)
-    assert moving.sum() < 0.006 * listen.evaluate("taps[0].context.sampleRate")
+    assert moving.sum() < 0.006 * listen.evaluate("rate()")
     assert jump(listen, right) < 0.0004
 
 
@@ -165,35 +179,32 @@ def test_another_way_of_hearing_goes_on_at_the_same_position(listen: Any) -> Non
     play(listen)
     listen.keyboard.press("2")
     assert listen.locator(".same").is_checked()
-    listen.wait_for_timeout(500)
+    recorded(listen, LEFT["file"][1], "left[0] > 0.5")
 
     select(listen, "way", "heard")  # its clips are loaded only now
-    listen.wait_for_function("document.querySelector('[role=status]').textContent === ''")
-    left, right = recorded(listen, after=0.25)
-    assert left[-100:] == pytest.approx(LEFT["heard"][1], abs=0.01)
+    left, right = recorded(listen, LEFT["heard"][1])
+    assert left[:100] == pytest.approx(LEFT["file"][1], abs=0.01)
     assert left.min() > LEFT["heard"][1] - 0.01
     assert jump(listen, right) < 0.0004
     assert not listen.locator(".same").is_checked()
 
     select(listen, "way", "file")
-    left, right = recorded(listen, after=0.2)
-    assert left[-100:] == pytest.approx(LEFT["file"][1], abs=0.01)
+    left, right = recorded(listen, LEFT["file"][1])
+    assert left[:100] == pytest.approx(LEFT["heard"][1], abs=0.01)
     assert left.min() > LEFT["heard"][1] - 0.01
     assert jump(listen, right) < 0.0004
 
 
 def test_it_loops_without_a_gap_until_it_is_told_not_to(listen: Any) -> None:
     play(listen)
-    listen.wait_for_timeout(1000 * SECONDS)
-    left, right = recorded(listen, after=0.15)
-    assert (np.diff(right) < -1.5).sum() == 1  # the end of a round is in here
+    left, right = recorded(listen, LEFT["file"][0], "right[0] > 0.5 && right.at(-1) < -0.5")
+    assert (np.diff(right) < -1.5).sum() == 1  # the end of a round
     assert left.min() > LEFT["file"][0] - 0.01
 
     listen.locator(".loop").uncheck()
     listen.get_by_role("button", name="Play").wait_for(timeout=4000)
     assert listen.locator(".time").inner_text() == f"0.0 / {SECONDS} s"
-    left, _ = recorded(listen)
-    assert np.abs(left[-100:]).max() == 0
+    recorded(listen, 0)
 
 
 def test_the_keyboard_alone(listen: Any) -> None:
@@ -234,15 +245,15 @@ def test_a_click_on_the_picture_is_a_position(listen: Any) -> None:
     listen.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.9 * box["height"])
     moment = listen.evaluate("Number(document.querySelector('.seek').value)")
     assert 0.7 * SECONDS < moment < 0.9 * SECONDS
-    _, right = recorded(listen, after=0.1)
-    assert 1.6 * 0.7 - 0.8 < right[-1] < 1.6 * 0.95 - 0.8
+    _, right = recorded(listen, LEFT["file"][0], f"right.some((one) => Math.abs(one - ({1.6 * 0.75 - 0.8})) < 0.001)")
+    assert (np.diff(right) > 0.1).sum() == 1  # it went there at once
 
 
 def test_volume(listen: Any) -> None:
     play(listen)
     listen.locator(".volume").fill("-20")
     assert listen.locator(".decibels").inner_text() == "−20 dB"
-    left, _ = recorded(listen)
+    left, _ = recorded(listen, LEFT["file"][0] / 10)
     assert left[-100:] == pytest.approx(LEFT["file"][0] / 10, abs=0.001)
 
 
