@@ -1,12 +1,13 @@
-"""How long people wait for the commands that only show something: `harness --help` and `harness leaderboard`.
+"""How long people wait for the commands that only show something: `harness --help`, `leaderboard`, `compare`.
 
     python benchmarks/commands.py [--repeats N] [--runs N ...] [--scenes N] [--listeners N]
 
 Starts each command as a process of its own, in turns, and prints the median wall time. Beforehand databases are filled
 with as many complete runs as asked for: by default one with 10 and one with 100 runs of 960 scenes for 20 listeners,
 19,200 scores each, as many as the challenge's largest split has. Summaries are kept, as they are at the end of scoring.
-Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100. At the end it says how long SQLite takes
-to check how each database is put together, as a whole and the tables that a board is read from.
+Aims: 0.3 s for the help, 1 s for a leaderboard of 10 runs, 3 s for one of 100, 5 s for comparing two runs. At the end
+it says how long SQLite takes to check how each database is put together, as a whole and the tables that a board is read
+from.
 
 The limit is the interpreter's own start, `python -c pass`: nothing written in Python is faster. The last column is
 the ratio to it within each round, since machines are shared and noisy.
@@ -40,7 +41,8 @@ from harness_leaderboard.store import Store
 
 HELP_AIM = 0.3
 BOARD_AIMS = {10: 1.0, 100: 3.0}
-"""Seconds; those for the leaderboard by the number of runs."""
+COMPARE_AIM = 5.0
+"""Seconds; those for the leaderboard by the number of runs. A comparison reads every pair of its runs."""
 
 
 def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
@@ -70,11 +72,11 @@ def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
             )
             run_id = store.start_run(run, evaluation_set, lock.fingerprint(), lock.lock(), pairs)
             scores = np.clip(base[..., None] + 0.005 * index + draw.normal(0, 0.05, (scenes, listeners, 2)), 0, 1)
-            _add_files_and_scores(store, run_id, scores.reshape(-1, 2))
+            add_files_and_scores(store, run_id, scores.reshape(-1, 2))
         store.keep_summaries()
 
 
-def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, Any]") -> None:
+def add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, Any]") -> None:
     """Give each pair of a run a file and a locked score, in bulk: the store looks at what is there already.
 
     Args:
@@ -191,6 +193,11 @@ def main() -> None:
             commands[name] = [program, "leaderboard", "--db", url]
             if runs in BOARD_AIMS:
                 aims[name] = BOARD_AIMS[runs]
+            for compared in (count for count in (2, 6) if runs == min(wanted.runs) and count <= runs):
+                name = f"compare, {compared} of {runs} runs"
+                commands[name] = [program, "compare", *map(str, range(1, compared + 1)), "--db", url]
+                if compared == 2:
+                    aims[name] = COMPARE_AIM
             path = Path(folder) / f"{runs}.db"
             checks[runs] = path.stat().st_size, structure(path)
         for command in commands.values():  # reads files and compiles modules once

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__, console
-from harness.cli import common, evaluator, judging, leaderboard, managing, reporting, systems, work
+from harness.cli import common, comparing, evaluator, judging, leaderboard, managing, reporting, systems, work
 
 app = typer.Typer(
     name="harness",
@@ -46,6 +46,7 @@ for _command in (
     judging.validate,
     judging.score,
     leaderboard.leaderboard,
+    comparing.compare,
     reporting.report,
     systems.systems,
     systems.plugins,

@@ -11,10 +11,10 @@ LEADERS = 3
 """Of how many systems, from the top of the board, the extreme pairs are chosen."""
 
 RULE = (
-    "the worst, median and best pair of the first system",
+    "the median, worst and best pair of the first system",
     "the pairs on which the first system is furthest ahead of the second, and furthest behind it",
     "for each severity of hearing loss its typical pair: the median of the pairs of such listeners",
-    "the worst, median and best pair of the second and of the third system",
+    "the median, worst and best pair of the second and of the third system",
     "the pairs on which the third system differs most from the first and from the second, either way",
     "if there is room left, pairs evenly spaced from the worst to the best",
 )
@@ -112,8 +112,8 @@ def _candidates(
 
 def _extremes(values: "pd.Series[float]", label: str) -> Iterator[tuple[PairId, str]]:
     ordered = _order(values)
-    for what, pair in (("worst", ordered[0]), ("median", _median(values)), ("best", ordered[-1])):
-        yield pair, f"{what} pair of {label} (HAAQI {values[pair]:.3f})"
+    for what, pair in (("median", _median(values)), ("worst", ordered[0]), ("best", ordered[-1])):
+        yield pair, f"{what} pair of {label}"
 
 
 def _apart(scores: pd.DataFrame, one: int, other: int, labels: Mapping[int, str]) -> Iterator[tuple[PairId, str]]:

@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from harness_leaderboard.ranking import Board, Row, boards
 PRIVATE = ("contact", "folder")
 """Columns that stay in the database."""
 
-BAR_END = 198.0
-"""Where zero is in the picture of how far a system is behind, which is 200 wide."""
+WIDTH = 200
+"""Of the picture of how far a system is behind."""
 
 STRONGEST = 0.6
 """Opacity of the largest difference's colour in the matrix: text on it stays readable in both schemes."""
@@ -54,9 +54,9 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     board = view.board
     compared = _compared(view)
     tables = [
-        _table("all", "All systems", board, board, runs, compared),
+        _table("all", "All systems", board, runs, compared),
         *(
-            _table(name, title, _within(board, causal), board, runs, compared)
+            _table(name, title, _within(board, causal), runs, compared)
             for name, title, causal in (("causal", "Causal", True), ("non-causal", "Non-causal", False))
         ),
     ]
@@ -67,7 +67,8 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
         "matrix": _matrix(view, runs) if len(view.rows) > 1 else None,
         "comparisons": [_comparison(view, each) for each in view.differences],
         "trust": _trust(view),
-        "notes": [*labels.checks(board), *labels.shares(board)],
+        "notes": [f"{reason[0].upper()}{reason[1:]}" for reason in labels.footnotes(board).values()]
+        + labels.shares(board),
         "command": provenance.command,
         "downloads": provenance.downloads,
         "pairs_with_pages": len(provenance.pairs),
@@ -120,7 +121,6 @@ def _table(
     name: str,
     title: str,
     ranked: Board | None,
-    board: Board,
     runs: Mapping[int, Mapping[str, Any]],
     compared: Mapping[tuple[int, int], tuple[Difference, int]],
 ) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _table(
         key = (row.source.id, first.source.id) if first else None
         found = compared.get(key) if key and key[0] != key[1] else None
         behind[row.source.id], signs[row.source.id] = found or (None, 1)
-    furthest = max((-sign * each.by_scene.mean for each, sign in _pairs(behind, signs)), default=0.0)
+    axis = _axis([_read(each, signs[number]) for number, each in behind.items() if each is not None])
     lines = []
     group = None
     for row in rows:
@@ -144,47 +144,62 @@ def _table(
                 "rank": row.rank,
                 "group": row.group,
                 "starts_group": row.group != group,
-                "why": f"{row.status}: {row.why_not_ranked}" if row.status != row.why_not_ranked else row.status,
+                "why": f"incomplete: {row.why_not_ranked}" if row.status == "incomplete" else row.status,
+                "first": row is first,
                 "mean": None if row.estimate is None else row.estimate.mean,
                 "score": labels.score(None if row.estimate is None else row.estimate.mean),
                 "left": labels.score(row.left),
                 "right": labels.score(row.right),
-                "scored": row.scored,
-                "pairs": f"{row.scored:,}" if row.scored == row.due else f"{row.scored:,} of {row.due:,}",
-                "behind": None if each is None else _behind(each, signs[number], furthest),
+                "behind": None if each is None else _behind(each, signs[number], axis),
             }
         )
         group = row.group
-    return {"id": name, "title": title, "rows": lines, "ranked": first is not None}
+    return {
+        "id": name,
+        "title": title,
+        "rows": lines,
+        "ranked": first is not None,
+        "teams": any(line["team"] for line in lines),
+    }
 
 
-def _pairs(
-    behind: Mapping[int, Difference | None], signs: Mapping[int, int]
-) -> Iterable[tuple[Difference, int]]:
-    return ((each, signs[number]) for number, each in behind.items() if each is not None)
+Read = tuple[float, float | None, float | None]
+"""Mean and interval of a comparison."""
 
 
-def _behind(each: Difference, sign: int, furthest: float) -> dict[str, Any]:
-    """The picture of how far a system is behind the first; one that is ahead (a reference) has no bar."""
-    mean, low, high = _read(each, sign)
-    scale = (BAR_END - 8) / max(furthest * 1.12, 1e-9)
+def _axis(read: Sequence[Read]) -> Callable[[float], float]:
+    """The axis on which a table shows how far systems are behind: all of the bars and intervals find room on it.
+
+    A system that is ahead of the first (a reference) has no bar, and takes no room.
+    """
+    behind = [each for each in read if each[0] <= 0]
+    low = min((mean if low is None else low for mean, low, _ in behind), default=-0.01)
+    high = max((0.0 if high is None else high for _, _, high in behind), default=0.0)
+    low, high = min(low, -1e-6), max(high, 0.0)
 
     def x(value: float) -> float:
-        return round(min(max(BAR_END + value * scale, 0.0), 200.0), 2)
+        return round(2 + (WIDTH - 4) * (value - low) / (high - low), 2)
 
-    start = x(min(mean, 0.0))
+    return x
+
+
+def _behind(each: Difference, sign: int, x: Callable[[float], float]) -> dict[str, Any]:
+    """The picture of how far a system is behind the first."""
+    mean, low, high = _read(each, sign)
+    zero, end = x(0.0), x(min(mean, 0.0))
     spread = None if low is None or high is None or mean > 0 else (x(low), x(high))
     return {
         "figure": hundredths(mean),
-        "bar_from": start,
-        "bar_width": round(BAR_END - start, 2),
+        "zero": zero,
+        "bar_from": end,
+        "bar_width": round(zero - end, 2),
         # Within the thickness of the bar's end an interval says nothing.
         "interval": spread if spread and spread[1] - spread[0] > 2 else None,
         "text": f"{hundredths(mean)}, 95 % interval {interval(low, high)}",
     }
 
 
-def _read(each: Difference, sign: int) -> tuple[float, float | None, float | None]:
+def _read(each: Difference, sign: int) -> Read:
     """Mean and interval of a comparison, read in either direction."""
     estimate = each.by_scene
     if sign > 0 or estimate.low is None or estimate.high is None:
@@ -278,6 +293,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
             f"{int((clipped > 0).sum()):,}",
             "of the systems compared here; at least one sample of 32 kHz at full scale",
         ),
+        fact("Runs", f"{len(board.rows)}", f"{sum(row.rank is not None for row in board.rows)} of them ranked"),
         fact(
             "Integrity",
             "intact" if not bad else f"{len(bad)} run{'s' if len(bad) > 1 else ''} without rank",

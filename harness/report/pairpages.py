@@ -60,7 +60,7 @@ def remixes(view: BoardView, pair: Pair) -> tuple[dict[int, Path], dict[int, str
         By the runs' numbers: paths of files that are there (whether they still are what was scored is for
         `listening.check_remix` to say); and reasons, which name no path, since pages are published.
     """
-    scored = set(pair_rows(view.pairs, pair.id)["run"])
+    scored = _scores_of(view.pairs, pair.id)
     found, missing = {}, {}
     for row in view.rows:
         number, folder = row.source.id, row.run.folder
@@ -118,25 +118,18 @@ def list_page(
 
 def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """What the player says of its signals: the reference, the mixture, and the remixes of these runs."""
-    rows = pair_rows(view.pairs, pair).set_index("run")
-    return [
-        {
-            "name": "Reference",
-            "file": "reference",
-            "about": "the true stems with these gains, amplified by NAL-R",
-            "run": None,
-        },
-        {
-            "name": "Mixture",
-            "file": "mixture",
-            "about": "what systems are given: no gains, no amplification",
-            "run": None,
-        },
-    ] + [
+    scores = _scores_of(view.pairs, pair)
+    reference = "the true stems with these gains, amplified by NAL-R"
+    mixture = "what systems are given: no gains, no amplification"
+    given: list[dict[str, Any]] = [
+        {"name": "Reference", "short": "reference", "about": reference, "run": None},
+        {"name": "Mixture", "short": "mixture", "about": mixture, "run": None},
+    ]
+    return given + [
         {
             "name": runs[number]["label"],
-            "file": f"run{number}",
-            "about": f"HAAQI {labels.score(rows.loc[number, 'score'])}",
+            "short": f"run{number}",
+            "about": f"HAAQI {labels.score(scores[number]['score'])}",
             "run": runs[number],
         }
         for number in numbers
@@ -203,8 +196,10 @@ def _plain(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.astype({"scene": str, "listener": str})
 
 
-def pair_rows(pairs: pd.DataFrame, pair: PairId) -> pd.DataFrame:
-    return pairs[(pairs["scene"] == pair[0]) & (pairs["listener"] == pair[1])]
+def _scores_of(pairs: pd.DataFrame, pair: PairId) -> dict[int, dict[str, Any]]:
+    """What the frame of pairs says of one pair, by the runs' numbers."""
+    rows = pairs[(pairs["scene"] == pair[0]) & (pairs["listener"] == pair[1])]
+    return {row["run"]: row for row in rows.to_dict("records")}  # type: ignore[misc]
 
 
 def _score(scores: "pd.Series[float] | None", pair: PairId) -> float | None:
@@ -218,8 +213,7 @@ def _of_set(view: BoardView, id_: PairId) -> Pair | None:
 
 
 def _track(pairs: pd.DataFrame, pair: PairId) -> str:
-    tracks = pair_rows(pairs, pair)["track"]
-    return labels.printable(str(tracks.iloc[0])) if len(tracks) else "–"
+    return next((labels.printable(str(row["track"])) for row in _scores_of(pairs, pair).values()), "–")
 
 
 def _hearing(listeners: pd.DataFrame | None, listener: str) -> dict[str, Any] | None:
@@ -242,7 +236,7 @@ def _facts(view: BoardView, choice: Choice) -> list[tuple[str, str]]:
         form = str(scene["form"])
         if form == "loudspeakers" and pd.notna(scene["left_angle"]) and pd.notna(scene["right_angle"]):
             form = f"loudspeakers at {_decibels(scene['left_angle'])}° and {_decibels(scene['right_angle'])}°"
-        facts.append(("Heard over", form))
+        facts.append(("Played over", form))
         facts.append(("Length", f"{scene['seconds']:.1f} s"))
     hearing = _hearing(view.listeners, choice.listener)
     if hearing is not None:
@@ -282,10 +276,10 @@ def _gains_in_words(gains: pd.DataFrame | None, scene: str) -> str:
 
 def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, str]) -> dict[str, Any]:
     """The table of scores: a line for each run; both ears on an axis that they all share."""
-    rows = pair_rows(view.pairs, pair).set_index("run")
-    values = rows[["left", "right", "score"]].to_numpy(dtype=float)
-    low = math.floor(10 * values.min()) / 10 if len(values) else 0.0
-    high = max(math.ceil(10 * values.max()) / 10 if len(values) else 1.0, low + 0.1)
+    found = _scores_of(view.pairs, pair)
+    values = [float(row[ear]) for row in found.values() for ear in ("left", "right")]
+    low = math.floor(10 * min(values, default=0.0)) / 10
+    high = max(math.ceil(10 * max(values, default=1.0)) / 10, low + 0.1)
 
     def x(value: float) -> float:
         return round(8 + 184 * (value - low) / (high - low), 1)
@@ -293,10 +287,10 @@ def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, st
     lines = []
     for row in view.rows:
         number = row.source.id
-        if number not in rows.index:
+        if number not in found:
             continue
-        left, right, score = (float(rows.loc[number, name]) for name in ("left", "right", "score"))
-        clipped = rows.loc[number, "clipped"]
+        its = found[number]
+        left, right, score, clipped = its["left"], its["right"], its["score"], its["clipped"]
         mean = None if row.estimate is None else row.estimate.mean
         lines.append(
             {
@@ -310,7 +304,7 @@ def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, st
                 "against": None if mean is None else score - mean,
                 "against_text": "–" if mean is None else hundredths(score - mean),
                 "clipped": None if pd.isna(clipped) else int(clipped),
-                "engine": str(rows.loc[number, "engine"]),
+                "engine": str(its["engine"]),
                 "silent": missing.get(number),
             }
         )

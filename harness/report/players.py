@@ -45,8 +45,8 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
     Args:
         page: name of the pair's page without its suffix; the folder of its sound files is called like it.
         sounds: the signals, all of the same length.
-        titles: for each signal what the template needs beside its sound, among it "file": the beginning of the names of
-            its files.
+        titles: for each signal what the template needs beside its sound, among it "short": how the names of its
+            files begin.
         seconds: length of the signals.
     """
     files: dict[str, bytes] = {}
@@ -55,8 +55,8 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
     for way in WAYS:
         clips = [_clip(sound, way) for sound in sounds]
         for signal, clip in zip(signals, clips, strict=True):
-            content = f"audio/{page}/{signal['file']}-{way}-{_short_hash(clip.content)}"
-            picture = f"audio/{page}/{signal['file']}-{way}-{_short_hash(clip.spectrogram)}.png"
+            content = f"audio/{page}/{signal['short']}-{way}-{_short_hash(clip.content)}"
+            picture = f"audio/{page}/{signal['short']}-{way}-{_short_hash(clip.spectrogram)}.png"
             files[f"{content}.{clip.suffix}"] = clip.content
             files[picture] = clip.spectrogram
             signal[way] = {
@@ -65,6 +65,7 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
                 "picture": picture,
                 "waveform": waveform_path(clip.waveform),
                 "level": level(clip.spl),
+                "unit": "" if clip.spl is None else " dB SPL",
             }
         script = _script(way, clips)
         path = f"audio/{page}/{way}-{_short_hash(script)}.js"
@@ -105,8 +106,8 @@ def waveform_path(peaks: Sequence[float]) -> str:
 
 
 def level(spl: float | None) -> str:
-    """A level in whole dB SPL; "silence" where there is none."""
-    return "silence" if spl is None or not math.isfinite(spl) else f"{spl:.0f} dB SPL".replace("-", MINUS)
+    """A level in dB SPL as a whole number; "silence" where there is none."""
+    return "silence" if spl is None else f"{spl:.0f}".replace("-", MINUS)
 
 
 def _clip(sound: "Sound", way: Way) -> "Clip":

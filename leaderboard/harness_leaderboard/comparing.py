@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness_leaderboard import labels
+from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.estimates import FEW_CLUSTERS, SIGNIFICANT, Estimate, holm, of_many
 from harness_leaderboard.ranking import Board, Row
 from harness_leaderboard.records import PairScores
@@ -97,8 +98,8 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
         A difference for every two, the first before the second as in `rows`, in the order of `itertools.combinations`.
 
     Raises:
-        ValueError: two of them have no scored pair in common.
-        LeaderboardError: the scores of a run were changed outside the harness, or trouble with the database.
+        LeaderboardError: two of them have no scored pair in common; the scores of a run were changed outside the
+            harness; trouble with the database.
     """
     scores = Scores.of([row.source.scores for row in rows])
     return differences_of(rows, scores)
@@ -113,7 +114,8 @@ def differences_of(rows: Sequence[Row], scores: Scores) -> list[Difference]:
         ours, theirs = scores.values[first], scores.values[second]
         common = ~(np.isnan(ours) | np.isnan(theirs))
         if not common.any():
-            raise ValueError("two runs without a scored pair in common cannot be compared")
+            which = " and ".join(str(rows[place].source.id) for place in (first, second))
+            raise LeaderboardError(f"runs {which} have no scored pair in common: score the same pairs of both")
         gaps = ours[common] - theirs[common]
         largest = np.maximum(ours[common], theirs[common])
         by_scene, by_track = (_clustered(clusters[common], gaps, largest) for clusters in (scenes, tracks))
@@ -198,17 +200,21 @@ def basis(board: Board) -> list[str]:
         return []
     count, scenes = len(board.compared), board.compared[0, 1].difference.clusters
     over = "" if count == 1 else f", adjusted over all {count} comparisons (Holm)"
-    lines = [f"Told apart: p < {SIGNIFICANT}, paired, clustered by scene{over}."] if scenes > 1 else []
-    return [*lines, *roughness(scenes)]
+    lines = [f"Told apart means p < {SIGNIFICANT}: paired, clustered by scene{over}."] if scenes > 1 else []
+    return [*lines, *roughness(scenes=scenes)]
 
 
-def roughness(clusters: int, what: str = "scenes") -> list[str]:
-    """A line that says that intervals are rough, if there are few clusters; none if there are enough, or one."""
-    if not 1 < clusters < FEW_CLUSTERS:
+def roughness(**clusters: int) -> list[str]:
+    """A line that says that intervals are rough, if there are few clusters; none if there are enough, or one.
+
+    Args:
+        clusters: how many there are, by what they are, in the plural.
+    """
+    few = [f"{count} {what}" for what, count in clusters.items() if 1 < count < FEW_CLUSTERS]
+    if not few:
         return []
-    return [
-        f"Intervals are rough: {clusters} {what} are few, below {FEW_CLUSTERS} even corrected ones (CR2) may mislead."
-    ]
+    listed = " and ".join(few)
+    return [f"Intervals are rough: {listed} are few; below {FEW_CLUSTERS}, even corrected ones (CR2) may mislead."]
 
 
 def name(label: str) -> str:

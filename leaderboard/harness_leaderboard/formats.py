@@ -87,7 +87,7 @@ def boards_csv(boards: Iterable[Board], names: Collection[str] | None = None) ->
     for line in lines:
         if "settings" in line:
             line["settings"] = json.dumps(line["settings"], sort_keys=True, ensure_ascii=False)
-    return _csv([column.name for column in columns.choose(names)], lines)
+    return csv_text([column.name for column in columns.choose(names)], lines)
 
 
 def breakdown_json(boards: Iterable[Board], by: Sequence[By]) -> list[dict[str, Any]]:
@@ -124,10 +124,11 @@ def breakdown_json(boards: Iterable[Board], by: Sequence[By]) -> list[dict[str, 
 
 def breakdown_csv(boards: Iterable[Board], by: Sequence[By]) -> str:
     """Breakdowns as CSV with one header: see `breakdown_json`."""
-    return _csv(BREAKDOWN_COLUMNS, breakdown_json(boards, by))
+    return csv_text(BREAKDOWN_COLUMNS, breakdown_json(boards, by))
 
 
-def _csv(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
+def csv_text(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
+    """Lines as CSV with a header; names are those of the columns, and each line has all of them."""
     # The csv module writes floats with repr, which is the shortest text that reads back as the same number.
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -227,8 +228,8 @@ def boards_latex(boards: Iterable[Board], names: Collection[str] | None = None, 
     parts = []
     for board in boards:
         cells = [[column.cell(line) for column in chosen] for line in columns.lines(board)]
-        table = _latex_table([column.title for column in chosen], cells, [column.right for column in chosen])
-        parts.append(_latex_comments([labels.title(board, only)]) + table + _latex_comments(notes(board)))
+        table = latex_table([column.title for column in chosen], cells, [column.right for column in chosen])
+        parts.append(latex_comments([labels.title(board, only)]) + table + latex_comments(notes(board)))
     return "\n".join(parts)
 
 
@@ -239,8 +240,8 @@ def breakdown_latex(boards: Iterable[Board], by: Sequence[By], only: str = "") -
         names = labels.labels(board)
         for each in by:
             lines = [(name, *map(labels.score, means)) for name, means in pivot(board, each)]
-            comment = _latex_comments([f"Mean HAAQI by {each} · {labels.title(board, only)}"])
-            parts.append(comment + _latex_table((each.capitalize(), *names), lines, [False] + [True] * len(names)))
+            comment = latex_comments([f"Mean HAAQI by {each} · {labels.title(board, only)}"])
+            parts.append(comment + latex_table((each.capitalize(), *names), lines, [False] + [True] * len(names)))
     return "\n".join(parts)
 
 
@@ -264,6 +265,7 @@ _LATEX = {
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
+    "−": "$-$",
     "–": "--",
     "…": r"\ldots{}",
     "✓": r"$\checkmark$",
@@ -278,11 +280,20 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in labels.printable(text))
 
 
-def _latex_comments(lines: Iterable[str]) -> str:
+def latex_comments(lines: Iterable[str]) -> str:
+    """Lines as comments of LaTeX."""
     return "".join(f"% {labels.printable(line)}\n" for line in lines)
 
 
-def _latex_table(headers: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+def latex_table(headers: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    """Texts as a tabular in the manner of the package booktabs.
+
+    Args:
+        headers: of the columns.
+        lines: cells of each line.
+        right: whether each column is set flush right.
+    """
+
     def row(cells: Sequence[str]) -> str:
         return f"  {' & '.join(map(_latex, cells))} \\\\\n"
 

@@ -91,7 +91,7 @@ def board_table(board: Board, width: int, names: Collection[str] | None = None, 
     table = _table(chosen, widths, width)
     for index in range(1, len(lines) + 1):
         table.add_row(*(Text(cells[column.name][index]) for column in chosen))
-    return Group(_title(labels.title(board, only)), table, *([Text(), *map(Text, below)] if below else []), Text())
+    return Group(bold(labels.title(board, only)), table, *([Text(), *map(Text, below)] if below else []), Text())
 
 
 def _fitting(widths: dict[str, int], room: int) -> set[str]:
@@ -107,7 +107,7 @@ def _fitting(widths: dict[str, int], room: int) -> set[str]:
 
 def _table(chosen: "Sequence[Column]", widths: dict[str, int], room: int) -> Table:
     """An empty table with these columns; where they do not fit, those with words are folded, the widest first."""
-    table = _empty()
+    table = empty_table()
     tight = sum(widths[column.name] for column in chosen) + GAP * (len(chosen) - 1) > room
     for column in chosen:
         folded = tight and not column.right
@@ -121,12 +121,14 @@ def _table(chosen: "Sequence[Column]", widths: dict[str, int], room: int) -> Tab
     return table
 
 
-def _empty() -> Table:
+def empty_table() -> Table:
+    """A table without columns, in the form that all of them have."""
     # The box itself puts a space between two columns.
     return Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
 
 
-def _title(text: str) -> Text:
+def bold(text: str) -> Text:
+    """A stranger's text as a title."""
     return Text(labels.printable(text), style="bold")
 
 
@@ -156,7 +158,7 @@ def breakdown_table(board: Board, by: By, width: int, only: str = "") -> Rendera
         tables = []
         for first, end in _blocks(heading, groups, runs, width):
             tables.append(_crossed(heading, groups, runs[first:end], [line[first:end] for line in scores]))
-    title = _title(f"Mean HAAQI by {by} · {labels.title(board, only)}")
+    title = bold(f"Mean HAAQI by {by} · {labels.title(board, only)}")
     return Group(title, *(part for table in tables for part in (table, Text())))
 
 
@@ -181,7 +183,7 @@ def _blocks(heading: str, rows: Sequence[str], across: Sequence[str], room: int)
 
 
 def _crossed(heading: str, rows: Sequence[str], across: Sequence[str], scores: Sequence[Sequence[str]]) -> Table:
-    table = _empty()
+    table = empty_table()
     table.add_column(heading, overflow="fold")
     for name in across:
         table.add_column(Text(name), justify="right", overflow="fold", min_width=SCORE_WIDTH)

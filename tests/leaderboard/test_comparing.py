@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from harness_leaderboard import comparing, ties
 from harness_leaderboard.comparing import basis, differences, in_words
+from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.estimates import Estimate, estimate
 from harness_leaderboard.ranking import Board, boards
 from harness_leaderboard.records import EvaluationSetRecord, SceneSums, ScoredRun
@@ -128,7 +129,7 @@ def test_runs_with_holes_are_compared_over_what_both_have(scored_run: MakeRun) -
     assert (found.won, found.lost, found.tied) == (3, 0, 1)
     three = scored_run([(*pair, 0.5, 0.5) for pair in pairs[:2]], about=about, system="three")
     (board,) = boards([two, three])
-    with pytest.raises(ValueError, match="without a scored pair in common"):
+    with pytest.raises(LeaderboardError, match=r"runs \d and \d have no scored pair in common"):
         differences(board.rows)
 
 
@@ -240,7 +241,7 @@ def test_the_sentence(scored_run: MakeRun, means: list[float], sentence: str) ->
     assert in_words(board) == sentence
     count = len(means) * (len(means) - 1) // 2
     over = f", adjusted over all {count} comparisons (Holm)" if count > 1 else ""
-    expected = [f"Told apart: p < 0.05, paired, clustered by scene{over}."] if count else []
+    expected = [f"Told apart means p < 0.05: paired, clustered by scene{over}."] if count else []
     assert basis(board) == expected
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 import statsmodels.api
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from harness_leaderboard.estimates import Estimate, degrees_of_freedom, estimate, holm
+from harness_leaderboard.estimates import Estimate, degrees_of_freedom, estimate, holm, of_many
 
 Numbers = np.ndarray[Any, Any]
 
@@ -70,7 +70,7 @@ def test_clusters_of_one_are_the_ordinary_interval() -> None:
     assert found.p == pytest.approx(expected.pvalue, abs=1e-12)
 
 
-@pytest.mark.parametrize(("clusters", "size"), [(2, 1), (2, 7), (12, 1), (25, 8), (300, 20)])
+@pytest.mark.parametrize(("clusters", "size"), [(2, 1), (2, 7), (12, 1), (25, 8), (60, 5)])
 def test_clusters_of_equal_size_are_statsmodels_cluster_covariance(clusters: int, size: int) -> None:
     names, values = drawn([size] * clusters)
     # Its factor G / (G - 1) * (n - 1) / (n - k) has k = 1, and is CR2's when clusters are equal.
@@ -82,7 +82,7 @@ def test_clusters_of_equal_size_are_statsmodels_cluster_covariance(clusters: int
     assert found.p == pytest.approx(fitted.pvalues[0], rel=1e-8)
 
 
-UNEQUAL = [[1, 2], [1, 1, 9], [3, 5, 2, 7, 1, 4], [20] * 30 + [19, 3], list(range(1, 25)), [200, 2, 3, 4]]
+UNEQUAL = [[1, 2], [1, 1, 9], [3, 5, 2, 7, 1, 4], [5] * 12 + [4, 2], list(range(1, 13)), [60, 2, 3, 4]]
 
 
 @pytest.mark.parametrize("sizes", UNEQUAL)
@@ -93,7 +93,7 @@ def test_clusters_of_unequal_size_are_cr2_with_all_its_matrices(sizes: list[int]
     hat = design @ np.linalg.inv(design.T @ design) @ design.T
     annihilator = np.eye(count) - hat
     errors = annihilator @ values
-    # Pustejovsky & Tipton 2018, (6) and (9) to (11), for the working model of independent errors:
+    # Pustejovsky & Tipton 2018, for the working model of independent errors:
     # A_g = (I - H_gg)^(-1/2), V = M sum(X_g' A_g e_g e_g' A_g X_g) M, df = tr(Q'Q)^2 / tr((Q'Q)^2) with
     # columns Q_g = (I - H)_g' A_g X_g M.
     variance, columns = 0.0, []
@@ -124,6 +124,7 @@ def test_without_the_correction_it_would_be_statsmodels_plain_sandwich(sizes: li
     close(estimate(names, values.tolist()), float(values.mean()), math.sqrt(corrected), df)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=50))
 def test_degrees_of_freedom_are_between_1_and_those_of_equal_clusters(sizes: list[int]) -> None:
     df = degrees_of_freedom(sizes)
@@ -133,23 +134,20 @@ def test_degrees_of_freedom_are_between_1_and_those_of_equal_clusters(sizes: lis
 
 def test_intervals_cover_what_they_say_with_few_unequal_clusters() -> None:
     # 2,000 experiments with 8 clusters of 1 to 30 pairs around a true mean of 0: 95 % of the intervals hold it. The
-    # common correction, G / (G - 1) and G - 1 degrees of freedom (CR1), holds it in 88 % of them.
+    # common correction, G / (G - 1) and G - 1 degrees of freedom (CR1), holds it in 86 % of them.
     draw = np.random.default_rng(1)
     sizes = np.array([1, 2, 3, 4, 5, 10, 20, 30])
-    clusters = np.repeat(np.arange(8), sizes)
-    names = [f"S{cluster}" for cluster in clusters]
-    held = common = 0
-    for _ in range(2000):
-        values = draw.normal(size=8)[clusters] * 0.05 + draw.normal(size=len(clusters)) * 0.1
-        found = estimate(names, values.tolist())
-        assert found.low is not None
-        assert found.high is not None
-        held += found.low <= 0 <= found.high
-        residuals = np.bincount(clusters, values - values.mean())
-        error = math.sqrt(8 / 7 * (residuals**2).sum()) / len(values)
-        common += abs(values.mean()) <= stats.t.ppf(0.975, 7) * error
-    assert 0.935 < held / 2000 < 0.97
-    assert common / 2000 < 0.9
+    clusters, first = np.repeat(np.arange(8), sizes), np.concatenate([[0], sizes.cumsum()[:-1]])
+    values = draw.normal(0, 0.05, (2000, 8))[:, clusters] + draw.normal(0, 0.1, (2000, sizes.sum()))
+    sums, totals = np.add.reduceat(values, first, axis=1), values.sum(axis=1)
+    found = of_many(sizes, sums, totals, np.abs(sums).max(axis=1))
+    one = estimate([f"S{cluster}" for cluster in clusters], values[7].tolist())
+    assert (found[7].low, found[7].p, found[7].df) == pytest.approx((one.low, one.p, one.df), rel=1e-12)
+    held = np.mean([each.low <= 0 <= each.high for each in found])  # type: ignore[operator]
+    assert 0.935 < held < 0.97
+    means = totals / sizes.sum()
+    errors = np.sqrt(8 / 7 * ((sums - sizes * means[:, None]) ** 2).sum(axis=1)) / sizes.sum()
+    assert np.mean(np.abs(means) <= stats.t.ppf(0.975, 7) * errors) < 0.9
 
 
 def test_one_scene_gives_no_interval() -> None:
@@ -180,10 +178,11 @@ def test_the_order_of_values_changes_no_digit() -> None:
         assert estimate(*map(list, zip(*pairs, strict=True))) == expected  # type: ignore[arg-type]
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_holm_is_statsmodels_holm(p: list[float]) -> None:
-    expected = multipletests(p, method="holm")[1]
-    assert holm(p) == pytest.approx(expected.tolist(), abs=1e-15)
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 45])
+def test_holm_is_statsmodels_holm(count: int) -> None:
+    draw = np.random.default_rng(count)
+    for p in (draw.random(count), draw.random(count) ** 4, np.round(draw.random(count) ** 2, 1), np.zeros(count)):
+        assert holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1].tolist(), abs=1e-15)
 
 
 def test_holm_leaves_out_what_has_no_p() -> None:

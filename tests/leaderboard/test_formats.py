@@ -148,8 +148,8 @@ def test_markdown(board: Board) -> None:
     assert lines[13] == "- ³ incomplete: 3 of 4 pairs scored, 1 failed"
     assert lines[14].startswith("- umxhq is 0.0")
     assert lines[15:] == [
-        r"- Told apart: p \< 0.05, paired, clustered by scene.",
-        "- Intervals are rough: 2 scenes are few, below 20 even corrected ones (CR2) may mislead.",
+        r"- Told apart means p \< 0.05: paired, clustered by scene.",
+        "- Intervals are rough: 2 scenes are few; below 20, even corrected ones (CR2) may mislead.",
     ]
     assert boards_markdown([]) == ""
 

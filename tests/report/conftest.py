@@ -12,11 +12,6 @@ from typing import Any
 import pytest
 from support import run_app
 
-playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("HARNESS_TEST_ALL") else None
-
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-"""What the pages looked like: outside of what git keeps."""
-
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:

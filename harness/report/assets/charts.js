@@ -35,7 +35,7 @@
   class Chart {
     constructor(figure, spec) {
       this.spec = spec;
-      this.place = make("div", { className: "chart" });
+      this.place = make("div", { className: spec.usermeta.square ? "chart square" : "chart" });
       figure.append(this.place);
       figure.append(numbers(this, figure.dataset.chart));
       this.drawing = Promise.resolve();
@@ -48,18 +48,18 @@
       if (!width || width === this.width) return;
       this.width = width;
       const direct = width >= (this.spec.usermeta.labelsFrom || Infinity);
-      if (this.started && direct === this.direct) {
-        window.dispatchEvent(new Event("resize")); // Vega asks its container for its width only then.
-        return;
-      }
-      this.started = true;
+      const anew = direct !== this.direct;
       this.direct = direct;
-      this.drawing = this.drawing.then(() => this.draw());
+      this.drawing = this.drawing.then(() => {
+        if (anew || !this.result) return this.draw();
+        window.dispatchEvent(new Event("resize")); // Vega asks its container for its width only then.
+        return this.result.view.signal("room", width).runAsync();
+      });
     }
 
     async draw() {
       if (this.result) this.result.finalize();
-      const spec = withParameters(this.spec, { ...chosen, direct: this.direct });
+      const spec = withParameters(this.spec, { ...chosen, room: this.width });
       this.result = await window.vegaEmbed(this.place, this.direct ? withoutLegends(spec) : spec, {
         renderer: "svg",
         actions: false,

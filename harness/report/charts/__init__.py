@@ -47,64 +47,66 @@ CHARTS: tuple[Chart, ...] = (
         "hearing-loss",
         "listeners",
         "Score against hearing loss",
-        "Each line is a system, each point a listener: the mean over all scenes that the listener heard. Further right is a "
-        "greater loss in the better ear; bands are the grades of the World Health Organization (2021).",
+        "Each line is a system, each point a listener: the mean over all scenes that the listener heard. Further "
+        "right is a greater loss in the better ear; bands are the grades of the World Health Organization (2021).",
         listeners.hearing_loss,
     ),
     Chart(
         "heat-map",
         "listeners",
         "Every listener, every system",
-        "Mean HAAQI; the darker a cell, the further its score is from the lowest. Listeners are sorted by hearing loss in "
-        "the better ear, so that colours mostly change from top to bottom; the next chart takes that out.",
+        "Mean HAAQI; the darker a cell, the further its score is from the lowest. Listeners are sorted by hearing "
+        "loss in the better ear, so that colours mostly change from top to bottom; the next chart takes that out.",
         listeners.heat_map,
     ),
     Chart(
         "distance-to-best",
         "listeners",
         "Behind each listener's best system",
-        "How far each system is behind the one that is best for that listener. A column in one colour: the system is as "
-        "far behind for everybody. A row without colour: that listener gains nothing from the choice.",
+        "How far each system is behind the one that is best for that listener. A column in one colour: the system "
+        "is as far behind for everybody. A row without colour: that listener gains nothing from the choice.",
         listeners.distance_to_best,
     ),
     Chart(
         "ears",
         "listeners",
         "Left against right",
-        "Each mark is a listener with a system. Further right, the right ear has the greater loss; below the line, the "
-        "right ear also scores lower. Marks away from the falling trend are ears that the audiogram does not explain.",
+        "Each mark is a listener with a system. Further right, the right ear has the greater loss; below the line, "
+        "the right ear also scores lower. Marks away from the falling trend are ears that the audiogram does not "
+        "explain.",
         listeners.ears,
     ),
     Chart(
         "tracks",
         "music",
         "Track by track",
-        "Faint dots are scenes, marks a system's mean over the track's scenes; the hardest track for all systems is on top. "
-        "A system that is behind its usual place fails on that music. Of many tracks only both ends are shown.",
+        "Faint dots are scenes, marks a system's mean over the track's scenes; the hardest track for all systems is "
+        "on top. A system that is behind its usual place fails on that music. Of many tracks only both ends are "
+        "shown.",
         music.tracks,
     ),
     Chart(
         "gains",
         "music",
         "By gain of each stem",
-        "The mean over all scenes that ask for this gain, with its 95 % interval over scenes. A line that leans to the left "
-        "at the top or at the bottom: the more a stem is changed, the worse the separation is heard.",
+        "The mean over all scenes that ask for this gain, with its 95 % interval over scenes. A line that leans to "
+        "the left at the top or at the bottom: the more a stem is changed, the worse the separation is heard.",
         music.gains,
     ),
     Chart(
         "positions",
         "music",
         "By position of the listener",
-        "The mean over scenes by how far the loudspeakers are to one side, seen from the listener, with its 95 % interval "
-        "over scenes.",
+        "The mean over scenes by how far the loudspeakers are to one side, seen from the listener, with its 95 % "
+        "interval over scenes.",
         music.positions,
     ),
     Chart(
         "scene-against-scene",
         "head-to-head",
         "Scene by scene",
-        "Each mark is a scene, the mean over its listeners. On the dashed line both systems are equal; below it the first "
-        "is better, above it the second.",
+        "Each mark is a scene, the mean over its listeners. On the dashed line both systems are equal; below it the "
+        "first is better, above it the second.",
         head_to_head.scene_against_scene,
     ),
     Chart(
@@ -134,8 +136,8 @@ CHARTS: tuple[Chart, ...] = (
         "time",
         "cost",
         "Score against processor time",
-        "What making the remixes took in all threads together, on a logarithmic axis, by the machine that each system "
-        "ran on. On the dashed line are the ranked systems that no faster one equals.",
+        "What making the remixes took in all threads together, on a logarithmic axis, by the machine that each "
+        "system ran on. On the dashed line are the ranked systems that no faster one equals.",
         cost.time,
     ),
     Chart(

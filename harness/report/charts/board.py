@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 
 from harness.report.charts import theme
-from harness.report.charts.drawing import Drawing, name_limit, records, systems
+from harness.report.charts.drawing import Drawing, column_heads, name_limit, number_in_cell, records, systems
 from harness.report.view import BoardView
 
 TOO_FEW = "It needs two systems at least."
@@ -31,11 +31,14 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     room = max(-least * 0.25, 0.01)
     frame["from"] = frame["low"].clip(lower=least - room)
     frame["to"] = frame["high"].clip(upper=room)
-    y = alt.Y("system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit()))
+    y = alt.Y(
+        "system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit())
+    )
+    scale = alt.Scale(domain=[least - room, max(room / 2, 0.0)], nice=False)
     x = alt.X(
         "mean:Q",
-        title="HAAQI behind the first, with 95 % interval",
-        scale=alt.Scale(domain=[least - room, max(room / 2, 0.0)], nice=False),
+        title="HAAQI behind the first, 95 % interval",
+        scale=scale,
         axis=alt.Axis(format="+.2f"),
     )
     base = alt.Chart(alt.NamedData("systems")).encode(y=y)
@@ -50,9 +53,9 @@ def distance_to_first(view: BoardView) -> Drawing | str:
         legend=None,
     )
     chart = alt.layer(
-        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(
-            x="from:Q", x2="to:Q", color=colours
-        ),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(x=alt.X("from:Q", scale=scale), x2="to:Q", color=colours),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colours, shape=shapes),
         base.transform_filter("datum.mean != 0")
         .mark_text(dy=-11, fontSize=11)
@@ -91,12 +94,9 @@ def difference_matrix(view: BoardView) -> Drawing | str:
     base = alt.Chart(alt.NamedData("cells")).encode(
         x=alt.X(
             "column:N",
-            title="minus",
+            title=None,
             scale=alt.Scale(domain=names, padding=0.04),
-            axis=alt.Axis(
-                orient="top", labelAngle=-32, labelAlign="left", labelBaseline="middle", labelOverlap=False,
-                labelLimit=alt.ExprRef("width < 420 ? 90 : 180"), labelColor="var(--fg)",
-            ),
+            axis=alt.Axis(orient="top", **column_heads()),
         ),
         y=alt.Y(
             "row:N",
@@ -111,8 +111,12 @@ def difference_matrix(view: BoardView) -> Drawing | str:
         range=[*theme.shades("worse")[:0:-1], *theme.shades("better")[1:]],
     )
     chart = alt.layer(
-        base.transform_filter("datum.significant").mark_rect().encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
-        base.mark_text(fontSize=11.5 if len(shown) <= 6 else 9).encode(text=alt.Text("mean:Q", format="+.3f")),
+        base.transform_filter("datum.significant")
+        .mark_rect()
+        .encode(color=alt.Color("mean:Q", scale=scale, legend=None)),
+        base.transform_calculate(text=number_in_cell("mean", "+.3f", shown))
+        .mark_text(fontSize=11.5)
+        .encode(text="text:N"),
     )
     return Drawing(
         chart.properties(width="container", height=30 * len(shown)),

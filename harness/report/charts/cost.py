@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.report.charts.drawing import Drawing, name_limit, records, score_axis, span, systems
+from harness.report.charts.drawing import Drawing, name_limit, records, span, systems
 from harness.report.view import BoardView
 
 HEIGHT = 340
@@ -26,12 +26,12 @@ def time(view: BoardView) -> Drawing | str:
     frame = view.runs.assign(cost=view.runs["cpu_seconds"].astype(float))
     made = view.pairs.groupby("run").size()
     lengths = None if view.scenes is None else view.scenes.astype({"scene": str}).set_index("scene")["seconds"]
-    title = "seconds of processor time for each remix"
+    title = "processor seconds per remix"
     if lengths is not None:
         seconds = view.pairs.assign(seconds=view.pairs["scene"].astype(str).map(lengths)).groupby("run")["seconds"]
         minutes = seconds.sum(min_count=1) / 60
         if minutes.notna().all() and (minutes > 0).all():
-            made, title = minutes, "seconds of processor time for a minute of remixed music"
+            made, title = minutes, "processor seconds per minute of remixed music"
     frame["cost"] = frame["cost"] / frame["run"].map(made)
     return _against(view, frame, title, "was timed on this machine or another", "~g")
 
@@ -58,20 +58,20 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
     low, high = span(frame["mean"], share=0.12)
     first = nothing / 1.6 if free else float(positive.min()) / 1.6
     last = float(positive.max()) * 1.6
-    frame = _placed(frame, np.log10([first, last]), (low, high))
     best = _pareto(frame)
+    frame = _placed(frame, best["run"], np.log10([first, last]), (low, high))
     x = alt.X(
         "at:Q",
         title=title,
         scale=alt.Scale(type="log", domain=[first, last], nice=False),
         axis=alt.Axis(
-            labelExpr=f"datum.value == {nothing!r} ? 'none' : datum.value < {nothing * 5!r} && {str(free).lower()} ? '' "
-            f": format(datum.value, '{form}')",
-            tickCount=alt.ExprRef("width < 420 ? 4 : 8"),
-            labelOverlap=True,
+            labelExpr=f"{str(free).lower()} && datum.value == {nothing!r} ? 'none' : format(datum.value, '{form}')",
+            values=_ticks(first, last, nothing if free else None),
+            labelOverlap="greedy",
+            grid=False,
         ),
     )
-    y = alt.Y("mean:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=score_axis())
+    y = alt.Y("mean:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format=".2f"))
     base = alt.Chart(alt.NamedData("systems"))
     tooltip = [
         alt.Tooltip("system:N", title="system"),
@@ -103,16 +103,16 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
         base.mark_text(
             align=alt.ExprRef("datum.side == 'right' ? 'left' : 'right'"),
             baseline="middle",
-            dx=alt.ExprRef("datum.side == 'right' ? 12 : -12"),
+            dx=alt.ExprRef("datum.side == 'right' ? 9 : -9"),
             dy=alt.ExprRef("datum.shift"),
             limit=name_limit(),
         ).encode(x=x, y=y, text="system:N"),
     ]
     return Drawing(
-        alt.layer(*layers).properties(width="container", height=HEIGHT),
+        alt.layer(*layers).properties(width="container", height=HEIGHT, title="mean HAAQI"),
         {
             "systems": records(frame[["system", "mean", "cost", "at", "kind", "eligible", "side", "shift"]], digits=6),
-            "best": records(best, digits=6),
+            "best": records(best[["at", "mean"]], digits=6),
         },
         [("system", "system"), ("mean", "mean HAAQI"), ("cost", title), ("kind", "class"), ("eligible", "ranking")],
     )
@@ -122,14 +122,23 @@ def _eligible(status: str) -> str:
     return "ranked" if status == "ranked" else "not ranked"
 
 
+def _ticks(first: float, last: float, nothing: float | None) -> list[float]:
+    """Decades, with steps between them where there are few; and the place of what costs nothing."""
+    steps = (1, 2, 5) if np.log10(last / first) < 2.5 else (1,)
+    decades = range(int(np.floor(np.log10(first))), int(np.ceil(np.log10(last))) + 1)
+    every = [float(f"{step}e{decade}") for decade in decades for step in steps]
+    above = first if nothing is None else nothing * 5
+    return [*([] if nothing is None else [nothing]), *(tick for tick in every if above <= tick <= last)]
+
+
 def _pareto(frame: pd.DataFrame) -> pd.DataFrame:
     """The ranked systems that none is better than at the same cost or less, the cheapest first."""
     ordered = frame[frame["eligible"] == "ranked"].sort_values(["at", "mean"], ascending=[True, False])
     ahead = ordered["mean"] > ordered["mean"].cummax().shift(fill_value=-1.0)
-    return ordered[ahead][["at", "mean"]]
+    return ordered[ahead]
 
 
-def _placed(frame: pd.DataFrame, logs: Any, scores: tuple[float, float]) -> pd.DataFrame:
+def _placed(frame: pd.DataFrame, best: "pd.Series[int]", logs: Any, scores: tuple[float, float]) -> pd.DataFrame:
     """On which side of its mark a label stands, and how far it is shifted, so that none lies on another on a phone."""
     width = 300.0
     taken: list[tuple[float, float, float]] = []
@@ -143,18 +152,23 @@ def _placed(frame: pd.DataFrame, logs: Any, scores: tuple[float, float]) -> pd.D
                 min(len(label) * CHARACTER, 110.0) + 12,
             )
         )
-    for x, y, long in points:
+    for (x, y, long), on_line in zip(points, frame["run"].isin(best), strict=True):
+        # The line comes to its points from below and leaves them to the right.
+        order = [("left", -13), ("right", -13), ("right", 13), ("left", 13)]
+        if not on_line:
+            order = [("right", 13), ("right", -13), ("right", 0), ("left", 13)]
+        order += [("left", 0), ("right", -26), ("left", -26), ("right", 26), ("left", 26)]
         options = [
-            (abs(shift) + (4 if side == "left" else 0), side, shift)
-            for side in ("right", "left")
-            for shift in (0, -14, 14, -28, 28)
+            (place, side, shift)
+            for place, (side, shift) in enumerate(order)
             if (x + long <= width + 4 if side == "right" else x - long >= -4)
-        ] or [(0, "right" if x < width / 2 else "left", 0)]
+        ] or [(0, "right" if x < width / 2 else "left", -13)]
 
         def free(option: tuple[float, str, int], x: float = x, y: float = y, long: float = long) -> bool:
             begin = x if option[1] == "right" else x - long
             return all(
-                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start for start, stop, other in taken
+                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start
+                for start, stop, other in taken
             )
 
         _, side, shift = min((option for option in options if free(option)), default=min(options))

@@ -15,8 +15,17 @@ from harness.report.view import COLOURS, SHAPES, BoardView
 LONGEST_LABEL = 40
 """Characters of a system's label on charts; of a longer one the end is left out."""
 
-WIDE = 640
-"""Pixels of a figure from which there is room for labels beside the marks."""
+PHONE = 350
+"""Pixels of width for which charts are made, if nobody says otherwise: a phone's, and a column's of a paper.
+
+`charts.js` sets the parameter `room` to the width that there is.
+"""
+
+NARROW = "room < 560"
+"""An expression: whether there is only room for a phone's layout."""
+
+DIRECT = 640
+"""Pixels of width from which labels stand beside the marks, and there is no legend."""
 
 NO_SET = "It needs the evaluation set: make the report with --data."
 
@@ -52,8 +61,8 @@ class Drawing:
         chart: refers to data by name.
         data: by name, records; cells are numbers, text or None.
         table: fields and headings of the first of `data`, for who would rather read than look.
-        turned: if records are of two systems, `a` and `b`: fields to `swap` and to `negate` if they are chosen the other
-            way round.
+        turned: if records are of two systems, `a` and `b`: fields to `swap` and to `negate` if these are chosen the
+            other way round.
         more: what `charts.js` has to know beside the specification.
     """
 
@@ -72,6 +81,7 @@ class Drawing:
         spec: dict[str, Any] = self.chart.to_dict()
         name = next(iter(self.data))
         spec["config"] = CONFIG
+        spec["params"] = [*spec.get("params", []), {"name": "room", "value": PHONE}]
         spec["datasets"] = dict(self.data)
         spec["description"] = description
         columns = [list(column) for column in self.table]
@@ -121,43 +131,68 @@ def records(frame: pd.DataFrame, digits: int = 4) -> Records:
 # Scales
 
 
-def colour(shown: Sequence[System], legend: bool = True) -> alt.Color:
-    """The colour of systems. Together with `shape` it makes one legend."""
+def colour(shown: Sequence[System], offset: float = 14) -> alt.Color:
+    """The colour of systems. Together with `shape` it makes one legend, `offset` pixels above the plot."""
     return alt.Color(
         "system:N",
         title=None,
         scale=alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown]),
-        legend=_legend(shown) if legend else None,
+        legend=_legend(shown, offset),
     )
 
 
-def shape(shown: Sequence[System], legend: bool = True) -> alt.Shape:
+def shape(shown: Sequence[System], offset: float = 14) -> alt.Shape:
     """The shape of systems."""
     return alt.Shape(
         "system:N",
         title=None,
         scale=alt.Scale(domain=[system.label for system in shown], range=[system.shape for system in shown]),
-        legend=_legend(shown) if legend else None,
+        legend=_legend(shown, offset),
     )
 
 
-def _legend(shown: Sequence[System]) -> alt.Legend:
+def _legend(shown: Sequence[System], offset: float) -> alt.Legend:
     """In as many columns as there is room for: a legend that is too wide would take its width from the chart."""
     widest = max((len(system.label) for system in shown), default=1) * 7 + 40
     return alt.Legend(
-        columns=alt.ExprRef(f"max(1, min({len(shown)}, floor((width + 60) / {min(widest, 165)})))"),
-        labelLimit=alt.ExprRef("width < 420 ? 115 : 260") if len(shown) > 1 else alt.ExprRef("width"),
+        columns=alt.ExprRef(f"max(1, min({len(shown)}, floor(room / {min(widest, 165)})))"),
+        labelLimit=alt.ExprRef(f"{NARROW} ? 118 : 260"),
+        symbolOpacity=1,
+        offset=offset,
     )
 
 
 def name_limit() -> alt.ExprRef:
     """The room for names at the side: Vega shortens what is longer."""
-    return alt.ExprRef("width < 420 ? 110 : 240")
+    return alt.ExprRef(f"{NARROW} ? 112 : 240")
 
 
-def score_axis(title: str = "mean HAAQI") -> alt.Axis:
-    """A vertical axis of scores, with its title lying flat on top."""
-    return alt.Axis(title=title, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-28, titleY=-12, format=".2f")
+def bold(headings: Sequence[str]) -> dict[str, Any]:
+    """For an axis of rows: those that are headings."""
+    if not headings:
+        return {}
+    test = f"indexof({list(headings)!r}, datum.value) >= 0"
+    return {"labelFontWeight": {"condition": {"test": test, "value": "bold"}, "value": "normal"}}
+
+
+def column_heads() -> dict[str, Any]:
+    """For an axis with a column for each system: names slant to the left, where the rows' names leave room."""
+    return {
+        "labelAngle": 32, "labelAlign": "right", "labelBaseline": "bottom", "labelOverlap": False, "labelPadding": 4,
+        "labelLimit": alt.ExprRef(f"{NARROW} ? 100 : 190"),
+    }  # fmt: skip
+
+
+def number_in_cell(name: str, form: str, shown: Sequence[System], zero: str = "") -> str:
+    """An expression: a field as text that fits into a cell, of which there are as many in a row as systems.
+
+    A narrow cell leaves out the zero before the point; where that is too long as well, colours and the table do.
+    """
+    text = f"format(datum.{name}, '{form}')"
+    if zero:
+        text = f"(datum.{name} == 0 ? '{zero}' : {text})"
+    width = f"width / {len(shown)}"
+    return f"{width} >= 44 ? {text} : {width} >= 33 ? replace({text}, '0.', '.') : ''"
 
 
 def span(values: "pd.Series[Any]", share: float = 0.06, least: float = 0.01) -> tuple[float, float]:

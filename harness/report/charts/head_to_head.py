@@ -4,7 +4,6 @@ Each chart has the parameters `first` and `second`, positions in `systems`, that
 depends on them is made ready for every two systems, so that a page needs no pairs.
 """
 
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -12,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.report.charts.drawing import Drawing, records, score_axis, scores, span, systems
+from harness.report.charts.drawing import Drawing, scores, systems
 from harness.report.charts.music import scene_table
 from harness.report.view import BoardView
 
@@ -27,27 +26,36 @@ TOO_FEW = "It needs two systems at least."
 CHOSEN = "datum.a == first && datum.b == second || datum.a == second && datum.b == first"
 FORWARD = "datum.a == first"
 
+HEIGHT = 440
+"""Pixels of the plot of scenes, which is about square."""
+
 
 def _parameters(view: BoardView) -> list[Any]:
     """`first`, `second`, and what the two are called and coloured."""
-    shown = [{"name": system.label, "colour": system.colour} for system in systems(view)]
+    shown = systems(view)
+    by_scene = scores(view, shown).groupby(["system", "scene"], observed=True)["score"].mean()
+    ends = by_scene.groupby("system", observed=True).agg(["min", "max"]).round(4)
+    known = [
+        {"name": system.label, "colour": system.colour, "low": float(low), "high": float(high)}
+        for system, (low, high) in zip(shown, ends.to_numpy(), strict=True)
+    ]
     return [
-        alt.param(name="systems", value=shown),
+        alt.param(name="systems", value=known),
         alt.param(name="first", value=0),
         alt.param(name="second", value=1),
     ]
 
 
 def _finished(
-    view: BoardView, chart: Any, data: dict[str, Any], table: list[tuple[str, str]], **turned: Sequence[Any]
+    view: BoardView, chart: Any, data: dict[str, Any], table: list[tuple[str, str]], square: bool = False, **turned: Any
 ) -> Drawing:
     choose = [{"run": system.run, "name": system.label, "colour": system.colour} for system in systems(view)]
-    more = {"choose": choose, "verdicts": _verdicts(view)}
+    more = {"choose": choose, "verdicts": _verdicts(view), "square": square}
     return Drawing(chart.add_params(*_parameters(view)), data, table, turned, more)
 
 
 def _verdicts(view: BoardView) -> list[dict[str, Any]]:
-    """For every two systems what the page says of them in words; `a` and `b` are positions, the difference a minus b."""
+    """What the page says of every two systems; `a` and `b` are positions, the difference is a minus b."""
     place = {row.source.id: number for number, row in enumerate(view.rows)}
 
     def rounded(value: float | None) -> float | None:
@@ -77,8 +85,9 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
         return TOO_FEW
     frame = scores(view, shown)
     means = frame.groupby(["track", "scene", "system"], observed=True)["score"].mean().reset_index()
-    low, high = span(means["score"], share=0.03)
-    scale = alt.Scale(domain=[low, high], nice=False)
+    least = "min(systems[first].low, systems[second].low) - 0.01"
+    most = "max(systems[first].high, systems[second].high) + 0.01"
+    scale = alt.Scale(domainMin=alt.ExprRef(least), domainMax=alt.ExprRef(most), nice=False, zero=False)
     keys = [system.key for system in shown]
     base = (
         alt.Chart(alt.NamedData("scenes"))
@@ -87,20 +96,20 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
         .transform_calculate(gap="datum.one - datum.other")
     )
     corner = alt.Chart(alt.NamedData("corner"))
-    line = alt.Chart(alt.NamedData("diagonal"))
+    line = alt.Chart(alt.NamedData("diagonal")).transform_calculate(at=f"datum.end ? {most} : {least}")
     chart = alt.layer(
         line.mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3]).encode(
             x=alt.X("at:Q", scale=scale), y=alt.Y("at:Q", scale=scale)
         ),
         base.mark_point(
             filled=True,
-            size=26,
+            size=26 if frame["scene"].nunique() > 200 else 60,
             opacity=0.6,
             color=alt.ExprRef("datum.gap > 0 ? systems[first].colour : systems[second].colour"),
             shape=alt.ExprRef("datum.gap > 0 ? 'circle' : 'square'"),
         ).encode(
             x=alt.X("one:Q", title="mean HAAQI of the first in a scene", scale=scale, axis=alt.Axis(format=".2f")),
-            y=alt.Y("other:Q", scale=scale, axis=score_axis("mean HAAQI of the second")),
+            y=alt.Y("other:Q", scale=scale, axis=alt.Axis(title=None, format=".2f")),
             tooltip=[
                 alt.Tooltip("scene:N", title="scene"),
                 alt.Tooltip("track:N", title="track"),
@@ -116,17 +125,18 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
         corner.mark_text(
             align="right", baseline="bottom", limit=alt.ExprRef("width * 0.6"),
             text=alt.ExprRef("'● better: ' + systems[first].name"), color=alt.ExprRef("systems[first].colour"),
-        ).encode(x=alt.value("width"), y=alt.value(392)),
+        ).encode(x=alt.value("width"), y=alt.value(HEIGHT - 8)),
     )  # fmt: skip
     return _finished(
         view,
-        chart.properties(width="container", height=400),
+        chart.properties(width="container", height=HEIGHT, title="mean HAAQI of the second"),
         {
             "scenes": scene_table(means, shown, ["scene", "track"]),
-            "diagonal": [{"at": round(low, 4)}, {"at": round(high, 4)}],
+            "diagonal": [{"end": False}, {"end": True}],
             "corner": [{}],
         },
         [("scene", "scene"), ("track", "track"), *((system.key, system.label) for system in shown)],
+        square=True,
     )
 
 
@@ -138,23 +148,23 @@ def pair_differences(view: BoardView) -> Drawing | str:
     values = _aligned(view)
     gaps = {(a, b): values[a] - values[b] for a, b in combinations(range(len(shown)), 2)}
     gaps = {two: gap[~np.isnan(gap)] for two, gap in gaps.items()}
-    # The axis is that of most pairs; the outermost bars hold what is beyond it.
-    largest = max((float(np.quantile(np.abs(gap), 0.998)) for gap in gaps.values() if len(gap)), default=0.0)
-    width = next((width for width in WIDTHS if largest <= width * BINS), WIDTHS[-1])
-    most = max(1, min(BINS, int(np.ceil(largest / width))))
-    found = []
+    bars, edges = [], []
     for (a, b), gap in gaps.items():
+        # The axis is that of most pairs; the outermost bars hold what is beyond it.
+        largest = float(np.quantile(np.abs(gap), 0.998)) if len(gap) else 0.0
+        width = next((width for width in WIDTHS if largest <= width * BINS), WIDTHS[-1])
+        most = max(3, min(BINS, int(np.ceil(largest / width))))
         places, counts = np.unique(np.clip(np.rint(gap / width), -most, most), return_counts=True)
-        found += [
-            {"a": a, "b": b, "about": round(int(place) * width, 4), "pairs": int(count)}
+        bars += [
+            {"a": a, "b": b, "about": round(int(place) * width, 4), "half": round(0.46 * width, 5), "pairs": int(count)}
             for place, count in zip(places, counts, strict=True)
         ]
-    edge = (most + 0.6) * width
+        edges += [{"a": a, "b": b, "edge": round(sign * (most + 0.6) * width, 5)} for sign in (-1, 1)]
     base = (
         alt.Chart(alt.NamedData("bars"))
         .transform_filter(CHOSEN)
         .transform_calculate(middle=f"({FORWARD} ? 1 : -1) * datum.about")
-        .transform_calculate(low=f"datum.middle - {0.46 * width}", high=f"datum.middle + {0.46 * width}")
+        .transform_calculate(low="datum.middle - datum.half", high="datum.middle + datum.half")
     )
     words = alt.Chart(alt.NamedData("corner"))
     chart = alt.layer(
@@ -166,33 +176,31 @@ def pair_differences(view: BoardView) -> Drawing | str:
             x=alt.X(
                 "low:Q",
                 title="HAAQI of the first minus the second, pair by pair",
-                scale=alt.Scale(domain=[-edge, edge], nice=False),
-                axis=alt.Axis(format="+.2f" if width >= 0.005 else "+.3f", grid=False),
+                scale=alt.Scale(nice=False),
+                axis=alt.Axis(format="+.2f", grid=False),
             ),
             x2="high:Q",
-            y=alt.Y(
-                "pairs:Q", axis=alt.Axis(title="pairs", titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-28,
-                                         titleY=-12, format=",d", tickMinStep=1),
-            ),
+            y=alt.Y("pairs:Q", axis=alt.Axis(title=None, format=",d", tickMinStep=1, tickCount=4)),
             y2=alt.datum(0),
             tooltip=[
                 alt.Tooltip("middle:Q", title="difference, about", format="+.3f"),
                 alt.Tooltip("pairs:Q", title="pairs", format=",d"),
             ],
         ),
+        alt.Chart(alt.NamedData("edges")).transform_filter(CHOSEN).mark_rule(opacity=0).encode(x="edge:Q"),
         words.mark_text(
             align="left", baseline="top", limit=alt.ExprRef("width * 0.45"),
             text=alt.ExprRef("'← ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
-        ).encode(x=alt.value(4), y=alt.value(0)),
+        ).encode(x=alt.value(0), y=alt.value(-18)),
         words.mark_text(
             align="right", baseline="top", limit=alt.ExprRef("width * 0.45"),
             text=alt.ExprRef("systems[first].name + ' →'"), color=alt.ExprRef("systems[first].colour"),
-        ).encode(x=alt.value("width"), y=alt.value(0)),
+        ).encode(x=alt.value("width"), y=alt.value(-18)),
     )  # fmt: skip
     return _finished(
         view,
-        chart.properties(width="container", height=240),
-        {"bars": found, "corner": [{}]},
+        chart.properties(width="container", height=240, title=alt.Title("pairs", offset=24)),
+        {"bars": bars, "edges": edges, "corner": [{}]},
         [("about", "difference, about"), ("pairs", "pairs")],
         negate=["about"],
     )
@@ -218,7 +226,8 @@ def won_by_severity(view: BoardView) -> Drawing | str:
     parts: list[pd.Series[Any]] = [groups]
     if view.listeners is not None:
         known = view.listeners.astype({"listener": str}).set_index("listener")["band"]
-        bands = pd.Series(wide.index.get_level_values("listener").astype(str).map(known), index=wide.index)
+        heard = pd.Series(wide.index.get_level_values("listener").astype(str), index=wide.index)
+        bands = heard.map(known)
         parts.append(bands)
         rows += [f"{band}" for band in view.listeners["band"].cat.categories if (bands == band).any()]
     for a, b in combinations(range(len(shown)), 2):
@@ -239,7 +248,7 @@ def won_by_severity(view: BoardView) -> Drawing | str:
         .transform_calculate(till="datum.ours / datum.all", since="1 - datum.theirs / datum.all", start="0", end="1")
     )
     y = alt.Y("row:N", title=None, scale=alt.Scale(domain=rows, paddingInner=0.22), axis=alt.Axis(labelLimit=150))
-    axis = alt.Axis(format=".0%", orient="top", values=[0, 0.25, 0.5, 0.75, 1])
+    axis = alt.Axis(labelExpr="100 * datum.value + ' %'", orient="top", values=[0, 0.25, 0.5, 0.75, 1])
     x = alt.X("start:Q", title="share of pairs won", scale=alt.Scale(domain=[0, 1]), axis=axis)
     tooltip = [
         alt.Tooltip("row:N", title="listeners"),
@@ -247,7 +256,7 @@ def won_by_severity(view: BoardView) -> Drawing | str:
         alt.Tooltip("tied:Q", title="equal", format=",d"),
         alt.Tooltip("theirs:Q", title="second is better", format=",d"),
     ]
-    inside = {"baseline": "middle", "color": "var(--bg)", "fontSize": 12, "fontWeight": 600}
+    inside: dict[str, Any] = {"baseline": "middle", "color": "var(--bg)", "fontSize": 12, "fontWeight": 600}
     chart = alt.layer(
         base.mark_rect(color="var(--line)").encode(x=x, x2="end:Q", y=y, tooltip=tooltip),
         base.mark_rect(color=alt.ExprRef("systems[first].colour")).encode(x=x, x2="till:Q", y=y, tooltip=tooltip),
@@ -255,11 +264,11 @@ def won_by_severity(view: BoardView) -> Drawing | str:
             x=alt.X("since:Q"), x2="end:Q", y=y, tooltip=tooltip
         ),
         base.transform_filter("datum.till > 0.14")
-        .transform_calculate(text="format(datum.till, '.0%')")
+        .transform_calculate(text="format(100 * datum.till, '.0f') + ' %'")
         .mark_text(align="left", dx=8, **inside)
         .encode(x=x, y=y, text="text:N"),
         base.transform_filter("datum.since < 0.86")
-        .transform_calculate(text="format(1 - datum.since, '.0%')")
+        .transform_calculate(text="format(100 - 100 * datum.since, '.0f') + ' %'")
         .mark_text(align="right", dx=-8, **inside)
         .encode(x=alt.X("end:Q"), y=y, text="text:N"),
         alt.Chart(alt.NamedData("half")).mark_rule(color="var(--bg)", strokeWidth=2).encode(x="at:Q"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -9,14 +10,16 @@ import pandas as pd
 from harness.hearing import GRADE_BOUNDS, GRADES
 from harness.report.charts import theme
 from harness.report.charts.drawing import (
+    DIRECT,
+    NARROW,
     NO_SET,
-    WIDE,
     Drawing,
     System,
+    bold,
     colour,
-    name_limit,
+    column_heads,
+    number_in_cell,
     records,
-    score_axis,
     scores,
     shape,
     span,
@@ -29,6 +32,9 @@ HEIGHT = 340
 
 LINE = 15
 """Pixels between two labels at the ends of lines."""
+
+NAMES = 30
+"""Pixels above the plot with the names of bands."""
 
 MOST_CELLS = 4000
 """Cells of a heat map; more are slow to draw and too many to read."""
@@ -60,14 +66,12 @@ def hearing_loss(view: BoardView) -> Drawing | str:
     x = alt.X(
         "pta:Q",
         title="better-ear average of 0.5, 1, 2 and 4 kHz, dB HL",
-        scale=alt.Scale(
-            domain=[first, last], nice=False, zero=False, range=[0, alt.ExprRef("direct ? width - 150 : width")]
-        ),
+        scale=alt.Scale(domain=[first, last], nice=False),
         axis=alt.Axis(grid=False),
     )
-    y = alt.Y("score:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=score_axis("mean HAAQI of a listener"))
+    y = alt.Y("score:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format=".2f"))
     bands = alt.Chart(alt.NamedData("bands"))
-    points = alt.Chart(alt.NamedData("means")).encode(x=x, y=y, color=colour(shown))
+    points = alt.Chart(alt.NamedData("means")).encode(x=x, y=y, color=colour(shown, NAMES))
     tooltip = [
         alt.Tooltip("system:N", title="system"),
         alt.Tooltip("listener:N", title="listener"),
@@ -75,25 +79,29 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         alt.Tooltip("score:Q", title="mean HAAQI", format=".4f"),
         alt.Tooltip("pairs:Q", title="pairs"),
     ]
-    room = "direct ? width - 150 : width"
     chart = alt.layer(
         bands.mark_rect(color="var(--card)").transform_filter("datum.odd").encode(x=alt.X("low:Q"), x2="high:Q"),
         bands.transform_calculate(
-            shown=f"datum.share * ({room}) > 7 * datum.name.length ? datum.name : "
-            f"datum.share * ({room}) > 7 * datum.short.length ? datum.short : ''"
+            shown="datum.share * width > 7 * datum.name.length ? datum.name : "
+            "datum.share * width > 7 * datum.short.length ? datum.short : ''"
         )
         .mark_text(color="var(--muted)", fontSize=11.5, baseline="bottom")
-        .encode(x=alt.X("middle:Q"), y=alt.value(-4), text="shown:N"),
+        .encode(x=alt.X("middle:Q"), y=alt.value(-5), text="shown:N"),
         points.mark_line(strokeWidth=1.8, opacity=0.75),
-        points.mark_point(filled=True, size=52, opacity=1).encode(shape=shape(shown), tooltip=tooltip),
+        points.mark_point(filled=True, size=52, opacity=1).encode(shape=shape(shown, NAMES), tooltip=tooltip),
         alt.Chart(alt.NamedData("ends"))
-        .mark_text(align="left", baseline="middle", dx=10, limit=138, opacity=alt.ExprRef("direct ? 1 : 0"))
-        .encode(x=x, y=alt.Y("place:Q"), text="system:N", color=colour(shown)),
+        .transform_filter(f"room >= {DIRECT}")
+        .mark_text(align="left", baseline="middle", dx=10, limit=150)
+        .encode(x=x, y=alt.Y("place:Q"), text="system:N", color=colour(shown, NAMES)),
     )
     ends = _ends(frame, low, high)
     return Drawing(
-        # `charts.js` says so where there is room, and leaves the legend out.
-        chart.add_params(alt.param(name="direct", value=False)).properties(width="container", height=HEIGHT),
+        chart.properties(
+            width="container",
+            height=HEIGHT,
+            # Room for the labels at the ends of lines, which Vega takes for a little shorter than they are.
+            padding={"left": 2, "top": 4, "bottom": 2, "right": 14},
+            title=alt.Title("mean HAAQI of a listener", offset=alt.ExprRef(f"room >= {DIRECT} ? {NAMES} : 12"))),
         {
             "means": records(frame[["system", "listener", "pta", "band", "score", "pairs"]]),
             "bands": records(_bands(first, last)),
@@ -101,7 +109,7 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         },
         [("listener", "listener"), ("pta", "better ear, dB HL"), ("band", "hearing loss"), ("system", "system"),
          ("score", "mean HAAQI"), ("pairs", "pairs")],
-        more={"labelsFrom": WIDE},
+        more={"labelsFrom": DIRECT},
     )  # fmt: skip
 
 
@@ -162,7 +170,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
     if view.listeners is None:
         order = frame.groupby("listener", observed=True)["score"].mean().sort_values(ascending=False)
         frame["row"] = frame["listener"].astype(str)
-        rows, headings = [str(name) for name in order.index], []
+        rows, headings = [str(name) for name in order.index], list[str]()
     else:
         frame = _with_audiograms(frame, view.listeners).sort_values(["pta", "listener"], kind="stable")
         frame["row"] = frame["listener"].astype(str) + " · " + frame["pta"].map("{:.0f} dB".format)
@@ -177,7 +185,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
             range=theme.shades("worse")[::-1] if best else theme.shades("better"),
         ),
         legend=alt.Legend(
-            type="symbol", symbolType="square", symbolSize=160, format=".2f", columns=alt.ExprRef("width < 420 ? 3 : 6")
+            type="symbol", symbolType="square", symbolSize=160, format=".2f", columns=alt.ExprRef(f"{NARROW} ? 3 : 6")
         ),
     )
     base = alt.Chart(alt.NamedData("cells")).encode(
@@ -185,21 +193,16 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
             "system:N",
             title=None,
             scale=alt.Scale(domain=[system.label for system in shown], paddingInner=0.04, paddingOuter=0),
-            axis=alt.Axis(
-                orient="top", labelAngle=-32, labelAlign="left", labelBaseline="middle", labelOverlap=False,
-                labelLimit=alt.ExprRef("width < 420 ? 90 : 180"), labelColor="var(--fg)", labelPadding=8,
-            ),
+            axis=alt.Axis(orient="top", **column_heads()),
         ),
         y=alt.Y(
             "row:N",
             title=None,
             scale=alt.Scale(domain=rows, paddingInner=0.08, paddingOuter=0),
-            axis=alt.Axis(labelLimit=name_limit(), labelOverlap=False, **_bold(headings)),
+            axis=alt.Axis(labelLimit=alt.ExprRef(f"{NARROW} ? 136 : 240"), labelOverlap=False, **bold(headings)),
         ),
     )  # fmt: skip
-    # A number where it fits into its cell; where it does not, colours and the table have to do.
-    visible = f"width / {len(shown)} < 38 ? 0 : 1"
-    digits = "+.3f" if best else ".3f"
+    text = number_in_cell("score", "+.3f" if best else ".3f", shown, zero="best" if best else "")
     chart = alt.layer(
         base.mark_rect().encode(
             color=values,
@@ -210,11 +213,8 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
                 alt.Tooltip("pairs:Q", title="pairs"),
             ],
         ),
-        base.transform_calculate(text=f"datum.score == 0 ? 'best' : format(datum.score, '{digits}')" if best
-                                 else f"format(datum.score, '{digits}')")
-        .mark_text(fontSize=11.5, opacity=alt.ExprRef(visible))
-        .encode(text="text:N"),
-    )  # fmt: skip
+        base.transform_calculate(text=text).mark_text(fontSize=11.5).encode(text="text:N"),
+    )
     return Drawing(
         chart.properties(width="container", height=22 * len(rows)),
         {"cells": records(frame[["row", "system", "score", "pairs"]])},
@@ -231,14 +231,6 @@ def _under_headings(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
         headings.append(f"{band}")
         rows += [headings[-1], *group["row"].unique()]
     return rows, headings
-
-
-def _bold(headings: Sequence[str]) -> dict[str, object]:
-    """Rows without cells are headings."""
-    if not headings:
-        return {}
-    test = f"indexof({list(headings)!r}, datum.value) >= 0"
-    return {"labelFontWeight": {"condition": {"test": test, "value": "bold"}, "value": "normal"}}
 
 
 # Ears
@@ -260,12 +252,13 @@ def ears(view: BoardView) -> Drawing | str:
         "asymmetry:Q",
         title="right ear's average minus left ear's, dB",
         scale=alt.Scale(domain=[-widest, widest], nice=False),
-        axis=alt.Axis(format="+"),
+        axis=alt.Axis(format="+~f"),
     )
-    axis = score_axis("HAAQI of the right ear minus the left")
-    axis.format = "+.2f"
-    y = alt.Y("gap:Q", scale=alt.Scale(domain=[-largest, largest], nice=False), axis=axis)
-    words = alt.Chart(alt.NamedData("words")).mark_text(color="var(--muted)", fontSize=11.5, baseline="bottom")
+    y = alt.Y(
+        "gap:Q", scale=alt.Scale(domain=[-largest, largest], nice=False), axis=alt.Axis(title=None, format="+.2f")
+    )
+    words = alt.Chart(alt.NamedData("words"))
+    muted: dict[str, Any] = {"color": "var(--muted)", "fontSize": 11.5, "baseline": "bottom"}
     chart = alt.layer(
         alt.Chart(alt.NamedData("zero")).mark_rule().encode(y="zero:Q"),
         alt.Chart(alt.NamedData("zero")).mark_rule().encode(x="zero:Q"),
@@ -282,14 +275,11 @@ def ears(view: BoardView) -> Drawing | str:
                 alt.Tooltip("right:Q", title="HAAQI, right", format=".4f"),
             ],
         ),
-        words.encode(x=alt.value(4), y=alt.value(HEIGHT - 6), text="left:N").properties(),
-        alt.Chart(alt.NamedData("words"))
-        .mark_text(color="var(--muted)", fontSize=11.5, baseline="bottom", align="right")
-        .encode(x=alt.value("width"), y=alt.value(HEIGHT - 6), text="right:N"),
+        words.mark_text(align="left", **muted).encode(x=alt.value(4), y=alt.value(HEIGHT - 6), text="left:N"),
+        words.mark_text(align="right", **muted).encode(x=alt.value("width"), y=alt.value(HEIGHT - 6), text="right:N"),
     )
-    chart.layer[3].mark.align = "left"
     return Drawing(
-        chart.properties(width="container", height=HEIGHT),
+        chart.properties(width="container", height=HEIGHT, title="HAAQI of the right ear minus the left"),
         {
             "means": records(frame[["listener", "system", "asymmetry", "left", "right", "gap"]]),
             "zero": [{"zero": 0}],

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from harness.challenge import STEMS
 from harness.report.charts.drawing import (
+    NARROW,
     NO_SET,
     Drawing,
     Records,
     System,
+    bold,
     colour,
     name_limit,
     records,
@@ -35,25 +38,15 @@ def extremes(shown: Sequence[System]) -> int:
     return 15 if len(shown) <= 6 else 10
 
 
-def _lane(shown: Sequence[System]) -> int:
-    """Pixels of a system's lane within a row: every row has a lane for each system."""
-    return 7 if len(shown) <= 6 else 5
+def _lanes(shown: Sequence[System]) -> alt.YOffset:
+    """Every row has a lane for each system."""
+    return alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.3))
 
 
-def _rows(rows: Sequence[str], shown: Sequence[System], headings: Sequence[str] = ()) -> tuple[alt.Y, alt.YOffset, int]:
-    """Rows with a lane for each system, and the height of all."""
-    axis: dict[str, Any] = {"labelLimit": name_limit(), "labelOverlap": False}
-    if headings:
-        test = f"indexof({list(headings)!r}, datum.value) >= 0"
-        axis["labelFontWeight"] = {"condition": {"test": test, "value": "bold"}, "value": "normal"}
-    y = alt.Y(
-        "row:N",
-        title=None,
-        scale=alt.Scale(domain=list(rows), paddingInner=0.2, paddingOuter=0.1),
-        axis=alt.Axis(grid=True, bandPosition=1.08, **axis),
+def _rows(rows: Sequence[str], axis: alt.Axis, gap: float) -> alt.Y:
+    return alt.Y(
+        "row:N", title=None, scale=alt.Scale(domain=list(rows), paddingInner=gap, paddingOuter=gap * 0.8), axis=axis
     )
-    lanes = alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.2))
-    return y, lanes, len(rows) * max(24, _lane(shown) * len(shown) + 8)
 
 
 def tracks(view: BoardView) -> Drawing | str:
@@ -76,7 +69,16 @@ def tracks(view: BoardView) -> Drawing | str:
     scenes = scenes[scenes["track"].isin(rows)]
     means = means[means["track"].isin(rows)]
     low, high = span(scenes["score"], share=0.03)
-    y, lanes, height = _rows(rows, shown, headings)
+    # Names of tracks are long: on a phone they stand above their row.
+    y = _rows(
+        rows,
+        alt.Axis(
+            grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False, **bold(headings),
+            labelExpr=f"{NARROW} ? '' : datum.label",
+        ),
+        gap=0.4,
+    )  # fmt: skip
+    lanes = _lanes(shown)
     x = alt.X(
         "score:Q",
         title="mean HAAQI of a scene",
@@ -114,13 +116,21 @@ def tracks(view: BoardView) -> Drawing | str:
                 alt.Tooltip("score:Q", title="mean of its scenes", format=".4f"),
             ],
         ),
-    )
+        alt.Chart(alt.NamedData("rows"))
+        .transform_filter(NARROW)
+        .mark_text(
+            align="left", baseline="middle", dy=-10, limit=330, fontSize=11.5,
+            fontWeight=alt.ExprRef("datum.heading ? 'bold' : 'normal'"),
+        )
+        .encode(x=alt.value(0), y=alt.Y("row:N", bandPosition=0), text="row:N"),
+    )  # fmt: skip
     return Drawing(
-        chart.properties(width="container", height=height),
+        chart.properties(width="container", height=len(rows) * (6 * len(shown) + 22)),
         {
             "means": records(means.rename(columns={"track": "row"})[["row", "system", "score"]]),
             "scenes": scene_table(scenes.rename(columns={"track": "row"}), shown, ["row", "scene"]),
             "systems": [{"key": system.key, "system": system.label} for system in shown],
+            "rows": [{"row": row, "heading": row in headings} for row in rows],
         },
         [("row", "track"), ("system", "system"), ("score", "mean HAAQI of its scenes")],
     )
@@ -169,7 +179,9 @@ def positions(view: BoardView) -> Drawing | str:
     )
     order = kinds.drop_duplicates("row").sort_values("level")
     if len(order) < 2:
-        return "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
+        return (
+            "All scenes are heard in one way: " + (str(order["row"].iloc[0]) if len(order) else "there are none") + "."
+        )
     return _with_intervals(view, kinds[["scene", "row"]], list(order["row"]), "position")
 
 
@@ -177,11 +189,9 @@ def _position(form: str, angle: float) -> str:
     """The loudspeakers' middle seen from the listener: its angle tells how far the head is turned away."""
     if form == "headphones":
         return "headphones"
-    if pd.isna(angle):
-        return "loudspeakers, angle unknown"
-    if abs(angle) < 0.05:
-        return "loudspeakers in front"
-    return f"loudspeakers {abs(angle):g}° to the {'right' if angle > 0 else 'left'}"
+    if np.isnan(angle):
+        return "angle unknown"
+    return "in front" if abs(angle) < 0.05 else f"{abs(angle):g}° {'right' if angle > 0 else 'left'}"
 
 
 def _with_intervals(
@@ -197,7 +207,9 @@ def _with_intervals(
         lines: the beginnings of names that are joined by a line; none by default.
     """
     shown = systems(view)
-    by_scene = scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
+    by_scene = (
+        scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
+    )
     joined = by_scene.astype({"scene": "string"}).merge(kinds.astype({"scene": "string"}), on="scene")
     found: list[dict[str, Any]] = []
     for (system, row), group in joined.groupby(["system", "row"], observed=True):
@@ -216,17 +228,19 @@ def _with_intervals(
     frame[["low", "high"]] = frame[["low", "high"]].astype(float)
     present = set(frame["row"])
     rows = [row for row in rows if row in present or not row.strip()]
-    y, lanes, height = _rows(rows, shown)
+    y = _rows(rows, alt.Axis(grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False), gap=0.28)
+    lanes, height = _lanes(shown), len(rows) * max(20, 4 * len(shown) + 8)
     # An interval from very few scenes may be wider than all scores: it is cut, and the table has it.
     low, high = span(frame["mean"], share=0.35)
     low = max(low, float(frame["low"].fillna(frame["mean"]).min()) - 0.005)
     high = min(high, float(frame["high"].fillna(frame["mean"]).max()) + 0.005)
     frame["from"] = frame["low"].clip(lower=low)
     frame["to"] = frame["high"].clip(upper=high)
+    scale = alt.Scale(domain=[low, high], nice=False)
     x = alt.X(
         "mean:Q",
         title="mean HAAQI with 95 % interval",
-        scale=alt.Scale(domain=[low, high], nice=False),
+        scale=scale,
         axis=alt.Axis(orient="top", format=".2f"),
     )
     base = alt.Chart(alt.NamedData("means")).encode(y=y, yOffset=lanes, color=colour(shown))
@@ -239,13 +253,13 @@ def _with_intervals(
         alt.Tooltip("scenes:Q", title="scenes"),
     ]
     layers = [
-        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2, opacity=0.55).encode(x="from:Q", x2="to:Q"),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2, opacity=0.55)
+        .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
         base.mark_point(filled=True, size=56, opacity=1).encode(x=x, shape=shape(shown), tooltip=tooltip),
     ]
     if lines:
-        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(
-            x=x, detail="part:N", order=alt.Order("place:Q")
-        )
+        joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(x=x, detail="part:N", order=alt.Order("place:Q"))
         frame["place"] = frame["row"].map(rows.index)
         layers.insert(0, joining)
     columns = ["row", "system", "mean", "low", "high", "from", "to", "scenes", "pairs", "part"]

@@ -11,7 +11,7 @@ LICENCE = """\
 
 @cache
 def vega_script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that defines `window.vegaEmbed`; about 0.9 MB, made in about a second.
+    """Vega, Vega-Lite and Vega-Embed as one script that defines `window.vegaEmbed`; 0.9 MB, made in a second.
 
     What vl-convert bundles declares names such as `t` and `S` at the top, so that any other script with one of these
     would not run: it gets a function around it.

@@ -45,10 +45,20 @@ CONFIG: dict[str, Any] = {
         "gridColor": "var(--line)",
         "domain": False,
         "ticks": False,
-        "tickCount": 6,
     },
-    "axisY": {"labelColor": "var(--fg)"},
-    "axisQuantitative": {"labelColor": "var(--muted)"},
+    # The end, so that a long title is not cut off beside names: there is room on the left.
+    "axisX": {"titleAnchor": "end", "tickCount": {"expr": "room < 560 ? 4 : 8"}},
+    "axisY": {"tickCount": 6},
+    "axisBand": {"labelColor": "var(--fg)"},
+    # What the vertical axis shows, lying flat above it.
+    "title": {
+        "anchor": "start",
+        "frame": "bounds",
+        "color": "var(--muted)",
+        "fontSize": 12,
+        "fontWeight": "normal",
+        "offset": 12,
+    },
     "legend": {
         "orient": "top",
         "labelColor": "var(--fg)",
@@ -61,6 +71,8 @@ CONFIG: dict[str, Any] = {
         "rowPadding": 5,
         "columnPadding": 18,
         "offset": 14,
+        # From the left edge of everything, as the title, not of the plot.
+        "layout": {"top": {"anchor": "start", "bounds": "full", "direction": "vertical", "margin": 6}},
     },
 }
 """Vega-Lite's configuration for all charts."""
