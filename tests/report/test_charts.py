@@ -23,6 +23,7 @@ from harness.report.charts.script import vega_script
 from harness.report.charts.theme import PAPER, shades, with_colours
 from harness.report.figures import Kind, for_paper, write_figures
 from harness.report.view import BoardView
+from harness_leaderboard.comparing import Difference
 from harness_leaderboard.estimates import estimate
 
 BY_NAME = {chart.name: chart for chart in CHARTS}
@@ -60,6 +61,12 @@ def scores_by(view: BoardView, *names: str) -> dict[tuple[str, ...], list[float]
     for pair in view.pairs.to_dict("records"):
         found[(view.labels[pair["run"]], *(str(pair[name]) for name in names))].append(pair["score"])
     return dict(found)
+
+
+def compared(view: BoardView, first: int, second: int) -> Difference:
+    """The comparison of two rows, of which the first stands above."""
+    [found] = [each for each in view.differences if (each.first, each.second) == (view.rows[first], view.rows[second])]
+    return found
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
@@ -221,9 +228,7 @@ def test_differences_of_pairs_are_all_in_one_bar(view: BoardView) -> None:
     shares = spec_of("won-by-severity", view)["datasets"]["shares"]
 
     for a, b in combinations(range(len(view.rows)), 2):
-        compared = view.difference(view.rows[a], view.rows[b])
-        assert compared is not None
-        difference = compared[0]
+        difference = compared(view, a, b)
         ours = [bar for bar in bars if (bar["a"], bar["b"]) == (a, b)]
         assert sum(bar["pairs"] for bar in ours) == difference.pairs
         mean = sum(bar["about"] * bar["pairs"] for bar in ours) / difference.pairs
@@ -282,9 +287,9 @@ def test_distances_to_the_first_are_its_comparisons(view: BoardView) -> None:
     matrix = rows_of("difference-matrix", view)
 
     for row, ranked in zip(rows[1:], view.rows[1:], strict=True):
-        compared = view.difference(view.rows[0], ranked)
-        assert compared is not None
-        assert row["mean"] == pytest.approx(-compared[0].by_scene.mean, abs=1e-5)
+        behind = compared(view, 0, view.rows.index(ranked)).by_scene
+        assert row["mean"] == pytest.approx(-behind.mean, abs=1e-5)
+        assert (row["low"], row["high"]) == pytest.approx((-behind.high, -behind.low), abs=1e-5)
         assert row["low"] < row["mean"] < row["high"]
     assert len(matrix) == 30
     first = next(cell for cell in matrix if (cell["row"], cell["column"]) == (rows[1]["system"], rows[0]["system"]))
