@@ -63,6 +63,7 @@ CONTRAST = """
     const below = under(text);
     const fill = parse(style.fill);
     fill.a *= Number(style.fillOpacity) * Number(style.opacity);
+    if (fill.a === 0) continue; // a label that Vega hides because it would touch another
     const found = ratio(over(fill, below), below);
     if (found < 4.5) poor.push([text.textContent, style.fill, found.toFixed(2)]);
   }
