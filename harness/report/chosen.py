@@ -31,7 +31,8 @@ class ChosenPairs:
         """
         self.view, self.runs = view, runs
         numbers = [row.source.id for row in view.rows]
-        self.choices = choose(view.pairs, numbers, view.labels, view.listeners, most=max(audio, FEWEST))
+        labels = {number: str(facts["label"]) for number, facts in runs.items()}
+        self.choices = choose(view.pairs, numbers, labels, view.listeners, most=max(audio, FEWEST))
         self.names = page_names(self.choices)
         self.hrefs = {id_: pair_href(name) for id_, name in self.names.items()}
         self.wanted: list[Wanted] = []

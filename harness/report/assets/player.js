@@ -122,8 +122,7 @@
     };
   }
 
-  function begin(at) {
-    const when = soon();
+  function begin(at, when = soon()) {
     begun = when;
     zero = when - onGrid(at);
     playing = true;
@@ -149,14 +148,18 @@
 
   const running = () => Object.values(voices).flatMap(({ list }) => list);
 
+  function silence(when) {
+    for (const { source, gain } of running()) {
+      moveTo(gain, 0, when);
+      source.stop(when + 2 * FADE);
+    }
+    voices = {};
+  }
+
   function halt(at) {
     position = at;
     playing = false;
-    for (const { source, gain } of running()) {
-      moveTo(gain, 0);
-      source.stop(context.currentTime + 2 * FADE);
-    }
-    voices = {};
+    silence(context.currentTime);
     show();
   }
 
@@ -184,8 +187,9 @@
   function go(to) {
     const target = Math.min(Math.max(to, 0), data.seconds);
     if (playing) {
-      halt(target);
-      begin(target % data.seconds);
+      const when = soon();
+      silence(when);
+      begin(target % data.seconds, when);
     } else {
       position = target;
       show();
