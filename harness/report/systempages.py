@@ -60,8 +60,8 @@ def system_page(
         "settings": [(labels.printable(name), _text(value)) for name, value in sorted(run.settings.items())],
         "pairs": _pairs(view, row, pair_pages),
         "rule": f"The {EACH} pairs with the lowest and the {EACH} with the highest scores, and {EACH} around the "
-        "median; of equal ones the first by scene and listener. Behind the pair's best: in HAAQI × 100, behind the best of the "
-        "systems that are compared on the front page.",
+        "median; of equal ones the first by scene and listener. Behind the pair's best: in HAAQI × 100, behind the "
+        "best of the systems that are compared on the front page.",
         "clipping": _clipping(stored.run),
         "failures": [
             (_text(reason), count)

@@ -60,11 +60,11 @@ class Watched:
 
 @pytest.fixture
 def look(browser: Any) -> Iterator[Callable[..., Watched]]:
-    """`look(url, width=1280, scheme="light")`: open a page; at the end nothing may have gone wrong on any."""
+    """`look(url, width=1280, scheme="light", script="")`: open a page, after a script; nothing may go wrong on any."""
     opened: list[Watched] = []
     contexts = []
 
-    def open_page(url: str, width: int = 1280, scheme: str = "light", **options: Any) -> Watched:
+    def open_page(url: str, width: int = 1280, scheme: str = "light", script: str = "", **options: Any) -> Watched:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", **options
         )
@@ -72,6 +72,7 @@ def look(browser: Any) -> Iterator[Callable[..., Watched]]:
         allowed = url if url.startswith("file:") else url[: url.index("/", 8) + 1]
         watched = Watched(context.new_page(), "file:" if allowed.startswith("file:") else allowed)
         opened.append(watched)
+        watched.page.add_init_script(script)
         watched.page.goto(url)
         return watched
 

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from support import RunCli, TinySet, run_app
 
+from harness.report.words import web_address
+
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 """What pages looked like when they were last tested; git does not keep it."""
 
@@ -47,7 +49,7 @@ CONTRAST = """
       if (mark.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_PRECEDING) break;
       const style = getComputedStyle(mark);
       const at = mark.getBoundingClientRect();
-      if (style.fill === "none" || x < at.left || x > at.right || y < at.top || y > at.bottom) continue;
+      if (/none|url/.test(style.fill) || x < at.left || x > at.right || y < at.top || y > at.bottom) continue;
       const fill = parse(style.fill);
       fill.a *= Number(style.fillOpacity) * Number(style.opacity);
       colour = over(fill, colour);
@@ -61,6 +63,7 @@ CONTRAST = """
     const below = under(text);
     const fill = parse(style.fill);
     fill.a *= Number(style.fillOpacity) * Number(style.opacity);
+    if (fill.a === 0) continue; // a label that Vega hides because it would touch another
     const found = ratio(over(fill, below), below);
     if (found < 4.5) poor.push([text.textContent, style.fill, found.toFixed(2)]);
   }
@@ -186,6 +189,27 @@ class TestRanking:
             assert "contact" not in run
 
 
+class TestAddresses:
+    @pytest.mark.parametrize("text", ["https://example.org/a?b=1#c", "http://example.org"])
+    def test_that_a_browser_may_be_sent_to(self, text: str) -> None:
+        assert web_address(text) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "javascript:alert(1)",
+            " https://example.org",
+            "data:text/html,x",
+            "https:",
+            "example.org",
+            "https://[",
+            "file:///etc",
+        ],
+    )
+    def test_that_stay_text(self, text: str) -> None:
+        assert web_address(text) is None
+
+
 class TestHeadToHead:
     def test_another_system_is_chosen(self, site: Path, look: Callable[..., Any]) -> None:
         page = look(address(site, "head-to-head")).page
@@ -209,8 +233,8 @@ class TestHostileNames:
             manifest.update(
                 system=f"system{index}",
                 team=HOSTILE,
-                url="javascript:alert(1)",
-                paper="https://example.org/?a=1&b=<2>",
+                url="https://example.org/?a=1&b=<2>",
+                paper="https://example.org/paper",
                 description=HOSTILE,
                 settings={HOSTILE: HOSTILE},
                 training_data="none",
@@ -233,7 +257,7 @@ class TestHostileNames:
         page = look(address(hostile, "systems/1")).page
         assert HOSTILE[:40] in page.locator("main").inner_text()
         assert page.locator("a[href^='javascript']").count() == 0
-        assert page.locator("a[href^='https://example.org']").count() == 1
+        assert page.locator("a[href^='https://example.org']").count() == 2
 
     def test_cells_are_no_formulas(self, hostile: Path) -> None:
         pairs = pd.read_csv(hostile / "downloads" / "pairs.csv.gz")

@@ -13,7 +13,7 @@
   const [button, seek, time, loop, same, volume, files] =
     [".play", ".seek", ".time", ".loop", ".same", ".volume", ".files"].map(find);
   const FADE = 0.005;
-  const LEAD = 0.05; // from starting the clips to hearing them, so that all of them are ready
+  const LEAD = 0.1; // from starting the clips to hearing them, so that all of them are ready
   const PATIENCE = 3000; // milliseconds: without a sound device, resume() never answers
   const STEP = 0.5; // seconds, for the arrow keys
 
@@ -23,6 +23,7 @@
   let playing = false;
   let position = 0; // seconds, while nothing plays
   let zero = 0; // time of the context at which position 0 was or would have been
+  let begun = 0; // time of the context at which the clips start to be heard
   const matched = { file: true, heard: false };
   const waiting = {}; // way -> what to call with its clips
   const loading = {}; // way -> promise of its buffers
@@ -91,9 +92,11 @@
 
   // Playing
 
+  const passedSinceZero = () => Math.max(context.currentTime, begun) - zero;
+
   function where() {
     if (!playing) return position;
-    const passed = Math.max(0, context.currentTime - zero);
+    const passed = passedSinceZero();
     return loop.checked ? passed % data.seconds : Math.min(passed, data.seconds);
   }
 
@@ -121,6 +124,7 @@
 
   function begin(at) {
     const when = soon();
+    begun = when;
     zero = when - onGrid(at);
     playing = true;
     for (const which of Object.keys(buffers)) start(which, when);
@@ -245,7 +249,7 @@
   loop.addEventListener("change", () => {
     if (!playing) return;
     // Without the rounds that it has made, the position is the same either way.
-    zero += data.seconds * Math.floor(Math.max(0, context.currentTime - zero) / data.seconds);
+    zero += data.seconds * Math.floor(passedSinceZero() / data.seconds);
     for (const { source } of running()) source.loop = loop.checked;
   });
   volume.addEventListener("input", () => {
