@@ -72,11 +72,11 @@ def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
             )
             run_id = store.start_run(run, evaluation_set, lock.fingerprint(), lock.lock(), pairs)
             scores = np.clip(base[..., None] + 0.005 * index + draw.normal(0, 0.05, (scenes, listeners, 2)), 0, 1)
-            _add_files_and_scores(store, run_id, scores.reshape(-1, 2))
+            add_files_and_scores(store, run_id, scores.reshape(-1, 2))
         store.keep_summaries()
 
 
-def _add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, Any]") -> None:
+def add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, Any]") -> None:
     """Give each pair of a run a file and a locked score, in bulk: the store looks at what is there already.
 
     Args:

@@ -44,7 +44,7 @@ from excerpt_set import build_slice
 
 import harness.haaqi.evaluator
 from harness.challenge import PROTOCOL
-from harness.compute.local import _THREAD_VARIABLES
+from harness.compute.local import ONE_THREAD
 from harness.enhancement import Signal, amplify, amplify_ear, to_remix_format
 from harness.haaqi import fast
 from harness.haaqi.evaluator import reference_mixture
@@ -247,9 +247,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="about half a minute each (default 5)")
     parser.add_argument("--listeners", type=int, default=20, help="listeners of the scene (default 20)")
     wanted = parser.parse_args()
-    if any(os.environ.get(name) != "1" for name in _THREAD_VARIABLES):
+    if any(os.environ.get(name) != "1" for name in ONE_THREAD):
         # Libraries read these when they are imported: start again.
-        environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, "1")
+        environment = os.environ | ONE_THREAD
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
 
     with tempfile.TemporaryDirectory() as folder:

@@ -84,10 +84,10 @@ def work(engine: str, path: Path, started: float) -> None:
 
 def measure(engine: str, path: Path) -> list[float]:
     """The figures of one process."""
-    from harness.compute.local import _THREAD_VARIABLES
+    from harness.compute.local import ONE_THREAD
 
     with tempfile.TemporaryDirectory() as empty:
-        environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, "1")
+        environment = os.environ | ONE_THREAD
         if engine == "fast, compiling":
             environment["HARNESS_CACHE"] = empty
         command = [sys.executable, __file__, "--work", engine, str(path), repr(time.time())]

@@ -1,7 +1,7 @@
 """Boards of any size with made-up scores, as charts and pages start from them; no database and no music."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -80,11 +80,12 @@ def synthetic_view(
             place + 1, None, declared, about, FINGERPRINT, SceneSums.of(found), 0, "2026-01-31T12:00:00Z",
             0, 0, None, 0, {}, lambda found=found: found,
         )  # fmt: skip
-        none = [None] * len(ears)
-        pairs = PairColumns(
-            **columns, state=["scored"] * len(ears), engine=["locked"] * len(ears), left=lefts, right=rights,
-            score=means, clipped=[0] * len(ears), difference=none, reason=none, file_sha256=["1" * 64] * len(ears),
-        )  # fmt: skip
+        known = {
+            **columns, "state": ["scored"] * len(ears), "engine": ["locked"] * len(ears), "left": lefts,
+            "right": rights, "score": means, "clipped": [0] * len(ears), "file_sha256": ["1" * 64] * len(ears),
+        }  # fmt: skip
+        unknown = {field.name: [None] * len(ears) for field in fields(PairColumns) if field.name not in known}
+        pairs = PairColumns(**known, **unknown)
         spent = cpu_seconds[place % len(cpu_seconds)]
         costs = [] if spent is None else [PieceCost("all", spent / 2, spent, 10**9)]
         runs.append(WholeRun(scored, "shown", pairs, costs))

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="A B ...", help="Runs, each by its number, its name, or its system if that is unique."),
+        typer.Argument(
+            metavar="RUN",
+            help="Two runs or more, A the first: each by its number, its name, or its system if that is unique.",
+        ),
     ],
     worst: Annotated[
         int, typer.Option("--worst", metavar="N", min=0, help="How many pairs to list on which A lost most.")

@@ -90,7 +90,7 @@ def report(
     chosen = evaluation_set(data, split) if data is not None else None
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(db, create=False))
-        found = materials(store, db, chosen)
+        found = materials(store, chosen)
         if audio and all(material.view.evaluation_set is None for material in found):
             raise UsageError("--audio needs the music: name the evaluation set with --data ROOT")
         bar: list[console.Advance] = []

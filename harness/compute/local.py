@@ -50,7 +50,7 @@ _PASSED = {
 """Variables that workers are given, besides LC_*; those for Python and numba are not among them."""
 
 # The workers share the cores already.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 _DOUBTFUL = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONOPTIMIZE")
 """Variables with which Python imports other modules than it would, or computes differently."""
@@ -68,7 +68,7 @@ class Surroundings:
     def for_workers(self) -> dict[str, str]:
         """The environment that workers get."""
         passed = {name: value for name, value in self.environment.items() if name in _PASSED or name[:3] == "LC_"}
-        return {**passed, **_ONE_THREAD}
+        return {**passed, **ONE_THREAD}
 
     @property
     def doubtful(self) -> bool:

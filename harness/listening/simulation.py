@@ -90,8 +90,9 @@ def heard(signal: Signal, listener: Listener, full_scale: float) -> NDArray[np.f
         full_scale: level in dB SPL of a signal whose root mean square is 1 (`levels.full_scale_spl`).
 
     Returns:
-        (samples, 2) on the same scale as `signal` and aligned with it: broadband within 0.2 ms. The filterbank itself
-        advances what lies below 600 Hz by 1 to 2 ms.
+        (samples, 2) on the same scale as `signal` and aligned with it: broadband within 0.2 ms. The filterbank
+        itself advances low frequencies: by up to 0.4 ms at 1 kHz, 1.8 ms at 400 Hz and 5.4 ms at 125 Hz where nothing
+        is smeared, and by about half or a third of that with broader filters.
     """
     ears = zip(signal.T, (listener.left, listener.right), strict=True)
     return np.stack([heard_by_ear(channel, audiogram, full_scale) for channel, audiogram in ears], axis=1)

@@ -138,9 +138,9 @@ def _read_remix(path: Path, scene: Scene, sha256: str | None) -> Signal:
     try:
         remix = read_remix(path, scene.frames)
     except FileNotFoundError:
-        raise SubmissionError(f"{path} is gone: put it back, or make the submission again") from None
+        raise SubmissionError(f"{path.name} is gone: put it back, or make the submission again") from None
     if sha256 is not None and remix.sha256 != sha256:
-        raise SubmissionError(f"{path} has changed since it was scored: score the submission again")
+        raise SubmissionError(f"{path.name} has changed since it was scored: score the submission again")
     return remix.signal
 
 

@@ -40,8 +40,8 @@ STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """Order of the streams in a Native Instruments stem file, as MUSDB18 uses it."""
 TRACK = "The Easton Ellises - Falcon 69"
 ATTRIBUTION = (
-    "Music: “Falcon 69” by The Easton Ellises, an excerpt with stems from MUSDB18's test set, as the package stempeg ships "
-    "it, remixed. Licence: CC BY-NC-SA 3.0; what is made of it may be passed on under the same licence, not sold."
+    "Music: “Falcon 69” by The Easton Ellises, an excerpt with stems from MUSDB18's test set, as the package stempeg "
+    "ships it, remixed. Licence: CC BY-NC-SA 3.0; what is made of it may be passed on under the same licence, not sold."
 )
 """What has to stand wherever the excerpt is heard."""
 CLICK_SECONDS = 0.14

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from harness.errors import UsageError
 from harness.music import demo
 from harness.music.evaluationset import EvaluationSet
 from harness.report.systempages import Stored
 from harness.report.view import BoardView, board_view
-from harness.results.frames import load_results
+from harness.results.frames import results_of
 from harness_leaderboard.ranking import Board, Row, boards
 from harness_leaderboard.store import Store
+from harness_leaderboard.whole import WholeRun
 
 DEMO_PAIRS = 4
 """How many pairs of the embedded set are heard, unless somebody asks for more or fewer."""
@@ -36,70 +37,67 @@ class Material:
     attribution: Sequence[str]
 
 
-def materials(store: Store, db: str, evaluation_set: EvaluationSet | None) -> list[Material]:
+def materials(store: Store, evaluation_set: EvaluationSet | None) -> list[Material]:
     """Read what a report shows.
 
     Args:
         store: the leaderboard, open.
-        db: its URL.
         evaluation_set: only the boards of this set; None: all boards. The embedded set is recognised.
 
     Raises:
         UsageError: there is no board, or none of this set.
         LeaderboardError: any trouble with the database.
     """
+    runs = store.whole_runs(("shown",))
     found = [
         board
-        for board in boards(store.runs())
+        for board in boards(run.scored for run in runs)
         if evaluation_set is None or board.evaluation_set.sha256 == evaluation_set.sha256
     ]
     if not found:
         which = "" if evaluation_set is None else f" on {evaluation_set.name}, {evaluation_set.split}"
         raise UsageError(f"there is nothing to report: no runs{which} yet: harness run --system NAME")
-    return [_material(store, db, board, evaluation_set) for board in found]
-
-
-def _material(store: Store, db: str, board: Board, evaluation_set: EvaluationSet | None) -> Material:
-    embedded = None
-    if evaluation_set is None and board.evaluation_set.name == demo.NAME:
-        embedded = demo.demo()
-    known = evaluation_set or embedded
-    if known is not None and known.sha256 != board.evaluation_set.sha256:
-        known = None
     environments = store.environments()
+    return [_material(store, board, runs, environments, evaluation_set) for board in found]
 
-    def stored(row: Row) -> Stored:
-        run = store.find_run(row.source.id, board.fingerprint)
-        return Stored(run, *store.history(row.source.id), environments)
 
-    is_demo = known is not None and known.sha256 == demo.demo().sha256 if known and known.name == demo.NAME else False
-    view = board_view(board, load_results(db, known), known)
+def _material(
+    store: Store,
+    board: Board,
+    runs: Sequence[WholeRun],
+    environments: Mapping[str, Mapping[str, Any]],
+    evaluation_set: EvaluationSet | None,
+) -> Material:
+    embedded = None
+    if board.evaluation_set.name == demo.NAME:
+        embedded = demo.demo()
+        if embedded.sha256 != board.evaluation_set.sha256:
+            embedded = None
+    ours = [run for run in runs if run.scored.evaluation_set.sha256 == board.evaluation_set.sha256]
+    view = board_view(board, results_of(ours, evaluation_set or embedded), evaluation_set or embedded)
+    whole = {run.scored.id: run for run in ours if run.scored.fingerprint == board.fingerprint}
     return Material(
         view=view,
-        stored=stored,
-        costs=_costs(view, stored),
-        audio=DEMO_PAIRS if is_demo else 0,
-        attribution=[demo.ATTRIBUTION] if is_demo else [],
+        stored=lambda row: Stored(whole[row.source.id], *store.history(row.source.id), environments),
+        costs=_costs(view, whole),
+        audio=DEMO_PAIRS if embedded else 0,
+        attribution=[demo.ATTRIBUTION] if embedded else [],
     )
 
 
-def _costs(view: BoardView, stored: Callable[[Row], Stored]) -> dict[int, float]:
+def _costs(view: BoardView, runs: Mapping[int, WholeRun]) -> dict[int, float]:
     """Processor time in seconds for a minute of music.
 
     A piece is a song, which a separator is given once, or a scene and a listener, which an enhancer is given.
     """
     if view.scenes is None:
         return {}
-    songs = dict(zip(view.scenes["song"], view.scenes["seconds"], strict=True))
-    scenes = dict(zip(view.scenes["scene"], view.scenes["seconds"], strict=True))
+    seconds = dict(zip(view.scenes["scene"], view.scenes["seconds"], strict=True))
+    seconds.update(zip(view.scenes["song"], view.scenes["seconds"], strict=True))
     costs = {}
-    for row in view.board.rows:
-        spent = music = 0.0
-        for piece in stored(row).run.costs:
-            length = songs.get(piece.piece) or scenes.get(piece.piece.partition(" ")[0])
-            if length:
-                spent += piece.cpu_seconds
-                music += length
+    for number, run in runs.items():
+        known = [(cost, seconds.get(cost.piece) or seconds.get(cost.piece.partition(" ")[0])) for cost in run.costs]
+        music = sum(length for _, length in known if length)
         if music:
-            costs[row.source.id] = spent / music * 60
+            costs[number] = sum(cost.cpu_seconds for cost, length in known if length) / music * 60
     return costs

@@ -54,9 +54,7 @@ class ChosenPairs:
         scored = {path: str(rows.loc[number, "file_sha256"]) for number, path in found.items()}
         return Wanted(pair, found, {**of_scene, **scored}, lossless)
 
-    def files(
-        self, pages: Pages, workers: int, advance: Callable[[int, str], None]
-    ) -> Iterator[tuple[str, bytes]]:
+    def files(self, pages: Pages, workers: int, advance: Callable[[int, str], None]) -> Iterator[tuple[str, bytes]]:
         """The files of all pairs' pages, by path from the board's folder; those with sound first, as they are made."""
         players: dict[PairId, Player] = {}
         for task, made in make_sound(self.wanted, workers):

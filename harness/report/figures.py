@@ -1,6 +1,7 @@
 """The report's charts as files for a paper: the same specifications, in fixed colours and at a fixed width."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +63,8 @@ def for_paper(spec: dict[str, Any], width: int) -> dict[str, Any]:
     """A chart's specification in the colours of `theme.PAPER`, on white, for a fixed width in pixels."""
     spec = with_colours(spec, PAPER)
     wide = min(width, PHONE) if spec["usermeta"].get("square") else width
+    if wide >= spec["usermeta"].get("labelsFrom", math.inf):
+        spec = _without_legends(spec)
     return {
         **spec,
         "width": wide,
@@ -69,6 +72,16 @@ def for_paper(spec: dict[str, Any], width: int) -> dict[str, Any]:
         "config": {**spec["config"], "font": FONT, "background": "white"},
         "params": [{**one, "value": wide} if one["name"] == "room" else one for one in spec["params"]],
     }
+
+
+def _without_legends(part: Any) -> Any:
+    """A specification, or a part of one, whose labels stand beside the marks."""
+    if isinstance(part, dict):
+        return {
+            key: None if key == "legend" else found if key in ("datasets", "config") else _without_legends(found)
+            for key, found in part.items()
+        }
+    return [_without_legends(item) for item in part] if isinstance(part, list) else part
 
 
 def _drawn(spec: dict[str, Any], kind: Kind) -> bytes:

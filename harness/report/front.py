@@ -54,9 +54,9 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     board = view.board
     compared = _compared(view)
     tables = [
-        _table("all", "All systems", board, board, runs, compared),
+        _table("all", "All systems", board, runs, compared),
         *(
-            _table(name, title, _within(board, causal), board, runs, compared)
+            _table(name, title, _within(board, causal), runs, compared)
             for name, title, causal in (("causal", "Causal", True), ("non-causal", "Non-causal", False))
         ),
     ]
@@ -121,7 +121,6 @@ def _table(
     name: str,
     title: str,
     ranked: Board | None,
-    board: Board,
     runs: Mapping[int, Mapping[str, Any]],
     compared: Mapping[tuple[int, int], tuple[Difference, int]],
 ) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def player(page: str, sounds: Sequence["Sound"], titles: Sequence[Mapping[str, A
     Args:
         page: name of the pair's page without its suffix; the folder of its sound files is called like it.
         sounds: the signals, all of the same length.
-        titles: for each signal what the template needs beside its sound, among it "short": the beginning of the names of
-            its files.
+        titles: for each signal what the template needs beside its sound, among it "short": how the names of its
+            files begin.
         seconds: length of the signals.
     """
     files: dict[str, bytes] = {}

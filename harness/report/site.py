@@ -1,7 +1,6 @@
 """A leaderboard becomes a folder of pages, whole or not at all, that opens from disk and from any static host."""
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from harness.report.boards import Material
 from harness.report.charts import CHARTS
 from harness.report.charts.script import vega_script
 from harness.report.chosen import ChosenPairs
+from harness.report.figures import Kind, write_figures
 from harness.report.front import DOWNLOADS, Provenance, board_files, front_page
 from harness.report.pages import FOLDER, PAGES, Pages, environment
 from harness.report.systempages import system_page
@@ -66,7 +66,7 @@ def write_report(
     command: str,
     audio: int | None,
     lossless: bool = False,
-    figures: str | None = None,
+    figures: Kind | None = None,
     workers: int = 1,
     started: Callable[[int], None] = lambda _total: None,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
@@ -79,6 +79,7 @@ def write_report(
         command: makes it again, as the pages say it.
         audio: how many pairs of each board get sound; None: a few of the embedded set, none of any other.
         lossless: sound as FLAC rather than MP3.
+        figures: write the charts for a paper too, in this form.
         workers: processes that make the sound.
         started: called with the number of pairs that get sound, if there are any.
         advance: called with 1 and the name of a pair whose sound is made.
@@ -95,7 +96,9 @@ def write_report(
                 shutil.rmtree(leftover, ignore_errors=True)
             partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder.parent))
             try:
-                written = _Site(partial, materials, command, audio, lossless, workers, started, advance).write()
+                written = _Site(
+                    partial, materials, command, audio, lossless, figures, workers, started, advance
+                ).write()
                 partial.chmod(0o755)
                 _put(partial, folder)
             finally:
@@ -146,12 +149,13 @@ class _Site:
         command: str,
         audio: int | None,
         lossless: bool,
+        figures: Kind | None,
         workers: int,
         started: Callable[[int], None],
         advance: Callable[[int, str], None],
     ) -> None:
         self.root, self.materials, self.command = root, materials, command
-        self.audio, self.lossless, self.workers = audio, lossless, workers
+        self.audio, self.lossless, self.figures, self.workers = audio, lossless, figures, workers
         self.started, self.advance = started, advance
         self.pages = self.sound = self.sound_bytes = self.all_bytes = 0
         self.silent: dict[tuple[str, str], str] = {}
@@ -195,9 +199,7 @@ class _Site:
     def _board(self, material: Material, folder: str, several: bool) -> None:
         view = material.view
         pages = Pages(view.board, folder, several, material.attribution, self.environment)
-        runs = {
-            row.source.id: run_facts(view, row, material.costs.get(row.source.id)) for row in view.board.rows
-        }
+        runs = {row.source.id: run_facts(view, row, material.costs.get(row.source.id)) for row in view.board.rows}
 
         def page(template: str, path: str, context: Mapping[str, Any]) -> None:
             self._file(folder + path, pages.render(template, path, context))
@@ -233,6 +235,9 @@ class _Site:
         for row in view.board.rows:
             facts = runs[row.source.id]
             page("system.html", facts["href"], system_page(view, row, facts, material.stored(row), chosen.hrefs))
+        if self.figures is not None:
+            for figure in write_figures(view, self.root / folder / "figures", self.figures):
+                self.all_bytes += figure.stat().st_size
         files = board_files(view)
         for name, content in files.items():
             self._file(f"{folder}downloads/{name}", content)
@@ -252,7 +257,7 @@ class _Site:
 
 
 def _script(specs: Mapping[str, dict[str, Any] | str]) -> bytes:
-    """The script that hands a page the specifications of its charts; as such, since pages on a disk cannot read files."""
+    """The script that hands a page its charts' specifications: pages on a disk cannot read other files."""
     drawn = {name: spec for name, spec in specs.items() if not isinstance(spec, str)}
     text = json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c")
     return f"window.harnessCharts = {text};\n".encode()

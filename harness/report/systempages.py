@@ -10,7 +10,8 @@ from harness.report.view import BoardView
 from harness.report.words import hundredths, seconds, web_address
 from harness_leaderboard import labels
 from harness_leaderboard.ranking import Row
-from harness_leaderboard.records import Event, OldDeclaration, StoredRun
+from harness_leaderboard.records import Event, OldDeclaration
+from harness_leaderboard.whole import WholeRun
 
 EACH = 3
 """So many of the worst, the median and the best pairs are shown."""
@@ -32,7 +33,7 @@ class Stored:
         environments: the versions under which scores were computed, by their hashes.
     """
 
-    run: StoredRun
+    run: WholeRun
     old: Sequence[OldDeclaration]
     events: Sequence[Event]
     environments: Mapping[str, Mapping[str, Any]]
@@ -58,15 +59,13 @@ def system_page(
         "declared": _declared(row, facts),
         "settings": [(labels.printable(name), _text(value)) for name, value in sorted(run.settings.items())],
         "pairs": _pairs(view, row, pair_pages),
-        "rule": f"The {EACH} pairs with the lowest and the {EACH} with the highest scores, and {EACH} around the median; of equal "
-        "ones the first by scene and listener. Behind the pair's best: in HAAQI × 100, behind the best of the "
-        "systems that are compared on the front page.",
+        "rule": f"The {EACH} pairs with the lowest and the {EACH} with the highest scores, and {EACH} around the "
+        "median; of equal ones the first by scene and listener. Behind the pair's best: in HAAQI × 100, behind the "
+        "best of the systems that are compared on the front page.",
         "clipping": _clipping(stored.run),
         "failures": [
             (_text(reason), count)
-            for reason, count in Counter(
-                pair.reason for pair in stored.run.pairs.values() if pair.reason is not None
-            ).most_common(MOST_REASONS)
+            for reason, count in Counter(filter(None, stored.run.pairs.reason)).most_common(MOST_REASONS)
         ],
         "provenance": _provenance(row, stored),
         "history": _history(stored),
@@ -153,14 +152,15 @@ def _pairs(view: BoardView, row: Row, pages: Mapping[tuple[str, str], str]) -> l
     return lines
 
 
-def _clipping(stored: StoredRun) -> str:
-    counts = [pair.clipped for pair in stored.pairs.values() if pair.clipped is not None]
+def _clipping(run: WholeRun) -> str:
+    counts = [clipped for clipped in run.pairs.clipped if clipped is not None]
     if not counts:
         return "Nobody counted clipped samples."
     clipped = sum(count > 0 for count in counts)
     if not clipped:
         return f"None of {len(counts):,} remixes is clipped."
-    return f"{clipped:,} of {len(counts):,} remixes are clipped, the worst in {max(counts):,} samples (at 32 kHz, both ears)."
+    worst = f"the worst in {max(counts):,} samples (at 32 kHz, both ears)"
+    return f"{clipped:,} of {len(counts):,} remixes are clipped, {worst}."
 
 
 def _provenance(row: Row, stored: Stored) -> list[dict[str, Any]]:
@@ -174,12 +174,7 @@ def _provenance(row: Row, stored: Stored) -> list[dict[str, Any]]:
         _fact("Engine", labels.checked_engine(row)),
         _fact("Last scored", source.last_scored or "–"),
     ]
-    hashes = Counter(
-        score.environment_sha256
-        for pair in stored.run.pairs.values()
-        for score in (pair.locked, pair.fast)
-        if score is not None
-    )
+    hashes = Counter(filter(None, stored.run.pairs.environment))
     for sha256, count in hashes.most_common(5):
         versions = stored.environments.get(sha256, {})
         text = ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) or "unknown"
@@ -206,7 +201,8 @@ def _history(stored: Stored) -> list[dict[str, str]]:
         found.append(
             {"at": event.at, "what": event.what, "details": _text("; ".join(filter(None, (event.why, details, note))))}
         )
-    now = {**vars(stored.run.run), "settings": dict(stored.run.run.settings)}
+    declared = stored.run.scored.run
+    now = {**vars(declared), "settings": dict(declared.settings)}
     for old in stored.old:
         # Neither where files lie nor whom to write to is for everybody.
         changed = ", ".join(

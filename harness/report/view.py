@@ -56,15 +56,6 @@ class BoardView:
         """Every two of `rows` compared; p values are adjusted over all of these."""
         return differences(self.rows)
 
-    def difference(self, first: Row, second: Row) -> tuple[Difference, int] | None:
-        """The comparison of two of `rows`, and 1 or -1 if it is to be read the other way round; None if there is none."""
-        for found in self.differences:
-            if found.first is first and found.second is second:
-                return found, 1
-            if found.first is second and found.second is first:
-                return found, -1
-        return None
-
 
 def board_view(board: Board, results: Results, evaluation_set: EvaluationSet | None) -> BoardView:
     """The view of a board.

@@ -102,7 +102,10 @@ def evaluate(
             # The run's submission is called like it.
             folder = temporary / "".join(c if c.isalnum() or c in "-_." else "_" for c in run.name)
         store = stack.enter_context(Store.open(url, create=True))
-        run_id = _run(run, found, folder, store, engine, workers or available_cpus(), name, _bar(progress))
+        # What is stored for others is not scored in a process in which anything may have been changed.
+        apart = run.here and db is not None
+        count = workers or available_cpus()
+        run_id = _run(run, found, folder, store, engine, count, apart, name, _bar(progress))
         results = results_of(store.whole_runs(pairs_of=[run_id]), found, run_id)
     selected = results.pairs["scene"].isin([scene.id for scene in found.scenes])
     return Results(**{**vars(results), "pairs": results.pairs[selected].reset_index(drop=True)})
@@ -121,6 +124,7 @@ def _run(
     store: Store,
     engine: Engine,
     workers: int,
+    apart: bool,
     name: str | None,
     bar: Bar,
 ) -> int:
@@ -149,7 +153,7 @@ def _run(
             workers=workers,
             started=started,
             advance=lambda count, what: advances[0](count, what),
-            apart=run.here,
+            apart=apart,
         )
     return scored.run_id
 

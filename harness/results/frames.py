@@ -198,7 +198,7 @@ def _typed(records: Iterable[Mapping[str, Any]], types: Mapping[str, Any]) -> Da
 
 # Pairs
 
-_NAMES = ("scene", "listener", "track")
+_NAMES = ("scene", "listener", "track", "environment")
 _CHOICES = {"state": ("pending", "enhanced", "scored", "failed"), "engine": ("locked", "fast")}
 _NUMBERS: Mapping[str, Any] = {
     "left": "float64",

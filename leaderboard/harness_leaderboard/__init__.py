@@ -5,10 +5,11 @@
 - `checksums`: of what is stored; `pairs` and `facts`: reading runs and scores and holding them against these;
   `repairing`: dropping what was changed by others;
 - `database`: URLs, connections, and what can be wrong with them;
-- `estimates`: means and differences with their intervals; `ties`: which ranked runs cannot be told apart; `ranking`: pure
-  functions from scores to ranked boards; `comparing` and `contrasts`: runs against each other; `labels`: how runs are called and told apart; `columns`: what
-  is said of a run; `formats`: boards as CSV, JSON, Markdown and LaTeX; `tables`: boards on a terminal, and pictures;
-  `contrast_formats`: comparisons in all these forms;
+- `whole`: runs with all their pairs as columns, for data frames;
+- `estimates`: means and differences with their intervals; `ties`: which ranked runs cannot be told apart; `ranking`:
+  pure functions from scores to ranked boards; `comparing` and `contrasts`: runs against each other;
+- `labels`: how runs are called and told apart; `columns`: what is said of a run; `formats`: boards as CSV, JSON,
+  Markdown and LaTeX; `tables`: boards on a terminal, and pictures; `contrast_formats`: comparisons in all these forms;
 - `errors`: the one exception that users cause.
 
 Nothing here knows what made the scores. This module imports nothing, so that it costs nothing.

@@ -158,7 +158,7 @@ def in_words(board: Board) -> str:
     It names at most `NAMED` runs of a group, and as many groups.
     """
     ranked = board.ranked
-    every = [name(label) for label in labels.labels(board)]
+    every = [short(label) for label in labels.labels(board)]
     names = every[: len(ranked)]
     if not ranked:
         return "No run is ranked yet."
@@ -217,7 +217,7 @@ def roughness(**clusters: int) -> list[str]:
     return [f"Intervals are rough: {listed} are few; below {FEW_CLUSTERS}, even corrected ones (CR2) may mislead."]
 
 
-def name(label: str) -> str:
+def short(label: str) -> str:
     """A run's label as it stands in a sentence: printable, and of bounded length."""
     text = labels.printable(label)
     half = LONGEST_NAME // 2

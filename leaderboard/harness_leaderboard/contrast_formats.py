@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness_leaderboard import labels
-from harness_leaderboard.comparing import Difference, name, roughness
+from harness_leaderboard.comparing import Difference, roughness, short
 from harness_leaderboard.contrasts import Contrast, GroupDifference, PairDifference
 from harness_leaderboard.estimates import SIGNIFICANT, Estimate
 from harness_leaderboard.formats import csv_text, latex_comments, latex_table
@@ -237,7 +237,7 @@ def comparisons_tables(found: Comparisons) -> RenderableType:
     parts += [_differences_table(found), Text(), *(Text(line) for line in notes(found)), Text()]
     for contrast in found.contrasts:
         second = contrast.difference.second
-        which = f"{name(found.label(found.rows[0]))} (A) against {name(found.label(second))} ({found.letter(second)})"
+        which = f"{short(found.label(found.rows[0]))} (A) against {short(found.label(second))} ({found.letter(second)})"
         if contrast.groups:
             parts += [bold(f"Where points were gained and lost: {which}"), _groups_table(contrast.groups), Text()]
         if contrast.worst:
@@ -333,4 +333,6 @@ def _interval(estimate: Estimate) -> str:
 
 def _won(won: int, pairs: int, tied: int) -> str:
     """The share of pairs that were won, and how many were tied."""
-    return f"{100 * won / pairs:.0f} %" + (f", {tied} tied" if tied else "")
+    percent = round(100 * won / pairs)
+    share = "> 99" if percent == 100 and won < pairs else "< 1" if percent == 0 and won else f"{percent}"
+    return f"{share} %" + (f", {tied} tied" if tied else "")

@@ -31,6 +31,7 @@ class PairColumns:
         difference: as `records.PairRecord.difference`.
         reason: why it failed, or None.
         file_sha256: hash of the remix, or None.
+        environment: hash of the environment in which the score was computed, or None.
     """
 
     scene: list[str] = field(default_factory=list)
@@ -45,6 +46,14 @@ class PairColumns:
     difference: list[float | None] = field(default_factory=list)
     reason: list[str | None] = field(default_factory=list)
     file_sha256: list[str | None] = field(default_factory=list)
+    environment: list[str | None] = field(default_factory=list)
+
+    def scores(self) -> PairScores:
+        """The pairs that have a score."""
+        names = ("scene", "listener", "track", "left", "right", "score")
+        every = zip(*(getattr(self, name) for name in names), strict=True)
+        found = [pair for pair in every if pair[-1] is not None]
+        return PairScores(*zip(*found, strict=True)) if found else PairScores()
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ def whole_runs(
             changed = ("its scores",)
         if changed and not run.changed:
             run = replace(run, changed=changed)
+        if not changed:
+            run = replace(run, load_scores=pairs.scores)  # they are here: nobody need read them again
         found.append(WholeRun(run, shown[run.id], pairs, costs))
     return found
 
@@ -119,4 +130,5 @@ def _pairs(connection: Connection, run_id: int, evaluator: int | None) -> tuple[
         columns.difference.append(None if both is None else max(both))
         columns.reason.append(pair.reason)
         columns.file_sha256.append(pair.file_sha256)
+        columns.environment.append(None if said is None else intern(said.environment_sha256))
     return columns, counts

@@ -157,9 +157,8 @@ def test_json_and_csv_say_everything_with_every_digit(scored_run: MakeRun) -> No
     assert (float(pair["first_mean"]), float(pair["second_mean"])) == (worst.first, worst.second)
 
 
-@pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("runs", [2, 6, 30])
-def test_tables_fit_a_terminal(scored_run: MakeRun, width: int, runs: int) -> None:
+@pytest.mark.parametrize(("runs", "width"), [(2, 80), (6, 80), (6, 120), (28, 80)])
+def test_tables_fit_a_terminal(scored_run: MakeRun, runs: int, width: int) -> None:
     found = made(scored_run, runs=runs, label="a system with a long name that goes on ")
     lines = drawn(found, width)
     assert max(map(cell_len, lines)) <= width
@@ -170,9 +169,9 @@ def test_tables_fit_a_terminal(scored_run: MakeRun, width: int, runs: int) -> No
     assert text.count("… 2 more …") == runs - 1  # eight listeners: three from either end
     assert text.count("… 6 more …") == runs - 1  # twelve tracks
     assert text.count("Pairs to listen to: ") == runs - 1
-    assert ("R27 − R28" in text) == (runs == 30)
+    assert ("R27 − R28" in text) == (runs == 28)
     assert ("(Holm)" in text) == (runs > 2)
-    assert ("of 435." in text) == (runs == 30)
+    assert ("of 378." in text) == (runs == 28)
     assert "…" not in text.replace("… 2 more …", "").replace("… 6 more …", "").split("Where points")[0]
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from support import RunCli, TinySet, run_app
 
+from harness.report.words import web_address
+
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 """What pages looked like when they were last tested; git does not keep it."""
 
@@ -29,7 +31,8 @@ CONTRAST = """
   };
   const over = (top, below) => top.rgb.map((value, at) => value * top.a + below[at] * (1 - top.a));
   const luminance = (rgb) => {
-    const [r, g, b] = rgb.map((value) => value / 255).map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    const linear = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.map((value) => linear(value / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const ratio = (one, other) => {
@@ -46,7 +49,7 @@ CONTRAST = """
       if (mark.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_PRECEDING) break;
       const style = getComputedStyle(mark);
       const at = mark.getBoundingClientRect();
-      if (style.fill === "none" || x < at.left || x > at.right || y < at.top || y > at.bottom) continue;
+      if (/none|url/.test(style.fill) || x < at.left || x > at.right || y < at.top || y > at.bottom) continue;
       const fill = parse(style.fill);
       fill.a *= Number(style.fillOpacity) * Number(style.opacity);
       colour = over(fill, colour);
@@ -60,6 +63,7 @@ CONTRAST = """
     const below = under(text);
     const fill = parse(style.fill);
     fill.a *= Number(style.fillOpacity) * Number(style.opacity);
+    if (fill.a === 0) continue; // a label that Vega hides because it would touch another
     const found = ratio(over(fill, below), below);
     if (found < 4.5) poor.push([text.textContent, style.fill, found.toFixed(2)]);
   }
@@ -71,7 +75,11 @@ CONTRAST = """
 
 def pages_of(site: Path) -> list[str]:
     """One page of each kind."""
-    return [*PAGES, "systems/1", next(iter(sorted((site / "pairs").iterdir()))).relative_to(site).with_suffix("").as_posix()]
+    return [
+        *PAGES,
+        "systems/1",
+        next(iter(sorted((site / "pairs").iterdir()))).relative_to(site).with_suffix("").as_posix(),
+    ]
 
 
 def drawn(page: Any) -> None:
@@ -124,7 +132,9 @@ class TestPages:
     def test_links_lead_somewhere(self, site: Path, look: Callable[..., Any]) -> None:
         for name in pages_of(site):
             page = look(address(site, name)).page
-            links = page.eval_on_selector_all("a[href], link[href], script[src], img[src]", "all => all.map(e => e.href || e.src)")
+            links = page.eval_on_selector_all(
+                "a[href], link[href], script[src], img[src]", "all => all.map(e => e.href || e.src)"
+            )
             for link in links:
                 path = Path(link.removeprefix("file://").partition("#")[0])
                 assert path.is_file(), f"{name} leads to {link}"
@@ -179,6 +189,27 @@ class TestRanking:
             assert "contact" not in run
 
 
+class TestAddresses:
+    @pytest.mark.parametrize("text", ["https://example.org/a?b=1#c", "http://example.org"])
+    def test_that_a_browser_may_be_sent_to(self, text: str) -> None:
+        assert web_address(text) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "javascript:alert(1)",
+            " https://example.org",
+            "data:text/html,x",
+            "https:",
+            "example.org",
+            "https://[",
+            "file:///etc",
+        ],
+    )
+    def test_that_stay_text(self, text: str) -> None:
+        assert web_address(text) is None
+
+
 class TestHeadToHead:
     def test_another_system_is_chosen(self, site: Path, look: Callable[..., Any]) -> None:
         page = look(address(site, "head-to-head")).page
@@ -200,8 +231,13 @@ class TestHostileNames:
             assert made.code == 0, made.stderr
             manifest = json.loads((folder / "submission.json").read_text())
             manifest.update(
-                system=f"system{index}", team=HOSTILE, url="javascript:alert(1)", paper="https://example.org/?a=1&b=<2>",
-                description=HOSTILE, settings={HOSTILE: HOSTILE}, training_data="none",
+                system=f"system{index}",
+                team=HOSTILE,
+                url="https://example.org/?a=1&b=<2>",
+                paper="https://example.org/paper",
+                description=HOSTILE,
+                settings={HOSTILE: HOSTILE},
+                training_data="none",
             )
             (folder / "submission.json").write_text(json.dumps(manifest))
             scored = run_cli("score", folder, *tiny_set.args, "--engine", "fast", "--name", name[:100])
@@ -221,7 +257,7 @@ class TestHostileNames:
         page = look(address(hostile, "systems/1")).page
         assert HOSTILE[:40] in page.locator("main").inner_text()
         assert page.locator("a[href^='javascript']").count() == 0
-        assert page.locator("a[href^='https://example.org']").count() == 1
+        assert page.locator("a[href^='https://example.org']").count() == 2
 
     def test_cells_are_no_formulas(self, hostile: Path) -> None:
         pairs = pd.read_csv(hostile / "downloads" / "pairs.csv.gz")

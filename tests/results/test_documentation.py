@@ -59,5 +59,6 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert any("image/png" in output.get("data", {}) for output in outputs)
     printed = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
     ceiling, own = (float(found) for found in re.findall(r"left=([\d.]+)", printed))
-    assert ceiling > 0.99 > own
+    assert 1 > ceiling > 0.7
+    assert ceiling > own > 0
     assert list(tmp_path.iterdir()) == []

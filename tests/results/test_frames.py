@@ -24,8 +24,8 @@ from harness_leaderboard.records import PieceCost
 from harness_leaderboard.store import Store
 
 PAIR_COLUMNS = (
-    "run, evaluator, scene, listener, track, state, engine, left, right, score, clipped, difference, "
-    "reason, file_sha256"
+    "run, evaluator, scene, listener, track, environment, state, engine, left, right, score, clipped, "
+    "difference, reason, file_sha256"
 )
 RUN_COLUMNS = (
     "run, label, name, system, version, settings, class, parameters, training_data, licence, weights_sha256, team, "
@@ -108,7 +108,8 @@ def test_types_do_not_depend_on_what_is_stored(path: Path) -> None:
     assert types["last_scored"] == "datetime64[ns, UTC]"
     types = {name: str(kind) for name, kind in full.pairs.dtypes.items()}
     assert ", ".join(types) == PAIR_COLUMNS
-    assert {types[name] for name in ("evaluator", "scene", "listener", "track", "state", "engine")} == {"category"}
+    names = "evaluator", "scene", "listener", "track", "environment", "state", "engine"
+    assert {types[name] for name in names} == {"category"}
     assert {types[name] for name in ("left", "right", "score", "difference")} == {"float64"}
     assert types["clipped"] == "Int64"
 
@@ -139,6 +140,8 @@ def test_pairs_say_what_is_stored(path: Path) -> None:
     assert pairs["file_sha256"][0] == FILE
     assert pairs["file_sha256"].isna()[3]
     assert list(pairs["track"]) == [pair.track for pair in PAIRS]
+    assert pairs["environment"].isna().tolist() == [False, False, True, True]
+    assert pairs["environment"][0] == pairs["environment"][1]
 
 
 def test_means_of_pairs_are_those_of_runs(path: Path) -> None:

@@ -36,9 +36,7 @@ def test_nothing_is_imported_ahead() -> None:
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_each_name_is_there_in_a_fresh_process(name: str) -> None:
     """By attribute, and by a from-import; none needs another one to be imported before."""
-    program = (
-        f"import harness; one = harness.{name}; from harness import {name}; assert one is {name}; print(1)"
-    )
+    program = f"import harness; one = harness.{name}; from harness import {name}; assert one is {name}; print(1)"
     assert run(program) == "1"
 
 

@@ -22,7 +22,7 @@
     return Object.fromEntries(
       Object.entries(part).map(([key, value]) => [
         key,
-        key === "datasets" ? value : key === "legend" ? null : withoutLegends(value),
+        key === "datasets" || key === "config" ? value : key === "legend" ? null : withoutLegends(value),
       ])
     );
   };

@@ -105,8 +105,8 @@ CHARTS: tuple[Chart, ...] = (
         "scene-against-scene",
         "head-to-head",
         "Scene by scene",
-        "Each mark is a scene, the mean over its listeners. On the dashed line both systems are equal; below it the "
-        "first is better, above it the second.",
+        "Each mark is a scene, the mean over its listeners. On the dashed line both systems are equal; below it, "
+        "to the right, the first is better, above it the second.",
         head_to_head.scene_against_scene,
     ),
     Chart(

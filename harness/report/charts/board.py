@@ -6,6 +6,7 @@ import pandas as pd
 from harness.report.charts import theme
 from harness.report.charts.drawing import Drawing, column_heads, name_limit, number_in_cell, records, systems
 from harness.report.view import BoardView
+from harness_leaderboard.comparing import Difference
 
 TOO_FEW = "It needs two systems at least."
 
@@ -16,12 +17,11 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     if len(shown) < 2:
         return TOO_FEW
     labels = {system.run: system for system in shown}
+    compared = _both_ways(view)
     first = view.rows[0]
     found = [{"system": shown[0].label, "mean": 0.0, "low": None, "high": None}]
     for row in view.rows[1:]:
-        compared = view.difference(row, first)
-        assert compared is not None, "every two rows are compared"
-        difference, sign = compared
+        difference, sign = compared[row.source.id, first.source.id]
         about = difference.by_scene
         limits = sorted(sign * value for value in (about.low, about.high) if value is not None)
         low, high = limits if limits else (None, None)
@@ -68,17 +68,27 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     )
 
 
+def _both_ways(view: BoardView) -> dict[tuple[int, int], tuple[Difference, int]]:
+    """The comparison of two runs by their numbers, and 1; or -1 if it is that of the second with the first."""
+    found = {}
+    for each in view.differences:
+        first, second = each.first.source.id, each.second.source.id
+        found[first, second] = each, 1
+        found[second, first] = each, -1
+    return found
+
+
 def difference_matrix(view: BoardView) -> Drawing | str:
     """Row minus column, in colour where the two can be told apart."""
     shown = systems(view)
     if len(shown) < 2:
         return TOO_FEW
+    compared = _both_ways(view)
     found = []
     for row, one in zip(view.rows, shown, strict=True):
         for column, other in zip(view.rows, shown, strict=True):
-            compared = view.difference(row, column)
-            if compared is not None:
-                difference, sign = compared
+            if row is not column:
+                difference, sign = compared[row.source.id, column.source.id]
                 found.append(
                     {
                         "row": one.label,
@@ -96,7 +106,7 @@ def difference_matrix(view: BoardView) -> Drawing | str:
             "column:N",
             title=None,
             scale=alt.Scale(domain=names, padding=0.04),
-            axis=alt.Axis(orient="top", **column_heads()),
+            axis=alt.Axis(orient="top", **column_heads(shown)),
         ),
         y=alt.Y(
             "row:N",

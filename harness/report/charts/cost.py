@@ -6,13 +6,16 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.report.charts.drawing import Drawing, name_limit, records, span, systems
+from harness.report.charts.drawing import NARROW, Drawing, records, span, systems
 from harness.report.view import BoardView
 
 HEIGHT = 340
 
 CHARACTER = 6.6
 """Pixels of a character of a label, about."""
+
+LONGEST = 150
+"""Pixels of a label on a phone."""
 
 
 def size(view: BoardView) -> Drawing | str:
@@ -105,7 +108,7 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
             baseline="middle",
             dx=alt.ExprRef("datum.side == 'right' ? 9 : -9"),
             dy=alt.ExprRef("datum.shift"),
-            limit=name_limit(),
+            limit=alt.ExprRef(f"{NARROW} ? {LONGEST} : 260"),
         ).encode(x=x, y=y, text="system:N"),
     ]
     return Drawing(
@@ -141,23 +144,32 @@ def _pareto(frame: pd.DataFrame) -> pd.DataFrame:
 def _placed(frame: pd.DataFrame, best: "pd.Series[int]", logs: Any, scores: tuple[float, float]) -> pd.DataFrame:
     """On which side of its mark a label stands, and how far it is shifted, so that none lies on another on a phone."""
     width = 300.0
-    taken: list[tuple[float, float, float]] = []
-    sides, shifts = [], []
-    points = []
+    sides, shifts, points = [], [], []
     for at, mean, label in zip(frame["at"], frame["mean"], frame["system"], strict=True):
         points.append(
             (
                 (np.log10(at) - logs[0]) / (logs[1] - logs[0]) * width,
                 (scores[1] - mean) / (scores[1] - scores[0]) * HEIGHT,
-                min(len(label) * CHARACTER, 110.0) + 12,
+                min(len(label) * CHARACTER, LONGEST) + 9,
             )
         )
+    # The marks themselves are in the way of labels too.
+    taken = [(x - 6, x + 6, y) for x, y, _ in points]
     for (x, y, long), on_line in zip(points, frame["run"].isin(best), strict=True):
         # The line comes to its points from below and leaves them to the right.
         order = [("left", -13), ("right", -13), ("right", 13), ("left", 13)]
         if not on_line:
             order = [("right", 13), ("right", -13), ("right", 0), ("left", 13)]
-        order += [("left", 0), ("right", -26), ("left", -26), ("right", 26), ("left", 26)]
+        order += [
+            ("left", 0),
+            ("right", -26),
+            ("left", -26),
+            ("right", 26),
+            ("left", 26),
+            ("left", 39),
+            ("right", 39),
+            ("left", -39),
+        ]
         options = [
             (place, side, shift)
             for place, (side, shift) in enumerate(order)
@@ -167,7 +179,7 @@ def _placed(frame: pd.DataFrame, best: "pd.Series[int]", logs: Any, scores: tupl
         def free(option: tuple[float, str, int], x: float = x, y: float = y, long: float = long) -> bool:
             begin = x if option[1] == "right" else x - long
             return all(
-                abs(y + option[2] - other) >= 14 or begin >= stop or begin + long <= start
+                abs(y + option[2] - other) >= 13 or begin >= stop or begin + long <= start
                 for start, stop, other in taken
             )
 

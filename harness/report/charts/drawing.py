@@ -153,11 +153,14 @@ def shape(shown: Sequence[System], offset: float = 14) -> alt.Shape:
 
 def _legend(shown: Sequence[System], offset: float) -> alt.Legend:
     """In as many columns as there is room for: a legend that is too wide would take its width from the chart."""
-    widest = max((len(system.label) for system in shown), default=1) * 7 + 40
+    widest = max((len(system.label) for system in shown), default=1) * 7 + 44
     return alt.Legend(
-        columns=alt.ExprRef(f"max(1, min({len(shown)}, floor(room / {min(widest, 165)})))"),
-        labelLimit=alt.ExprRef(f"{NARROW} ? 118 : 260"),
+        columns=alt.ExprRef(
+            f"max(1, min({len(shown)}, floor((room - 30) / ({NARROW} ? {min(widest, 160)} : {min(widest, 310)}))))"
+        ),
+        labelLimit=alt.ExprRef(f"{NARROW} ? 128 : 260"),
         symbolOpacity=1,
+        symbolSize=90,
         offset=offset,
     )
 
@@ -175,10 +178,12 @@ def bold(headings: Sequence[str]) -> dict[str, Any]:
     return {"labelFontWeight": {"condition": {"test": test, "value": "bold"}, "value": "normal"}}
 
 
-def column_heads() -> dict[str, Any]:
-    """For an axis with a column for each system: names slant to the left, where the rows' names leave room."""
+def column_heads(shown: Sequence[System]) -> dict[str, Any]:
+    """For an axis with a column for each system: names slant to the left, where rows' names leave room."""
     return {
-        "labelAngle": 32, "labelAlign": "right", "labelBaseline": "bottom", "labelOverlap": False, "labelPadding": 4,
+        "labelAngle": alt.ExprRef(f"width / {len(shown)} < 30 ? 90 : 32"), "labelAlign": "right",
+        "labelBaseline": alt.ExprRef(f"width / {len(shown)} < 30 ? 'middle' : 'bottom'"), "labelOverlap": False,
+        "labelPadding": 4,
         "labelLimit": alt.ExprRef(f"{NARROW} ? 100 : 190"),
     }  # fmt: skip
 

@@ -119,17 +119,17 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
             ],
         ),
         corner.mark_text(
-            align="left", baseline="top", limit=alt.ExprRef("width * 0.6"),
-            text=alt.ExprRef("'■ better: ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
-        ).encode(x=alt.value(8), y=alt.value(8)),
+            align="left", baseline="top", limit=alt.ExprRef("width * 0.48"),
+            text=alt.ExprRef("'↖ ■ ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
+        ).encode(x=alt.value(0), y=alt.value(-18)),
         corner.mark_text(
-            align="right", baseline="bottom", limit=alt.ExprRef("width * 0.6"),
-            text=alt.ExprRef("'● better: ' + systems[first].name"), color=alt.ExprRef("systems[first].colour"),
-        ).encode(x=alt.value("width"), y=alt.value(HEIGHT - 8)),
+            align="right", baseline="top", limit=alt.ExprRef("width * 0.48"),
+            text=alt.ExprRef("systems[first].name + ' ● ↘'"), color=alt.ExprRef("systems[first].colour"),
+        ).encode(x=alt.value("width"), y=alt.value(-18)),
     )  # fmt: skip
     return _finished(
         view,
-        chart.properties(width="container", height=HEIGHT, title="mean HAAQI of the second"),
+        chart.properties(width="container", height=HEIGHT, title=alt.Title("mean HAAQI of the second", offset=24)),
         {
             "scenes": scene_table(means, shown, ["scene", "track"]),
             "diagonal": [{"end": False}, {"end": True}],
@@ -263,11 +263,11 @@ def won_by_severity(view: BoardView) -> Drawing | str:
         base.mark_rect(color=alt.ExprRef("systems[second].colour")).encode(
             x=alt.X("since:Q"), x2="end:Q", y=y, tooltip=tooltip
         ),
-        base.transform_filter("datum.till > 0.14")
+        base.transform_filter("datum.till * width > 44")
         .transform_calculate(text="format(100 * datum.till, '.0f') + ' %'")
         .mark_text(align="left", dx=8, **inside)
         .encode(x=x, y=y, text="text:N"),
-        base.transform_filter("datum.since < 0.86")
+        base.transform_filter("(1 - datum.since) * width > 44")
         .transform_calculate(text="format(100 - 100 * datum.since, '.0f') + ' %'")
         .mark_text(align="right", dx=-8, **inside)
         .encode(x=alt.X("end:Q"), y=y, text="text:N"),

@@ -63,10 +63,11 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         return "It needs scores of two listeners at least."
     low, high = span(frame["score"])
     first, last = span(frame["pta"], least=2.0)
+    scale = alt.Scale(domain=[first, last], nice=False, zero=False)
     x = alt.X(
         "pta:Q",
         title="better-ear average of 0.5, 1, 2 and 4 kHz, dB HL",
-        scale=alt.Scale(domain=[first, last], nice=False),
+        scale=scale,
         axis=alt.Axis(grid=False),
     )
     y = alt.Y("score:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format=".2f"))
@@ -80,13 +81,15 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         alt.Tooltip("pairs:Q", title="pairs"),
     ]
     chart = alt.layer(
-        bands.mark_rect(color="var(--card)").transform_filter("datum.odd").encode(x=alt.X("low:Q"), x2="high:Q"),
+        bands.mark_rect(color="var(--card)")
+        .transform_filter("datum.odd")
+        .encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
         bands.transform_calculate(
-            shown="datum.share * width > 7 * datum.name.length ? datum.name : "
-            "datum.share * width > 7 * datum.short.length ? datum.short : ''"
+            shown="datum.share * width > 7 * datum.name.length + 6 ? datum.name : "
+            "datum.share * width > 7 * datum.short.length + 6 ? datum.short : ''"
         )
         .mark_text(color="var(--muted)", fontSize=11.5, baseline="bottom")
-        .encode(x=alt.X("middle:Q"), y=alt.value(-5), text="shown:N"),
+        .encode(x=alt.X("middle:Q", scale=scale), y=alt.value(-5), text="shown:N"),
         points.mark_line(strokeWidth=1.8, opacity=0.75),
         points.mark_point(filled=True, size=52, opacity=1).encode(shape=shape(shown, NAMES), tooltip=tooltip),
         alt.Chart(alt.NamedData("ends"))
@@ -193,7 +196,7 @@ def _heat_map(view: BoardView, best: bool) -> Drawing | str:
             "system:N",
             title=None,
             scale=alt.Scale(domain=[system.label for system in shown], paddingInner=0.04, paddingOuter=0),
-            axis=alt.Axis(orient="top", **column_heads()),
+            axis=alt.Axis(orient="top", **column_heads(shown)),
         ),
         y=alt.Y(
             "row:N",

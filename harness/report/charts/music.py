@@ -43,10 +43,28 @@ def _lanes(shown: Sequence[System]) -> alt.YOffset:
     return alt.YOffset("system:N", scale=alt.Scale(domain=[system.label for system in shown], paddingOuter=0.3))
 
 
-def _rows(rows: Sequence[str], axis: alt.Axis, gap: float) -> alt.Y:
+def _rows(rows: Sequence[str], headings: Sequence[str] = ()) -> alt.Y:
+    """An axis of rows, named at the side; on a phone they stand above it (`_names`)."""
+    axis = alt.Axis(
+        grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False, **bold(headings),
+        labelExpr=f"{NARROW} ? '' : datum.label",
+    )  # fmt: skip
     return alt.Y(
-        "row:N", title=None, scale=alt.Scale(domain=list(rows), paddingInner=gap, paddingOuter=gap * 0.8), axis=axis
+        "row:N", title=None, scale=alt.Scale(domain=list(rows), paddingInner=0.4, paddingOuter=0.32), axis=axis
     )
+
+
+def _names() -> Any:
+    """The names above rows, from the data "rows"."""
+    return (
+        alt.Chart(alt.NamedData("rows"))
+        .transform_filter(NARROW)
+        .mark_text(
+            align="left", baseline="middle", dy=-9, limit=330, fontSize=11.5,
+            fontWeight=alt.ExprRef("datum.heading ? 'bold' : 'normal'"),
+        )
+        .encode(x=alt.value(0), y=alt.Y("row:N", bandPosition=0), text="row:N")
+    )  # fmt: skip
 
 
 def tracks(view: BoardView) -> Drawing | str:
@@ -69,15 +87,7 @@ def tracks(view: BoardView) -> Drawing | str:
     scenes = scenes[scenes["track"].isin(rows)]
     means = means[means["track"].isin(rows)]
     low, high = span(scenes["score"], share=0.03)
-    # Names of tracks are long: on a phone they stand above their row.
-    y = _rows(
-        rows,
-        alt.Axis(
-            grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False, **bold(headings),
-            labelExpr=f"{NARROW} ? '' : datum.label",
-        ),
-        gap=0.4,
-    )  # fmt: skip
+    y = _rows(rows, headings)
     lanes = _lanes(shown)
     x = alt.X(
         "score:Q",
@@ -103,7 +113,7 @@ def tracks(view: BoardView) -> Drawing | str:
             ],
         ),
         alt.Chart(alt.NamedData("means"))
-        .mark_point(filled=True, size=64, opacity=1, stroke="var(--bg)", strokeWidth=1)
+        .mark_point(filled=True, size=64, opacity=1)
         .encode(
             x=x,
             y=y,
@@ -116,14 +126,8 @@ def tracks(view: BoardView) -> Drawing | str:
                 alt.Tooltip("score:Q", title="mean of its scenes", format=".4f"),
             ],
         ),
-        alt.Chart(alt.NamedData("rows"))
-        .transform_filter(NARROW)
-        .mark_text(
-            align="left", baseline="middle", dy=-10, limit=330, fontSize=11.5,
-            fontWeight=alt.ExprRef("datum.heading ? 'bold' : 'normal'"),
-        )
-        .encode(x=alt.value(0), y=alt.Y("row:N", bandPosition=0), text="row:N"),
-    )  # fmt: skip
+        _names(),
+    )
     return Drawing(
         chart.properties(width="container", height=len(rows) * (6 * len(shown) + 22)),
         {
@@ -228,8 +232,8 @@ def _with_intervals(
     frame[["low", "high"]] = frame[["low", "high"]].astype(float)
     present = set(frame["row"])
     rows = [row for row in rows if row in present or not row.strip()]
-    y = _rows(rows, alt.Axis(grid=True, bandPosition=1.12, labelLimit=name_limit(), labelOverlap=False), gap=0.28)
-    lanes, height = _lanes(shown), len(rows) * max(20, 4 * len(shown) + 8)
+    y = _rows(rows)
+    lanes, height = _lanes(shown), len(rows) * max(36, 4 * len(shown) + 16)
     # An interval from very few scenes may be wider than all scores: it is cut, and the table has it.
     low, high = span(frame["mean"], share=0.35)
     low = max(low, float(frame["low"].fillna(frame["mean"]).min()) - 0.005)
@@ -257,6 +261,7 @@ def _with_intervals(
         .mark_rule(strokeWidth=2, opacity=0.55)
         .encode(x=alt.X("from:Q", scale=scale), x2="to:Q"),
         base.mark_point(filled=True, size=56, opacity=1).encode(x=x, shape=shape(shown), tooltip=tooltip),
+        _names(),
     ]
     if lines:
         joining = base.mark_line(strokeWidth=1.2, opacity=0.5).encode(x=x, detail="part:N", order=alt.Order("place:Q"))
@@ -265,7 +270,10 @@ def _with_intervals(
     columns = ["row", "system", "mean", "low", "high", "from", "to", "scenes", "pairs", "part"]
     return Drawing(
         alt.layer(*layers).properties(width="container", height=height),
-        {"means": records(frame[columns + (["place"] if lines else [])])},
+        {
+            "means": records(frame[columns + (["place"] if lines else [])]),
+            "rows": [{"row": row, "heading": False} for row in rows],
+        },
         [("row", what), ("system", "system"), ("mean", "mean HAAQI"), ("low", "95 % from"), ("high", "to"),
          ("scenes", "scenes"), ("pairs", "pairs")],
     )  # fmt: skip

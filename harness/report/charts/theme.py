@@ -69,10 +69,8 @@ CONFIG: dict[str, Any] = {
         "titleLimit": 320,
         "symbolSize": 90,
         "rowPadding": 5,
-        "columnPadding": 18,
+        "columnPadding": 12,
         "offset": 14,
-        # From the left edge of everything, as the title, not of the plot.
-        "layout": {"top": {"anchor": "start", "bounds": "full", "direction": "vertical", "margin": 6}},
     },
 }
 """Vega-Lite's configuration for all charts."""
@@ -80,7 +78,7 @@ CONFIG: dict[str, Any] = {
 _VARIABLE = re.compile(r"var\(--([a-z0-9]+)\)")
 _MIX = re.compile(r"color-mix\(in srgb, var\(--([a-z0-9]+)\) (\d+)%, var\(--([a-z0-9]+)\)\)")
 
-_STRANGERS = frozenset({"datasets", "domain", "usermeta", "description", "value"})
+_STRANGERS = frozenset({"datasets", "domain", "usermeta", "description", "name"})
 """Parts of a specification with strangers' text in them, or with text for people: never colours."""
 
 
@@ -98,10 +96,7 @@ def with_colours(part: Any, colours: Mapping[str, str]) -> Any:
         colours: by the names of variables ("c0"), colours as "#rrggbb".
     """
     if isinstance(part, dict):
-        return {
-            key: value if key in _STRANGERS and not _is_colour(value) else with_colours(value, colours)
-            for key, value in part.items()
-        }
+        return {key: value if key in _STRANGERS else with_colours(value, colours) for key, value in part.items()}
     if isinstance(part, list):
         return [with_colours(item, colours) for item in part]
     if isinstance(part, str):
@@ -109,10 +104,6 @@ def with_colours(part: Any, colours: Mapping[str, str]) -> Any:
             return _mixed(colours[mixed[1]], int(mixed[2]) / 100, colours[mixed[3]])
         return _VARIABLE.sub(lambda found: colours[found[1]], part) if "var(--" in part else part
     return part
-
-
-def _is_colour(value: Any) -> bool:
-    return isinstance(value, str) and bool(_VARIABLE.fullmatch(value) or _MIX.fullmatch(value))
 
 
 def _mixed(colour: str, share: float, ground: str) -> str:
