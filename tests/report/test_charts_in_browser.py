@@ -208,6 +208,7 @@ def test_numbers_can_be_read_and_saved(hostile: str, look: Callable[..., Any]) -
 
     figure.locator("summary").focus()
     page.keyboard.press("Enter")
+    figure.locator("th").first.wait_for()
     heads = figure.locator("th").all_inner_texts()
     assert heads == ["system", "mean HAAQI", "learned parameters", "class", "ranking"]
     with page.expect_download() as download:
