@@ -156,7 +156,7 @@ def test_names_of_strangers_stay_text(hostile: str, look: Callable[..., Any]) ->
     tooltip.wait_for()
     assert "<img src=x" in tooltip.inner_text()
     page.locator("figure[data-chart=heat-map] summary").click()
-    assert page.locator("figure[data-chart=heat-map] td", has_text="<img src=x").count() > 0
+    page.locator("figure[data-chart=heat-map] td", has_text="<img src=x").first.wait_for()
     for name in range(len(HOSTILE)):
         page.select_option("#choose-first", str(name))
     assert page.locator("img, script:not([src])").count() == 0
@@ -208,6 +208,7 @@ def test_numbers_can_be_read_and_saved(hostile: str, look: Callable[..., Any]) -
 
     figure.locator("summary").focus()
     page.keyboard.press("Enter")
+    figure.locator("th").first.wait_for()
     heads = figure.locator("th").all_inner_texts()
     assert heads == ["system", "mean HAAQI", "learned parameters", "class", "ranking"]
     with page.expect_download() as download:
@@ -225,6 +226,7 @@ def test_axe_finds_nothing(scheme: str, address: str, look: Callable[..., Any]) 
     page = look(address, scheme=scheme).page
     drawn(page)
     page.locator("figure[data-chart=heat-map] summary").click()
+    page.locator("figure[data-chart=heat-map] td").first.wait_for()
 
     # Without `preload`: axe would read the style sheets once more, which a page on a disk may not.
     found = axe.Axe().run(page, options={"preload": False}).response
