@@ -62,7 +62,7 @@ def material(board: Path) -> Material:
     """The board of real systems on the embedded set."""
     url = f"sqlite:///{board}"
     with Store.open(url, create=False) as store:
-        return materials(store, url, None)[0]
+        return materials(store, None)[0]
 
 
 def clip(left: float) -> Clip:
