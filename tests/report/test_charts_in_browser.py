@@ -185,6 +185,7 @@ def test_two_systems_are_chosen_on_the_page(address: str, look: Callable[..., An
     shares = page.locator("figure[data-chart=won-by-severity]")
     shares.get_by_text(f"{share} %", exact=True).first.wait_for()
     shares.locator("summary").click()
+    shares.locator("tbody td").first.wait_for()
     cells = shares.locator("tbody tr").first.locator("td").all_inner_texts()
     assert cells == ["all listeners", str(difference.lost), str(difference.tied), str(difference.won)]
     assert page.evaluate("location.hash") == "#runs=6,5"

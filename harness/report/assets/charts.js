@@ -156,8 +156,8 @@
     const won = ahead === found.a ? found.won : found.lost;
     const pairs = found.won + found.lost + found.tied;
     const limits = found.low === null ? [] : [turn * found.low, turn * found.high].sort((one, other) => one - other);
-    const interval = limits.length ? ` (95 % interval ${limits.map((limit) => limit.toFixed(4)).join(" to ")})` : "";
-    const p = found.p === null ? "" : found.p < 0.001 ? "p < 0.001" : `p = ${found.p.toFixed(3)}`;
+    const interval = limits.length ? ` (95 % interval ${limits.map((limit) => limit.toFixed(4).replace("-", "−")).join(" to ")})` : "";
+    const p = found.p === null ? "" : found.p < 0.001 ? "p < 0.001" : found.p > 0.999 ? "p > 0.999" : `p = ${found.p.toFixed(3)}`;
     const sure = found.p === null
       ? "One scene does not tell how sure that is."
       : `The two ${found.significant ? "can" : "cannot"} be told apart: ${p}, adjusted after Holm over ${verdicts.length} comparison${verdicts.length > 1 ? "s" : ""}.`;

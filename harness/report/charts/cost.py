@@ -21,7 +21,7 @@ LONGEST = 150
 def size(view: BoardView) -> Drawing | str:
     """Mean score against the number of learned parameters."""
     frame = view.runs.assign(cost=view.runs["parameters"].astype("Float64").astype(float))
-    return _against(view, frame, "learned parameters", "declares its number of parameters", "~s")
+    return _against(view, frame, "learned parameters", "that declare how many parameters they have", "~s")
 
 
 def time(view: BoardView) -> Drawing | str:
@@ -36,7 +36,7 @@ def time(view: BoardView) -> Drawing | str:
         if minutes.notna().all() and (minutes > 0).all():
             made, title = minutes, "processor seconds per minute of remixed music"
     frame["cost"] = frame["cost"] / frame["run"].map(made)
-    return _against(view, frame, title, "was timed on this machine or another", "~g")
+    return _against(view, frame, title, "whose processor time was measured", "~g")
 
 
 def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form: str) -> Drawing | str:
@@ -45,10 +45,10 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
     frame = frame[frame["run"].isin(list(known)) & frame["cost"].notna() & frame["mean"].notna()]
     frame = frame.drop_duplicates("run")
     if len(frame) < 2:
-        return f"Fewer than two systems are known by it: no other {needed}."
+        return f"It needs two systems {needed}."
     positive = frame["cost"][frame["cost"] > 0]
     if positive.empty:
-        return "No system costs anything."
+        return "None of the systems costs anything."
     # A logarithmic axis has no zero: it gets a place of its own to the left, which says so.
     nothing = float(10.0 ** (np.floor(np.log10(positive.min())) - 1))
     free = bool((frame["cost"] <= 0).any())
