@@ -110,8 +110,10 @@ def _with_set(
     gains = np.where(
         random.random((len(scenes), len(STEMS))) < 0.5, 0.0, random.choice([-10.0, -6, -3, 3, 6, 10], (len(scenes), 4))
     )
+    minutes = len(scenes) * len(people) * 10 / 60
     return replace(
         results,
+        runs=results.runs.assign(cpu_per_minute=results.runs["cpu_seconds"] / minutes),
         listeners=pd.DataFrame(
             {
                 "listener": pd.array(people, dtype="string"),

@@ -25,14 +25,12 @@ class Material:
     Attributes:
         view: the board with its frames.
         stored: reads what the database says of a run beside its scores.
-        costs: seconds of processor time for a minute of music, by the runs' numbers, as far as they are known.
         audio: how many pairs get sound unless somebody says otherwise.
         attribution: whose music it is, for the foot of every page.
     """
 
     view: BoardView
     stored: Callable[[Row], Stored]
-    costs: Mapping[int, float]
     audio: int
     attribution: Sequence[str]
 
@@ -79,25 +77,6 @@ def _material(
     return Material(
         view=view,
         stored=lambda row: Stored(whole[row.source.id], *store.history(row.source.id), environments),
-        costs=_costs(view, whole),
         audio=DEMO_PAIRS if embedded else 0,
         attribution=[demo.ATTRIBUTION] if embedded else [],
     )
-
-
-def _costs(view: BoardView, runs: Mapping[int, WholeRun]) -> dict[int, float]:
-    """Processor time in seconds for a minute of music.
-
-    A piece is a song, which a separator is given once, or a scene and a listener, which an enhancer is given.
-    """
-    if view.scenes is None:
-        return {}
-    seconds = dict(zip(view.scenes["scene"], view.scenes["seconds"], strict=True))
-    seconds.update(zip(view.scenes["song"], view.scenes["seconds"], strict=True))
-    costs = {}
-    for number, run in runs.items():
-        known = [(cost, seconds.get(cost.piece) or seconds.get(cost.piece.partition(" ")[0])) for cost in run.costs]
-        music = sum(length for _, length in known if length)
-        if music:
-            costs[number] = sum(cost.cpu_seconds for cost, length in known if length) / music * 60
-    return costs

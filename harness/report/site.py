@@ -199,7 +199,7 @@ class _Site:
     def _board(self, material: Material, folder: str, several: bool) -> None:
         view = material.view
         pages = Pages(view.board, folder, several, material.attribution, self.environment)
-        runs = {row.source.id: run_facts(view, row, material.costs.get(row.source.id)) for row in view.board.rows}
+        runs = {row.source.id: run_facts(view, row) for row in view.board.rows}
 
         def page(template: str, path: str, context: Mapping[str, Any]) -> None:
             self._file(folder + path, pages.render(template, path, context))

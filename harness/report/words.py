@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import pandas as pd
+
 from harness.report.view import BoardView
 from harness_leaderboard import labels
 from harness_leaderboard.ranking import Row
@@ -53,15 +55,11 @@ def href(row: Row) -> str:
     return f"systems/{row.source.id}.html"
 
 
-def run_facts(view: BoardView, row: Row, cost: float | None) -> Mapping[str, Any]:
-    """What every page says of a run.
-
-    Args:
-        view: the board.
-        row: the run.
-        cost: seconds of processor time for a minute of music; None where it is not known.
-    """
+def run_facts(view: BoardView, row: Row) -> Mapping[str, Any]:
+    """What every page says of a run; "cost" is in seconds of processor time for a minute of music."""
     run = row.run
+    [known] = view.runs.loc[view.runs["run"] == row.source.id, "cpu_per_minute"]
+    cost = None if pd.isna(known) else float(known)
     return {
         "id": row.source.id,
         "label": labels.printable(view.labels[row.source.id]),

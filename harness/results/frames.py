@@ -22,6 +22,7 @@ from harness.music.finding import load_evaluation_set
 from harness_leaderboard import labels
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Row, boards
+from harness_leaderboard.records import PieceCost
 from harness_leaderboard.store import Store
 from harness_leaderboard.whole import PairColumns, WholeRun
 
@@ -103,14 +104,30 @@ def results_of(runs: Sequence[WholeRun], evaluation_set: EvaluationSet | None, o
     if evaluation_set is None:
         return Results(frame, pairs)
     listeners = {who.id: who for scene in evaluation_set.whole for who in scene.listeners}.values()
+    scenes = _scenes_frame(evaluation_set)
+    known = {run.scored.id: _cpu_per_minute(run.costs, scenes) for run in runs}
+    # By name: the hash would take the music, and results are of use without it.
+    of_set = (frame["evaluation_set"] == evaluation_set.name) & (frame["split"] == evaluation_set.split)
     return Results(
-        runs=frame,
+        runs=frame.assign(cpu_per_minute=frame["run"].map(known).astype("float64").where(of_set)),
         pairs=pairs,
         listeners=_listeners_frame(listeners),
         audiograms=_audiograms_frame(listeners),
         gains=_gains_frame(evaluation_set),
-        scenes=_scenes_frame(evaluation_set),
+        scenes=scenes,
     )
+
+
+def _cpu_per_minute(costs: Sequence[PieceCost], scenes: DataFrame) -> float | None:
+    """Seconds of processor time for a minute of the music that a system was given; None where that is not known.
+
+    A piece is a song, which a separator is given once, or a scene and a listener, which an enhancer is given.
+    """
+    seconds = dict(zip(scenes["scene"], scenes["seconds"], strict=True))
+    seconds.update(zip(scenes["song"], scenes["seconds"], strict=True))
+    known = [(cost, seconds.get(cost.piece, seconds.get(cost.piece.partition(" ")[0]))) for cost in costs]
+    music = sum(length for _, length in known if length)
+    return sum(cost.cpu_seconds for cost, length in known if length) / music * 60 if music else None
 
 
 # Runs
@@ -124,7 +141,8 @@ RUN_TYPES = {
     "evaluator": "category", "engine": "category", "rank": "Int64", "group": "Int64", "status": "category",
     "why_not_ranked": "string", "mean": "float64", "low": "float64", "high": "float64", "left": "float64",
     "right": "float64", "scored": "int64", "due": "int64", "failed": "int64", "last_scored": "datetime64[ns, UTC]",
-    "wall_seconds": "float64", "cpu_seconds": "float64", "peak_bytes": "Int64", "key": "string",
+    "wall_seconds": "float64", "cpu_seconds": "float64", "cpu_per_minute": "float64", "peak_bytes": "Int64",
+    "key": "string",
 }  # fmt: skip
 """Columns of `Results.runs`, in their order, and the type of each."""
 

@@ -272,7 +272,7 @@ def test_what_costs_nothing_has_a_place_on_the_logarithmic_axis() -> None:
     assert (marks["b"]["cost"], marks["b"]["at"]) == (0, 100_000)
 
 
-def test_time_is_for_a_minute_of_remixed_music() -> None:
+def test_time_is_for_a_minute_of_music() -> None:
     timed = synthetic_view(names=["a", "b"], levels=(0.6, 0.5), scenes=12, listeners=6, cpu_seconds=(720.0, 72.0))
     bare = synthetic_view(names=["a", "b"], levels=(0.6, 0.5), scenes=12, listeners=6, cpu_seconds=(720.0, 72.0),
                           with_set=False)  # fmt: skip

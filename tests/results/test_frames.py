@@ -31,7 +31,7 @@ RUN_COLUMNS = (
     "run, label, name, system, version, settings, class, parameters, training_data, licence, weights_sha256, team, "
     "contact, url, paper, description, submission, isolation, python, visibility, evaluation_set, split, "
     "evaluation_set_sha256, evaluator, engine, rank, group, status, why_not_ranked, mean, low, high, left, right, "
-    "scored, due, failed, last_scored, wall_seconds, cpu_seconds, peak_bytes, key"
+    "scored, due, failed, last_scored, wall_seconds, cpu_seconds, cpu_per_minute, peak_bytes, key"
 )
 
 
@@ -231,6 +231,28 @@ def test_costs(path: Path) -> None:
     runs = load_results(path).runs.set_index("run")
     assert (runs.loc[1, "wall_seconds"], runs.loc[1, "cpu_seconds"], runs.loc[1, "peak_bytes"]) == (3.5, 5.5, 30)
     assert runs.loc[2, ["wall_seconds", "cpu_seconds", "peak_bytes"]].isna().all()
+
+
+def test_processor_time_is_for_a_minute_of_what_the_system_was_given(path: Path, tiny_set: TinySet) -> None:
+    evaluation_set = load(tiny_set.root, SPLIT)
+    one, two = evaluation_set.whole
+    pieces = {
+        # A separator is given a song once, an enhancer a scene for each listener.
+        "separator": [PieceCost(one.song, 9.0, 2.0, 10), PieceCost(two.song, 9.0, 5.0, 10)],
+        "enhancer": [PieceCost(" ".join(pair.id), 9.0, 1.0, 10) for pair in evaluation_set.all_pairs],
+        "unknown": [PieceCost("something else", 9.0, 1.0, 10)],
+    }
+    about = replace(EVALUATION_SET, name=evaluation_set.name, split=SPLIT)
+    with Store.open(f"sqlite:///{path}", create=True) as store:
+        for system, costs in pieces.items():
+            run = replace(RUN, key=system.rjust(64), system=system)
+            store.keep_costs(store.start_run(run, about, FINGERPRINT, {"pyclarity": "0.9.0"}, PAIRS), costs)
+    runs = load_results(path, evaluation_set).runs.set_index("system")
+    minutes = sum(scene.frames for scene in evaluation_set.whole) / 44100 / 60
+    assert runs.loc["separator", "cpu_per_minute"] == pytest.approx(7 / minutes)
+    assert runs.loc["enhancer", "cpu_per_minute"] == pytest.approx(4 / (2 * minutes))
+    assert pd.isna(runs.loc["unknown", "cpu_per_minute"])
+    assert load_results(path).runs["cpu_per_minute"].isna().all()
 
 
 def test_a_run_of_the_command_line_with_its_set(tiny_set: TinySet, run_cli: RunCli, tmp_path: Path) -> None:

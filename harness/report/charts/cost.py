@@ -25,18 +25,13 @@ def size(view: BoardView) -> Drawing | str:
 
 
 def time(view: BoardView) -> Drawing | str:
-    """Mean score against the processor time that a minute of remixed music took; or a remix, if lengths are unknown."""
-    frame = view.runs.assign(cost=view.runs["cpu_seconds"].astype(float))
-    made = view.pairs.groupby("run").size()
-    lengths = None if view.scenes is None else view.scenes.astype({"scene": str}).set_index("scene")["seconds"]
-    title = "processor seconds per remix"
-    if lengths is not None:
-        seconds = view.pairs.assign(seconds=view.pairs["scene"].astype(str).map(lengths)).groupby("run")["seconds"]
-        minutes = seconds.sum(min_count=1) / 60
-        if minutes.notna().all() and (minutes > 0).all():
-            made, title = minutes, "processor seconds per minute of remixed music"
-    frame["cost"] = frame["cost"] / frame["run"].map(made)
-    return _against(view, frame, title, "whose processor time was measured", "~g")
+    """Mean score against the processor time for a minute of music; or for a remix, if the music is not there."""
+    title = "processor seconds per minute of music"
+    cost = view.runs["cpu_per_minute"]
+    if cost.isna().all():
+        title = "processor seconds per remix"
+        cost = view.runs["cpu_seconds"] / view.runs["run"].map(view.pairs.groupby("run").size())
+    return _against(view, view.runs.assign(cost=cost), title, "whose processor time was measured", "~g")
 
 
 def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form: str) -> Drawing | str:
