@@ -226,6 +226,7 @@ def _matrix(view: BoardView, runs: Mapping[int, Mapping[str, Any]]) -> dict[str,
                 {
                     "mean": mean,
                     "figure": hundredths(mean),
+                    "href": f"head-to-head.html#runs={of},{against}",
                     "significant": each.significant,
                     "strength": f"{WEAKEST + (STRONGEST - WEAKEST) * share:.2f}",
                     "text": f"{view.labels[of]} minus {view.labels[against]}: {hundredths(mean)}, "

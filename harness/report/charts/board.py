@@ -39,7 +39,7 @@ def distance_to_first(view: BoardView) -> Drawing | str:
         "mean:Q",
         title="HAAQI behind the first, 95 % interval",
         scale=scale,
-        axis=alt.Axis(format="+.2f"),
+        axis=alt.Axis(format="+f"),
     )
     base = alt.Chart(alt.NamedData("systems")).encode(y=y)
     colours = alt.Color(

@@ -69,7 +69,7 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
             grid=False,
         ),
     )
-    y = alt.Y("mean:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format=".2f"))
+    y = alt.Y("mean:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format="f"))
     base = alt.Chart(alt.NamedData("systems"))
     tooltip = [
         alt.Tooltip("system:N", title="system"),

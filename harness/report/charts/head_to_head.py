@@ -30,6 +30,10 @@ HEIGHT = 440
 """Pixels of the plot of scenes, which is about square."""
 
 
+WHOLE = "datum.value == floor(datum.value) ? format(datum.value, ',d') : ''"
+"""Labels of an axis that counts: there is no half a pair."""
+
+
 def _parameters(view: BoardView) -> list[Any]:
     """`first`, `second`, and what the two are called and coloured."""
     shown = systems(view)
@@ -108,8 +112,8 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
             color=alt.ExprRef("datum.gap > 0 ? systems[first].colour : systems[second].colour"),
             shape=alt.ExprRef("datum.gap > 0 ? 'circle' : 'square'"),
         ).encode(
-            x=alt.X("one:Q", title="mean HAAQI of the first in a scene", scale=scale, axis=alt.Axis(format=".2f")),
-            y=alt.Y("other:Q", scale=scale, axis=alt.Axis(title=None, format=".2f")),
+            x=alt.X("one:Q", title="mean HAAQI of the first in a scene", scale=scale, axis=alt.Axis(format="f")),
+            y=alt.Y("other:Q", scale=scale, axis=alt.Axis(title=None, format="f")),
             tooltip=[
                 alt.Tooltip("scene:N", title="scene"),
                 alt.Tooltip("track:N", title="track"),
@@ -177,10 +181,10 @@ def pair_differences(view: BoardView) -> Drawing | str:
                 "low:Q",
                 title="HAAQI of the first minus the second, pair by pair",
                 scale=alt.Scale(nice=False),
-                axis=alt.Axis(format="+.2f", grid=False),
+                axis=alt.Axis(format="+f", grid=False),
             ),
             x2="high:Q",
-            y=alt.Y("pairs:Q", axis=alt.Axis(title=None, format=",d", tickMinStep=1, tickCount=4)),
+            y=alt.Y("pairs:Q", axis=alt.Axis(title=None, labelExpr=WHOLE, tickCount=4)),
             y2=alt.datum(0),
             tooltip=[
                 alt.Tooltip("middle:Q", title="difference, about", format="+.3f"),

@@ -70,7 +70,7 @@ def hearing_loss(view: BoardView) -> Drawing | str:
         scale=scale,
         axis=alt.Axis(grid=False),
     )
-    y = alt.Y("score:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format=".2f"))
+    y = alt.Y("score:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(title=None, format="f"))
     bands = alt.Chart(alt.NamedData("bands"))
     points = alt.Chart(alt.NamedData("means")).encode(x=x, y=y, color=colour(shown, NAMES))
     tooltip = [
@@ -257,9 +257,7 @@ def ears(view: BoardView) -> Drawing | str:
         scale=alt.Scale(domain=[-widest, widest], nice=False),
         axis=alt.Axis(format="+~f"),
     )
-    y = alt.Y(
-        "gap:Q", scale=alt.Scale(domain=[-largest, largest], nice=False), axis=alt.Axis(title=None, format="+.2f")
-    )
+    y = alt.Y("gap:Q", scale=alt.Scale(domain=[-largest, largest], nice=False), axis=alt.Axis(title=None, format="+f"))
     words = alt.Chart(alt.NamedData("words"))
     muted: dict[str, Any] = {"color": "var(--muted)", "fontSize": 11.5, "baseline": "bottom"}
     chart = alt.layer(

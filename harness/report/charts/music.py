@@ -93,7 +93,7 @@ def tracks(view: BoardView) -> Drawing | str:
         "score:Q",
         title="mean HAAQI of a scene",
         scale=alt.Scale(domain=[low, high], nice=False),
-        axis=alt.Axis(orient="top", format=".2f"),
+        axis=alt.Axis(orient="top", format="f"),
     )
     wide = alt.Chart(alt.NamedData("scenes")).transform_fold([system.key for system in shown], as_=["key", "score"])
     named = wide.transform_lookup("key", alt.LookupData(alt.NamedData("systems"), "key", ["system"]))
@@ -245,7 +245,7 @@ def _with_intervals(
         "mean:Q",
         title="mean HAAQI with 95 % interval",
         scale=scale,
-        axis=alt.Axis(orient="top", format=".2f"),
+        axis=alt.Axis(orient="top", format="f"),
     )
     base = alt.Chart(alt.NamedData("means")).encode(y=y, yOffset=lanes, color=colour(shown))
     tooltip = [
