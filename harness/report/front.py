@@ -52,11 +52,10 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
         provenance: see there.
     """
     board = view.board
-    compared = _compared(view)
     tables = [
-        _table("all", "All systems", board, runs, compared),
+        _table("all", "All systems", board, runs, view.compared),
         *(
-            _table(name, title, _within(board, causal), runs, compared)
+            _table(name, title, _within(board, causal), runs, view.compared)
             for name, title, causal in (("causal", "Causal", True), ("non-causal", "Non-causal", False))
         ),
     ]
@@ -105,16 +104,6 @@ def _within(board: Board, causal: bool) -> Board | None:
     """The board with systems of one class, ranked among themselves."""
     found = boards(row.source for row in board.rows if row.run.causal is causal)
     return found[0] if found else None
-
-
-def _compared(view: BoardView) -> dict[tuple[int, int], tuple[Difference, int]]:
-    """The comparison of any two runs by their numbers, and the sign with which it is to be read."""
-    found = {}
-    for each in view.differences:
-        first, second = each.first.source.id, each.second.source.id
-        found[first, second] = each, 1
-        found[second, first] = each, -1
-    return found
 
 
 def _table(
@@ -208,14 +197,13 @@ def _read(each: Difference, sign: int) -> Read:
 
 
 def _matrix(view: BoardView, runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    compared = _compared(view)
     largest = max((abs(each.by_scene.mean) for each in view.differences), default=0.0)
     numbers = [row.source.id for row in view.rows]
     lines = []
     for of in numbers:
         cells: list[dict[str, Any] | None] = []
         for against in numbers:
-            found = compared.get((of, against))
+            found = view.compared.get((of, against))
             if found is None:
                 cells.append(None)
                 continue

@@ -28,9 +28,9 @@ class BoardView:
 
     Attributes:
         board: the board.
-        rows: the runs that charts show, in the board's order: the first `MOST_SYSTEMS` of those that are complete, or
-            of those with scores if none is complete. Runs whose figures cannot be believed (changed, disputed) are
-            not among them.
+        rows: the runs that charts show, in the board's order: the first `MOST_SYSTEMS` of those that are complete; if
+            none is, of those that have scored pairs in common. Runs whose figures cannot be believed (changed,
+            disputed) are not among them.
         labels: what runs are called, by their numbers. Strangers' text.
         numbers: by the runs' numbers, a number from 0 that fixes a run's colour and shape on all pages.
         runs: the frame of the board's runs, see `harness.results.frames`.
@@ -56,6 +56,16 @@ class BoardView:
         """Every two of `rows` compared; p values are adjusted over all of these."""
         return differences(self.rows)
 
+    @cached_property
+    def compared(self) -> Mapping[tuple[int, int], tuple[Difference, int]]:
+        """The comparison of any two of `rows`, by their numbers; and 1, or -1 if it is the other way round."""
+        found = {}
+        for each in self.differences:
+            first, second = each.first.source.id, each.second.source.id
+            found[first, second] = each, 1
+            found[second, first] = each, -1
+        return found
+
 
 def board_view(board: Board, results: Results, evaluation_set: EvaluationSet | None) -> BoardView:
     """The view of a board.
@@ -68,7 +78,7 @@ def board_view(board: Board, results: Results, evaluation_set: EvaluationSet | N
     named = {row.source.id: label for row, label in zip(board.rows, labels.labels(board), strict=True)}
     credible = [row for row in board.rows if row.scored and row.status not in ("changed", "disputed")]
     complete = [row for row in credible if row.scored == row.due]
-    rows = tuple((complete or credible)[:MOST_SYSTEMS])
+    rows = tuple((complete or _comparable(credible))[:MOST_SYSTEMS])
     shown = [row.source.id for row in rows]
     on_board = results.runs["run"].isin(list(named)) & (results.runs["evaluator"] == board.fingerprint)
     pairs = results.pairs
@@ -87,3 +97,14 @@ def board_view(board: Board, results: Results, evaluation_set: EvaluationSet | N
         scenes=results.scenes,
         evaluation_set=evaluation_set,
     )
+
+
+def _comparable(rows: Sequence[Row]) -> list[Row]:
+    """Of incomplete runs those that have scored pairs in common, each with each; those that come first stay."""
+    kept: list[tuple[Row, set[tuple[str, str]]]] = []
+    for row in rows:
+        scores = row.source.scores
+        pairs = set(zip(scores.scene, scores.listener, strict=True))
+        if all(pairs & others for _, others in kept):
+            kept.append((row, pairs))
+    return [row for row, _ in kept]

@@ -331,6 +331,16 @@ class TestWriting:
         pages = "".join(path.read_text() for path in (tmp_path / "report" / "pairs").iterdir())
         assert "its file is no longer there" in pages
 
+    def test_runs_without_a_pair_in_common(self, run_cli: RunCli, tiny_set: TinySet, tmp_path: Path) -> None:
+        for system, scene in (("passthrough", "scene_V001"), ("oracle", "scene_V002")):
+            done = run_cli("run", "--system", system, *tiny_set.args, "--engine", "fast", "--scenes", scene)
+            assert done.code == 0, done.stderr
+        done = run_cli("report", *tiny_set.args)
+        assert done.code == 0, done.stderr
+        front = (tmp_path / "report" / "index.html").read_text()
+        assert "incomplete: 2 of 4 pairs scored" in front
+        assert "Every two systems compared" not in front
+
     def test_nothing_to_report(self, run_cli: RunCli, tiny_set: TinySet, tmp_path: Path) -> None:
         done = run_cli("report")
         assert done.code == 1

@@ -6,7 +6,6 @@ import pandas as pd
 from harness.report.charts import theme
 from harness.report.charts.drawing import Drawing, column_heads, name_limit, number_in_cell, records, systems
 from harness.report.view import BoardView
-from harness_leaderboard.comparing import Difference
 
 TOO_FEW = "It needs two systems at least."
 
@@ -17,7 +16,7 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     if len(shown) < 2:
         return TOO_FEW
     labels = {system.run: system for system in shown}
-    compared = _both_ways(view)
+    compared = view.compared
     first = view.rows[0]
     found = [{"system": shown[0].label, "mean": 0.0, "low": None, "high": None}]
     for row in view.rows[1:]:
@@ -68,22 +67,12 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     )
 
 
-def _both_ways(view: BoardView) -> dict[tuple[int, int], tuple[Difference, int]]:
-    """The comparison of two runs by their numbers, and 1; or -1 if it is that of the second with the first."""
-    found = {}
-    for each in view.differences:
-        first, second = each.first.source.id, each.second.source.id
-        found[first, second] = each, 1
-        found[second, first] = each, -1
-    return found
-
-
 def difference_matrix(view: BoardView) -> Drawing | str:
     """Row minus column, in colour where the two can be told apart."""
     shown = systems(view)
     if len(shown) < 2:
         return TOO_FEW
-    compared = _both_ways(view)
+    compared = view.compared
     found = []
     for row, one in zip(view.rows, shown, strict=True):
         for column, other in zip(view.rows, shown, strict=True):
