@@ -224,7 +224,10 @@ def serve(reader: FileIO, writer: FileIO, host: Host) -> None:
         for buffer in buffers:
             view, done = memoryview(buffer), 0
             while done < len(view):
-                done += writer.write(view[done:]) or 0
+                try:
+                    done += writer.write(view[done:]) or 0
+                except BrokenPipeError:  # the parent has read enough, and ends this process
+                    return
 
 
 def end_with(parent: int) -> None:

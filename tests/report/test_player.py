@@ -81,7 +81,7 @@ def write(material: Material, tmp_path: Path) -> Write:
 
     def write_page(labels: tuple[str, ...] = (), reasons: tuple[str, ...] = (), sound: bool = True) -> str:
         view = material.view
-        runs = {row.source.id: {**run_facts(view, row, None)} for row in view.rows}
+        runs = {row.source.id: {**run_facts(view, row)} for row in view.rows}
         for facts, label in zip(runs.values(), labels, strict=False):
             facts["label"] = label
         choice = Choice(CHOICE.scene, CHOICE.listener, reasons or CHOICE.reasons)
