@@ -80,7 +80,8 @@ def report(
     """
     from harness.errors import UsageError
     from harness.report.boards import materials
-    from harness.report.site import ensure_ours, write_report
+    from harness.report.placing import ensure_ours
+    from harness.report.site import Wishes, write_report
     from harness_leaderboard.store import Store
 
     folder = output_folder(output, Path("report"))
@@ -94,16 +95,20 @@ def report(
         if audio and all(material.view.evaluation_set is None for material in found):
             raise UsageError("--audio needs the music: name the evaluation set with --data ROOT")
         bar: list[console.Advance] = []
-        written = write_report(
-            found,
-            folder,
+        processes = workers_or_default(workers)
+        wishes = Wishes(
             command=shlex.join(["harness", *sys.argv[1:]]),
             audio=audio,
             lossless=lossless,
             figures=None if figures is None else figures.value,
-            workers=workers_or_default(workers),
+            workers=processes,
+        )
+        written = write_report(
+            found,
+            folder,
+            wishes,
             started=lambda total: bar.append(
-                stack.enter_context(console.progress("Making sound", total, "pairs", workers_or_default(workers)))
+                stack.enter_context(console.progress("Making sound", total, "pairs", processes))
             ),
             advance=lambda count, what: bar[-1](count, what),
         )

@@ -2,16 +2,12 @@
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.errors import StorageError, UsageError
-from harness.files import locked_folder
 from harness.report.boards import Material
 from harness.report.charts import CHARTS
 from harness.report.charts.script import vega_script
@@ -19,16 +15,12 @@ from harness.report.chosen import ChosenPairs
 from harness.report.figures import Kind, write_figures
 from harness.report.front import DOWNLOADS, Provenance, board_files, front_page
 from harness.report.pages import FOLDER, PAGES, Pages, environment
+from harness.report.placing import MARK, placed
 from harness.report.systempages import system_page
 from harness.report.view import MOST_SYSTEMS
 from harness.report.words import run_facts
 from harness_leaderboard import labels
 from harness_leaderboard.comparing import in_words
-
-MARK = "report.json"
-"""Lies in every report: only a folder with it is ever replaced."""
-
-PARTIAL = ".partial-harness-report-"
 
 ASSETS = ("style.css", "site.js", "icon.svg", "charts.js", "charts.css", "player.js", "player.css")
 
@@ -59,15 +51,29 @@ class Written:
     silent: Mapping[tuple[str, str], str]
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What a report is to be like.
+
+    Attributes:
+        command: makes it again, as the pages say it.
+        audio: how many pairs of each board get sound; None: a few of the embedded set, none of any other.
+        lossless: sound as FLAC rather than MP3.
+        figures: write the charts for a paper too, in this form.
+        workers: processes that make the sound.
+    """
+
+    command: str
+    audio: int | None = None
+    lossless: bool = False
+    figures: Kind | None = None
+    workers: int = 1
+
+
 def write_report(
     materials: Sequence[Material],
     folder: Path,
-    *,
-    command: str,
-    audio: int | None,
-    lossless: bool = False,
-    figures: Kind | None = None,
-    workers: int = 1,
+    wishes: Wishes,
     started: Callable[[int], None] = lambda _total: None,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
 ) -> Written:
@@ -76,12 +82,8 @@ def write_report(
     Args:
         materials: the boards and all that is known of them, one at least.
         folder: where it goes; a report that is there already is replaced.
-        command: makes it again, as the pages say it.
-        audio: how many pairs of each board get sound; None: a few of the embedded set, none of any other.
-        lossless: sound as FLAC rather than MP3.
-        figures: write the charts for a paper too, in this form.
-        workers: processes that make the sound.
-        started: called with the number of pairs that get sound, if there are any.
+        wishes: see there.
+        started: called with the number of pairs of a board that get sound, if there are any.
         advance: called with 1 and the name of a pair whose sound is made.
 
     Raises:
@@ -89,54 +91,11 @@ def write_report(
         StorageError: it cannot be written.
     """
     folder = folder.resolve()
-    ensure_ours(folder)
-    try:
-        with locked_folder(folder.parent, wait=True):
-            for leftover in folder.parent.glob(f"{PARTIAL}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder.parent))
-            try:
-                written = _Site(
-                    partial, materials, command, audio, lossless, figures, workers, started, advance
-                ).write()
-                partial.chmod(0o755)
-                _put(partial, folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write the report to {folder}: {error.strerror or error}; make room, or choose another --output"
-        ) from error
-    return Written(folder / "index.html", *written)
-
-
-def ensure_ours(folder: Path) -> None:
-    """Check that a report may be written here.
-
-    Raises:
-        UsageError: there is something else than a report or an empty folder.
-    """
-    if folder.is_dir():
-        if any(folder.iterdir()) and not (folder / MARK).is_file():
-            raise UsageError(f"{folder} holds something else than a report: choose another --output, or empty it")
-    elif folder.exists():
-        raise UsageError(f"{folder} is not a folder: choose another --output")
-
-
-def _put(partial: Path, folder: Path) -> None:
-    """Put the new report in the old one's place."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder.parent))
-    folder.rename(old / "old")
-    try:
-        partial.rename(folder)
-    except BaseException:
-        (old / "old").rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    with placed(folder) as partial:
+        site = _Site(partial, materials, wishes, started, advance)
+        site.write()
+    sizes = site.all_bytes, site.sound_bytes
+    return Written(folder / "index.html", site.pages, site.sound, sizes, site.silent)
 
 
 class _Site:
@@ -146,22 +105,17 @@ class _Site:
         self,
         root: Path,
         materials: Sequence[Material],
-        command: str,
-        audio: int | None,
-        lossless: bool,
-        figures: Kind | None,
-        workers: int,
+        wishes: Wishes,
         started: Callable[[int], None],
         advance: Callable[[int, str], None],
     ) -> None:
-        self.root, self.materials, self.command = root, materials, command
-        self.audio, self.lossless, self.figures, self.workers = audio, lossless, figures, workers
+        self.root, self.materials, self.wishes = root, materials, wishes
         self.started, self.advance = started, advance
         self.pages = self.sound = self.sound_bytes = self.all_bytes = 0
         self.silent: dict[tuple[str, str], str] = {}
         self.environment = environment()
 
-    def write(self) -> tuple[int, int, tuple[int, int], Mapping[tuple[str, str], str]]:
+    def write(self) -> None:
         for name in ASSETS:
             self._file(f"assets/{name}", (FOLDER / "assets" / name).read_bytes())
         self._file("assets/vega.js", vega_script().encode())
@@ -173,7 +127,6 @@ class _Site:
             self._list_boards(folders)
         about = {"harness": __version__, "boards": [_named(material) for material in self.materials]}
         self._file(MARK, json.dumps(about, indent=2).encode())
-        return self.pages, self.sound, (self.all_bytes, self.sound_bytes), self.silent
 
     def _file(self, path: str, content: bytes) -> None:
         target = self.root / path
@@ -204,10 +157,10 @@ class _Site:
         def page(template: str, path: str, context: Mapping[str, Any]) -> None:
             self._file(folder + path, pages.render(template, path, context))
 
-        chosen = ChosenPairs(view, runs, self._audio(material), self.lossless)
+        chosen = ChosenPairs(view, runs, self._audio(material), self.wishes.lossless)
         if chosen.wanted:
             self.started(len(chosen.wanted))
-        for path, content in chosen.files(pages, self.workers, self.advance):
+        for path, content in chosen.files(pages, self.wishes.workers, self.advance):
             self._file(folder + path, content)
         self.sound += len(chosen.heard)
         self.silent.update(chosen.failures)
@@ -235,14 +188,14 @@ class _Site:
         for row in view.board.rows:
             facts = runs[row.source.id]
             page("system.html", facts["href"], system_page(view, row, facts, material.stored(row), chosen.hrefs))
-        if self.figures is not None:
-            for figure in write_figures(view, self.root / folder / "figures", self.figures):
+        if self.wishes.figures is not None:
+            for figure in write_figures(view, self.root / folder / "figures", self.wishes.figures):
                 self.all_bytes += figure.stat().st_size
         files = board_files(view)
         for name, content in files.items():
             self._file(f"{folder}downloads/{name}", content)
         provenance = Provenance(
-            command=self.command,
+            command=self.wishes.command,
             downloads=DOWNLOADS,
             pairs=list(chosen.hrefs.values()),
             sound=len(chosen.heard),
@@ -253,7 +206,7 @@ class _Site:
         """How many pairs of a board get sound."""
         if material.view.evaluation_set is None:
             return 0
-        return material.audio if self.audio is None else self.audio
+        return material.audio if self.wishes.audio is None else self.wishes.audio
 
 
 def _script(specs: Mapping[str, dict[str, Any] | str]) -> bytes:
