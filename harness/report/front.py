@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.view import BoardView
-from harness.report.words import hundredths, interval, p_value
+from harness.report.words import hundredths, interval, p_value, score
 from harness_leaderboard import columns, formats, labels
 from harness_leaderboard.comparing import Difference, in_words
 from harness_leaderboard.estimates import FEW_CLUSTERS
@@ -136,9 +136,9 @@ def _table(
                 "why": f"incomplete: {row.why_not_ranked}" if row.status == "incomplete" else row.status,
                 "first": row is first,
                 "mean": None if row.estimate is None else row.estimate.mean,
-                "score": labels.score(None if row.estimate is None else row.estimate.mean),
-                "left": labels.score(row.left),
-                "right": labels.score(row.right),
+                "score": score(None if row.estimate is None else row.estimate.mean),
+                "left": score(row.left),
+                "right": score(row.right),
                 "behind": None if each is None else _behind(each, signs[number], axis),
             }
         )
@@ -267,7 +267,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
         fact(
             "Engine",
             ", ".join(engines) or "–",
-            "scores by the locked evaluator itself"
+            ("scores by the locked evaluator itself" if engines else "no scores yet")
             if not fast
             else f"{checked:,} of {fast:,} fast scores computed by the locked evaluator too",
         ),

@@ -20,6 +20,11 @@ def hundredths(value: float) -> str:
     return text.replace("-", MINUS)
 
 
+def score(value: float | None) -> str:
+    """A score with four digits; "–" where there is none."""
+    return "–" if value is None else labels.score(value)
+
+
 def interval(low: float | None, high: float | None) -> str:
     """An interval in hundredths of HAAQI; "–" where there is none."""
     return "–" if low is None or high is None else f"{hundredths(low)} to {hundredths(high)}"

@@ -341,6 +341,16 @@ class TestWriting:
         assert "incomplete: 2 of 4 pairs scored" in front
         assert "Every two systems compared" not in front
 
+    def test_a_board_without_scores(
+        self, run_cli: RunCli, tiny_set: TinySet, plugin: Callable[..., Path], tmp_path: Path, look: Callable[..., Any]
+    ) -> None:
+        path = plugin("def separate(self, mixture, sample_rate): raise ValueError('no luck today')")
+        assert run_cli("run", "--plugin", path, "--system", "probe", *tiny_set.args, "--engine", "fast").code == 1
+        assert run_cli("report", *tiny_set.args).code == 0
+        for name in (*PAGES, "systems/1"):
+            drawn(look(address(tmp_path / "report", name)).page)
+        assert "no luck today" in (tmp_path / "report" / "systems" / "1.html").read_text()
+
     def test_nothing_to_report(self, run_cli: RunCli, tiny_set: TinySet, tmp_path: Path) -> None:
         done = run_cli("report")
         assert done.code == 1
