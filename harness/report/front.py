@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.view import BoardView
-from harness.report.words import hundredths, interval, p_value, score
+from harness.report.words import hundredths, interval, p_value, score, title_of
 from harness_leaderboard import columns, formats, labels
 from harness_leaderboard.comparing import Difference, in_words
 from harness_leaderboard.estimates import FEW_CLUSTERS
@@ -262,7 +262,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
 
     about = board.evaluation_set
     return [
-        fact("Evaluation set", f"{about.name} · {about.split}", f"SHA-256 {about.sha256[:24]}…"),
+        fact("Evaluation set", title_of(about), f"SHA-256 {about.sha256[:24]}…"),
         fact("Evaluator", "pyclarity's HAAQI, locked", f"fingerprint {board.fingerprint[:24]}…"),
         fact(
             "Engine",

@@ -10,6 +10,7 @@ import jinja2
 
 from harness import __version__
 from harness.report.view import COLOURS, SHAPES
+from harness.report.words import title_of
 from harness_leaderboard import labels
 from harness_leaderboard.ranking import Board
 
@@ -83,7 +84,7 @@ class Pages:
         depth = path.count("/")
         page = path.removesuffix(".html")
         text = self.environment.get_template(template).render(
-            about=_printable(self.board),
+            about=_about(self.board),
             fingerprint=self.board.fingerprint,
             pages=PAGES,
             page=page,
@@ -97,6 +98,6 @@ class Pages:
         return text.encode()
 
 
-def _printable(board: Board) -> dict[str, Any]:
+def _about(board: Board) -> dict[str, Any]:
     about = board.evaluation_set
-    return {**vars(about), "name": labels.printable(about.name), "split": labels.printable(about.split)}
+    return {**vars(about), "name": labels.printable(about.name), "title": title_of(about)}

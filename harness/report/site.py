@@ -18,8 +18,7 @@ from harness.report.pages import FOLDER, PAGES, Pages, environment
 from harness.report.placing import MARK, placed
 from harness.report.systempages import system_page
 from harness.report.view import MOST_SYSTEMS
-from harness.report.words import run_facts
-from harness_leaderboard import labels
+from harness.report.words import run_facts, title_of
 from harness_leaderboard.comparing import in_words
 
 ASSETS = ("style.css", "site.js", "icon.svg", "charts.js", "charts.css", "player.js", "player.css")
@@ -140,7 +139,8 @@ class _Site:
         boards = [
             {
                 "folder": folder.rstrip("/"),
-                **{name: _printable(value) for name, value in vars(material.view.board.evaluation_set).items()},
+                **vars(material.view.board.evaluation_set),
+                "title": title_of(material.view.board.evaluation_set),
                 "fingerprint": material.view.board.fingerprint,
                 "runs": len(material.view.board.rows),
                 "sentence": in_words(material.view.board),
@@ -245,7 +245,3 @@ def _left_out(material: Material) -> str:
     return (
         f"Charts show {shown} of {rows} systems: the first {MOST_SYSTEMS} at most, of those whose every pair is scored."
     )
-
-
-def _printable(value: object) -> object:
-    return labels.printable(value) if isinstance(value, str) else value

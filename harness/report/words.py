@@ -9,6 +9,7 @@ import pandas as pd
 from harness.report.view import BoardView
 from harness_leaderboard import labels
 from harness_leaderboard.ranking import Row
+from harness_leaderboard.records import EvaluationSetRecord
 
 MINUS = "−"
 
@@ -53,6 +54,12 @@ def web_address(text: str | None) -> str | None:
     except ValueError:
         return None
     return text if parts.scheme in ("http", "https") and parts.netloc else None
+
+
+def title_of(about: EvaluationSetRecord) -> str:
+    """What an evaluation set is called: its name, and its split unless that says the same."""
+    parts = dict.fromkeys((about.name, about.split))
+    return labels.printable(" · ".join(filter(None, parts)))
 
 
 def href(row: Row) -> str:
