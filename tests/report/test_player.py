@@ -205,7 +205,7 @@ def test_it_loops_without_a_gap_until_it_is_told_not_to(listen: Any) -> None:
     assert left.min() > LEFT["file"][0] - 0.01
 
     listen.locator(".loop").uncheck()
-    listen.get_by_role("button", name="Play").wait_for(timeout=4000)
+    listen.get_by_role("button", name="Play").wait_for(timeout=15000)
     assert listen.locator(".time").inner_text() == f"0.0 / {SECONDS} s"
     recorded(listen, 0)
 

@@ -366,8 +366,8 @@ class TestWriting:
         links = page.locator("h2 a")
         assert links.count() == 2
         links.first.click()
-        assert page.locator("#ranking").count() == 1
+        page.locator("#ranking").wait_for()
         page.get_by_role("link", name="Listeners", exact=True).click()
         drawn(page)
         page.get_by_role("link", name="All boards").click()
-        assert page.locator("h2 a").count() == 2
+        page.locator("h2 a").nth(1).wait_for()
