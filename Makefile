@@ -29,7 +29,8 @@ test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_A
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 browser:  ## Chromium, in which the tests look at the report
-	sh .ci/system-packages $(PYTHON) chromium=chromium
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	    sh .ci/system-packages $(PYTHON) chromium=chromium
 
 quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"
