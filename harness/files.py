@@ -45,6 +45,19 @@ def expanded(path: str, named: str) -> Path:
         raise UsageError(f"{named} {path}: {error}".rstrip(".") + "; write out the folder") from error
 
 
+def database_url(db: str | Path, named: str = "--db") -> str:
+    """The URL of a database: as it is given, or that of the SQLite file at a path.
+
+    Args:
+        db: a URL or a path.
+        named: what it was given as, for the message.
+
+    Raises:
+        UsageError: the home folder in the path is nobody's.
+    """
+    return str(db) if "://" in str(db) else f"sqlite:///{expanded(str(db), named)}"
+
+
 def cache_folder() -> Path:
     """The harness's folder for things that can be made again: HARNESS_CACHE, or the user's cache folder.
 

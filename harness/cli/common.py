@@ -17,7 +17,7 @@ import typer
 
 from harness import console, startup
 from harness.errors import HarnessError, UsageError
-from harness.files import expanded
+from harness.files import database_url, expanded
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet
@@ -89,31 +89,18 @@ RunName = Annotated[
 ]
 
 
-def database_url(value: str) -> str:
-    """The URL of the database that --db names: as it is, or that of the SQLite file at a path.
-
-    Raises:
-        UsageError: the home folder in the path is nobody's.
-    """
-    return value if "://" in value else f"sqlite:///{expanded(value, '--db')}"
-
-
 @errors_as_lines
 def _database(parameter: typer.CallbackParam, value: str) -> str:
     given(parameter, value)
     return database_url(value)
 
 
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="ROOT|demo",
-        callback=given,
-        show_default=DEMO,
-        help="Evaluation set: its folder, or the embedded one.",
-    ),
-]
+def data_option(default: str, help: str) -> Any:
+    """The option --data: `default` says what it stands for where it is not given."""
+    return typer.Option("--data", metavar="ROOT|demo", callback=given, show_default=default, help=help)
+
+
+Data = Annotated[str | None, data_option(DEMO, "Evaluation set: its folder, or the embedded one.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split, where the evaluation set has several.")]
 Database = Annotated[
     str,
@@ -187,6 +174,17 @@ def evaluation_set(
     loaded = load_evaluation_set(DEMO if data is None else data, split)
     names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
     return loaded.select(names, limit)
+
+
+def named_set(data: str | None, split: str | None) -> "EvaluationSet | None":
+    """The evaluation set that --data and --split name, for commands that do without one; None if none is named.
+
+    Raises:
+        UsageError: a split is named without its set.
+    """
+    if data is None and split is not None:
+        raise UsageError("--split goes with --data")
+    return None if data is None else evaluation_set(data, split)
 
 
 _tracebacks = False

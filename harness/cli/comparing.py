@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import console
-from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, evaluation_set, given
+from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, data_option, named_set
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet
@@ -30,12 +30,8 @@ def compare(
     ] = 3,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            metavar="ROOT|demo",
-            callback=given,
-            show_default="demo, if the runs are on it",
-            help="Their evaluation set, to break down by stem gain and severity too.",
+        data_option(
+            "demo, if the runs are on it", "Their evaluation set, to break down by stem gain and severity too."
         ),
     ] = None,
     split: Split = None,
@@ -56,8 +52,7 @@ def compare(
 
     if csv + latex + as_json > 1:
         raise UsageError("choose one of --csv, --latex and --json")
-    if split is not None and data is None:
-        raise UsageError("--split goes with --data")
+    named_by_data = named_set(data, split)
     if len(runs) < 2:
         raise UsageError("name two runs or more: harness runs lists them")
     with Store.open(db, create=False) as store:
@@ -65,7 +60,7 @@ def compare(
         board = _board(store, named)
         places = {row.source.id: row for row in board.rows}
         rows = tuple(places[status.id] for status in named)
-        loaded = _evaluation_set(board.evaluation_set, data, split)
+        loaded = _evaluation_set(board.evaluation_set, named_by_data, data)
         severities, gains = ({}, {}) if loaded is None else (_severities(loaded), _gains(loaded))
         found = contrast_formats.Comparisons(board, rows, contrasts(rows, worst, severities, gains))
     if as_json:
@@ -140,22 +135,21 @@ def _called(about: "EvaluationSetRecord") -> str:
     return f"{about.name} · {about.split} · {about.sha256[:12]}"
 
 
-def _evaluation_set(about: "EvaluationSetRecord", data: str | None, split: str | None) -> "EvaluationSet | None":
+def _evaluation_set(
+    about: "EvaluationSetRecord", loaded: "EvaluationSet | None", data: str | None
+) -> "EvaluationSet | None":
     """The runs' evaluation set, as far as it can be had: the one that is named, or the embedded one if it is that.
 
     Raises:
         UsageError: the one that is named is another one.
     """
     from harness.errors import UsageError
-    from harness.music.demo import NAME
+    from harness.music.finding import embedded
 
-    if data is None and about.name != NAME:
-        return None
-    loaded = evaluation_set(data, split)
+    if loaded is None:
+        return embedded(about.name, about.sha256)
     if loaded.sha256 == about.sha256:
         return loaded
-    if data is None:
-        return None
     raise UsageError(
         f"--data {data} is another evaluation set than the runs', {_called(about)}: its hash begins with "
         f"{loaded.sha256[:12]}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import console
-from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, evaluation_set, given
+from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, data_option, given, named_set
 from harness.files import expanded
 from harness_leaderboard.records import By
 
@@ -29,16 +29,7 @@ def leaderboard(
     by: Annotated[
         list[By] | None, typer.Option("--by", help="Break the means down. May be repeated.", show_default=False)
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="ROOT|demo",
-            callback=given,
-            show_default="all there are",
-            help="Only this evaluation set.",
-        ),
-    ] = None,
+    data: Annotated[str | None, data_option("all there are", "Only this evaluation set.")] = None,
     split: Split = None,
     class_: Annotated[
         Class | None, typer.Option("--class", help="Only systems of this class, ranked among themselves.")
@@ -68,8 +59,8 @@ def leaderboard(
 
     if csv + markdown + latex + as_json + (svg is not None) > 1:
         raise UsageError("choose one of --csv, --markdown, --latex, --svg and --json")
-    if split is not None and data is None:
-        raise UsageError("--split goes with --data")
+    about_set = named_set(data, split)
+    only = None if about_set is None else about_set.sha256
     if columns is not None and by:
         raise UsageError("--columns does not go with --by: choose one of them")
     names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
@@ -78,7 +69,6 @@ def leaderboard(
     except LeaderboardError as error:
         raise UsageError(f"--columns: {error}") from error
     groups = list(dict.fromkeys(by or ()))
-    only = evaluation_set(data, split).sha256 if data is not None else None
     with Store.open(db, create=False) as store:
         boards = _boards(store, only, class_)
     about = "" if class_ is None else f"only {class_.value} systems"

@@ -16,8 +16,9 @@ from harness.cli.common import (
     Json,
     Split,
     Workers,
-    evaluation_set,
+    data_option,
     given,
+    named_set,
     output_folder,
     workers_or_default,
 )
@@ -41,14 +42,7 @@ def report(
         typer.Option("--output", metavar="DIR", callback=given, show_default="report", help="Where the pages go."),
     ] = None,
     data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="ROOT|demo",
-            callback=given,
-            show_default="all boards",
-            help="Only this evaluation set, with its listeners, gains and music.",
-        ),
+        str | None, data_option("all boards", "Only this evaluation set, with its listeners, gains and music.")
     ] = None,
     split: Split = None,
     audio: Annotated[
@@ -86,9 +80,7 @@ def report(
 
     folder = output_folder(output, Path("report"))
     ensure_ours(folder)
-    if split is not None and data is None:
-        raise UsageError("--split goes with --data")
-    chosen = evaluation_set(data, split) if data is not None else None
+    chosen = named_set(data, split)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(db, create=False))
         found = materials(store, chosen)

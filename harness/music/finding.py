@@ -9,6 +9,18 @@ from harness.music.evaluationset import EvaluationSet
 from harness.music.layout import load
 
 
+def embedded(name: str, sha256: str) -> EvaluationSet | None:
+    """The embedded evaluation set, if a set of this name and hash is that one; else None.
+
+    Raises:
+        DataError, StorageError: it cannot be built.
+    """
+    if name != demo.NAME:
+        return None
+    found = demo.demo()
+    return found if found.sha256 == sha256 else None
+
+
 def load_evaluation_set(data: str | Path = demo.NAME, split: str | None = None) -> EvaluationSet:
     """Load an evaluation set, with all its scenes selected.
 

@@ -7,6 +7,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.music import demo
 from harness.music.evaluationset import EvaluationSet
+from harness.music.finding import embedded
 from harness.report.systempages import Stored
 from harness.report.view import BoardView, board_view
 from harness.results.frames import results_of
@@ -66,17 +67,15 @@ def _material(
     environments: Mapping[str, Mapping[str, Any]],
     evaluation_set: EvaluationSet | None,
 ) -> Material:
-    embedded = None
-    if board.evaluation_set.name == demo.NAME:
-        embedded = demo.demo()
-        if embedded.sha256 != board.evaluation_set.sha256:
-            embedded = None
-    ours = [run for run in runs if run.scored.evaluation_set.sha256 == board.evaluation_set.sha256]
-    view = board_view(board, results_of(ours, evaluation_set or embedded), evaluation_set or embedded)
+    about = board.evaluation_set
+    is_demo = embedded(about.name, about.sha256)
+    known = is_demo or evaluation_set
+    ours = [run for run in runs if run.scored.evaluation_set.sha256 == about.sha256]
+    view = board_view(board, results_of(ours, known), known)
     whole = {run.scored.id: run for run in ours if run.scored.fingerprint == board.fingerprint}
     return Material(
         view=view,
         stored=lambda row: Stored(whole[row.source.id], *store.history(row.source.id), environments),
-        audio=DEMO_PAIRS if embedded else 0,
-        attribution=[demo.ATTRIBUTION] if embedded else [],
+        audio=DEMO_PAIRS if is_demo else 0,
+        attribution=[demo.ATTRIBUTION] if is_demo else [],
     )

@@ -11,13 +11,13 @@ from harness.apart.naming import named
 from harness.challenge import STEMS
 from harness.compute.local import available_cpus, kept_surroundings
 from harness.errors import UsageError
-from harness.files import expanded
+from harness.files import database_url, expanded
 from harness.haaqi import lock
 from harness.making.make import enhance, loaded_manifest
 from harness.making.plan import Overwrite
 from harness.music.evaluationset import EvaluationSet
 from harness.music.finding import load_evaluation_set
-from harness.results.frames import Results, database_url, leaderboard_errors, results_of
+from harness.results.frames import Results, leaderboard_errors, results_of
 from harness.results.functions import Chosen, Separation, chosen
 from harness.scoring.entries import Entry, checked_name
 from harness.scoring.run import store_and_score
@@ -94,7 +94,7 @@ def evaluate(
         found.check_music(STEMS)
         lock.ensure_locked()
         temporary = Path(stack.enter_context(TemporaryDirectory(prefix="harness-")))
-        url = f"sqlite:///{temporary / 'leaderboard.db'}" if db is None else _absolute(database_url(db))
+        url = f"sqlite:///{temporary / 'leaderboard.db'}" if db is None else _absolute(database_url(db, "the database"))
         folder = None if output is None else expanded(str(output), "output").absolute()
         run = chosen(system, options, plugins)
         stack.enter_context(closing(run.running))

@@ -15,7 +15,7 @@ from pandas import DataFrame
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.errors import DataError, HarnessError
-from harness.files import expanded
+from harness.files import database_url
 from harness.hearing import GRADES, Listener, grade_of
 from harness.music.evaluationset import EvaluationSet, Scene
 from harness.music.finding import load_evaluation_set
@@ -70,14 +70,9 @@ def load_results(db: str | Path, data: str | Path | EvaluationSet | None = None,
             damaged.
     """
     evaluation_set = load_evaluation_set(data, split) if isinstance(data, str | Path) else data
-    with leaderboard_errors(), Store.open(database_url(db), create=False) as store:
+    with leaderboard_errors(), Store.open(database_url(db, "the database"), create=False) as store:
         runs = store.whole_runs()
     return results_of(runs, evaluation_set)
-
-
-def database_url(db: str | Path) -> str:
-    """The URL of a database: as it is given, or that of the SQLite file at a path."""
-    return str(db) if "://" in str(db) else f"sqlite:///{expanded(str(db), 'the database')}"
 
 
 @contextmanager
