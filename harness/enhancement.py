@@ -160,4 +160,10 @@ def to_remix_format(signal: Signal, soft_clip: bool = False) -> tuple[NDArray[np
     if soft_clip:
         resampled = np.tanh(resampled)
     clipped = int(np.count_nonzero(np.abs(resampled) > 1.0))
-    return np.clip(np.clip(resampled, -1.0, 1.0) * 32768.0, -32768.0, 32767.0).astype(np.int16), clipped
+    return to_16_bit(resampled), clipped
+
+
+def to_16_bit(signal: Signal) -> NDArray[np.int16]:
+    """A signal as int16: clipped to +-1, truncated towards zero as the recipe's `to_16bit` does."""
+    samples: NDArray[np.int16] = np.clip(np.clip(signal, -1.0, 1.0) * 32768.0, -32768.0, 32767.0).astype(np.int16)
+    return samples

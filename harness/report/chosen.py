@@ -7,11 +7,11 @@ from typing import Any
 from harness.music.evaluationset import Pair, PairId
 from harness.report.choosing import RULE, choose
 from harness.report.pages import Pages
-from harness.report.pairpages import list_page, page_names, pair_href, pair_page, remixes, signals
+from harness.report.pairpages import list_page, page_names, pair_href, pair_page, remixes, scores_of, signals
 from harness.report.players import Player, player
 from harness.report.sounding import Made, Wanted, make_sound
 from harness.report.view import BoardView
-from harness.scoring.tasks import MUSIC
+from harness.scoring.tasks import MUSIC, music_of
 
 FEWEST = 12
 """So many pairs have pages, if there are as many, however few of them have sound."""
@@ -48,11 +48,9 @@ class ChosenPairs:
             self.wanted.append(self._wanted(pairs[choice.id], found, hashes, lossless))
 
     def _wanted(self, pair: Pair, found: Mapping[int, Path], music: Mapping[Path, str], lossless: bool) -> Wanted:
-        of_scene = {path: music[path] for path in (pair.scene.folder / f"{name}.wav" for name in MUSIC)}
-        rows = self.view.pairs
-        rows = rows[(rows["scene"] == pair.scene.id) & (rows["listener"] == pair.listener.id)].set_index("run")
-        scored = {path: str(rows.loc[number, "file_sha256"]) for number, path in found.items()}
-        return Wanted(pair, found, {**of_scene, **scored}, lossless)
+        rows = scores_of(self.view.pairs, pair.id)
+        scored = {path: str(rows[number]["file_sha256"]) for number, path in found.items()}
+        return Wanted(pair, found, {**dict(music_of(pair.scene, music)), **scored}, lossless)
 
     def files(self, pages: Pages, workers: int, advance: Callable[[int, str], None]) -> Iterator[tuple[str, bytes]]:
         """The files of all pairs' pages, by path from the board's folder; those with sound first, as they are made."""

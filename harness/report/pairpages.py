@@ -60,7 +60,7 @@ def remixes(view: BoardView, pair: Pair) -> tuple[dict[int, Path], dict[int, str
         By the runs' numbers: paths of files that are there (whether they still are what was scored is for
         `listening.check_remix` to say); and reasons, which name no path, since pages are published.
     """
-    scored = _scores_of(view.pairs, pair.id)
+    scored = scores_of(view.pairs, pair.id)
     found, missing = {}, {}
     for row in view.rows:
         number, folder = row.source.id, row.run.folder
@@ -118,7 +118,7 @@ def list_page(
 
 def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """What the player says of its signals: the reference, the mixture, and the remixes of these runs."""
-    scores = _scores_of(view.pairs, pair)
+    scores = scores_of(view.pairs, pair)
     reference = "the true stems with these gains, amplified by NAL-R"
     mixture = "what systems are given: no gains, no amplification"
     given: list[dict[str, Any]] = [
@@ -196,7 +196,7 @@ def _plain(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.astype({"scene": str, "listener": str})
 
 
-def _scores_of(pairs: pd.DataFrame, pair: PairId) -> dict[int, dict[str, Any]]:
+def scores_of(pairs: pd.DataFrame, pair: PairId) -> dict[int, dict[str, Any]]:
     """What the frame of pairs says of one pair, by the runs' numbers."""
     rows = pairs[(pairs["scene"] == pair[0]) & (pairs["listener"] == pair[1])]
     return {row["run"]: row for row in rows.to_dict("records")}  # type: ignore[misc]
@@ -213,7 +213,7 @@ def _of_set(view: BoardView, id_: PairId) -> Pair | None:
 
 
 def _track(pairs: pd.DataFrame, pair: PairId) -> str:
-    return next((labels.printable(str(row["track"])) for row in _scores_of(pairs, pair).values()), "–")
+    return next((labels.printable(str(row["track"])) for row in scores_of(pairs, pair).values()), "–")
 
 
 def _hearing(listeners: pd.DataFrame | None, listener: str) -> dict[str, Any] | None:
@@ -276,7 +276,7 @@ def _gains_in_words(gains: pd.DataFrame | None, scene: str) -> str:
 
 def _scores(view: BoardView, pair: PairId, runs: Facts, missing: Mapping[int, str]) -> dict[str, Any]:
     """The table of scores: a line for each run; both ears on an axis that they all share."""
-    found = _scores_of(view.pairs, pair)
+    found = scores_of(view.pairs, pair)
     values = [float(row[ear]) for row in found.values() for ear in ("left", "right")]
     low = math.floor(10 * min(values, default=0.0)) / 10
     high = max(math.ceil(10 * max(values, default=1.0)) / 10, low + 0.1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness import enhancement
 from harness.challenge import PROTOCOL, STEMS
 from harness.compute.local import Pool, available_cpus
-from harness.enhancement import Signal, amplify, check_signal, to_remix_format
+from harness.enhancement import Signal, amplify, check_signal, to_16_bit, to_remix_format
 from harness.errors import HarnessError, UsageError
 from harness.haaqi import agreement, evaluator, fast, lock
 from harness.haaqi.evaluator import Score, reference_mixture
@@ -219,19 +219,13 @@ def _submitted(remix: Any, rate: int, scene: Scene, listener: Listener) -> NDArr
     samples = np.asarray(remix)
     if rate == PROTOCOL.sample_rate or samples.dtype != np.int16:
         signal = _checked(remix, what)
-        samples = to_remix_format(signal)[0] if rate == PROTOCOL.sample_rate else _to_16_bit(signal)
+        samples = to_remix_format(signal)[0] if rate == PROTOCOL.sample_rate else to_16_bit(signal)
     elif samples.ndim != 2 or samples.shape[1] != 2:
         raise UsageError(f"{what} has shape {samples.shape}, expected (samples, 2)")
     if not shortest <= len(remix) <= longest:
         raise UsageError(f"{what} has {len(remix)} samples at {rate} Hz, expected {shortest} to {longest}")
     if not samples.any():
         raise HarnessError(f"{what} is silent: every sample is zero in 16 bit, and silence has no score")
-    return samples
-
-
-def _to_16_bit(signal: Signal) -> NDArray[np.int16]:
-    """What `to_remix_format` does after resampling: clipped to +-1, truncated towards zero."""
-    samples: NDArray[np.int16] = np.clip(np.clip(signal, -1.0, 1.0) * 32768.0, -32768.0, 32767.0).astype(np.int16)
     return samples
 
 

@@ -261,14 +261,17 @@ def _runs_table(found: Comparisons) -> Table:
     return table
 
 
+def _figures(table: Table, *titles: str) -> None:
+    """Add columns of figures, which are never folded."""
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+
+
 def _differences_table(found: Comparisons) -> Table:
     table = empty_table()
     table.add_column("")
     table.add_column("Difference", justify="right")
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
-    table.add_column("Clusters", justify="right", no_wrap=True)
-    table.add_column("Won", justify="right", no_wrap=True)
+    _figures(table, "95 % interval", "p", "Clusters", "Won")
     for contrast in found.contrasts:
         difference = contrast.difference
         which = f"{found.letter(difference.first)} − {found.letter(difference.second)}"
@@ -285,10 +288,7 @@ def _groups_table(groups: Iterable[GroupDifference]) -> Table:
     table = empty_table()
     table.add_column("By")
     table.add_column("Group", overflow="fold")
-    table.add_column("Difference", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("Pairs", justify="right", no_wrap=True)
-    table.add_column("Won", justify="right", no_wrap=True)
+    _figures(table, "Difference", "95 % interval", "Pairs", "Won")
     for by, members in groupby(groups, key=lambda each: each.by):
         every = list(members)
         ends = every if len(every) <= 2 * SHOWN else [*every[:SHOWN], *every[-SHOWN:]]

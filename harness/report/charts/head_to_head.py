@@ -5,7 +5,7 @@ depends on them is made ready for every two systems, so that a page needs no pai
 """
 
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
@@ -32,6 +32,30 @@ HEIGHT = 440
 
 WHOLE = "datum.value == floor(datum.value) ? format(datum.value, ',d') : ''"
 """Labels of an axis that counts: there is no half a pair."""
+
+
+def _ends(base: alt.Chart, second: str, first: str, share: float) -> list[alt.Chart]:
+    """What the two ends above a plot stand for: the second system on the left, the first on the right.
+
+    Args:
+        base: a chart with one row of data.
+        second, first: expressions of the texts.
+        share: of the width that a text may take.
+    """
+    ends: tuple[tuple[Literal["left", "right"], Any, str, str], ...] = (
+        ("left", 0, second, "second"),
+        ("right", "width", first, "first"),
+    )
+    return [
+        base.mark_text(
+            align=side,
+            baseline="top",
+            limit=alt.ExprRef(f"width * {share}"),
+            text=alt.ExprRef(text),
+            color=alt.ExprRef(f"systems[{which}].colour"),
+        ).encode(x=alt.value(at), y=alt.value(-18))
+        for side, at, text, which in ends
+    ]
 
 
 def _parameters(view: BoardView) -> list[Any]:
@@ -122,15 +146,8 @@ def scene_against_scene(view: BoardView) -> Drawing | str:
                 alt.Tooltip("gap:Q", title="first minus second", format="+.4f"),
             ],
         ),
-        corner.mark_text(
-            align="left", baseline="top", limit=alt.ExprRef("width * 0.48"),
-            text=alt.ExprRef("'↖ ■ ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
-        ).encode(x=alt.value(0), y=alt.value(-18)),
-        corner.mark_text(
-            align="right", baseline="top", limit=alt.ExprRef("width * 0.48"),
-            text=alt.ExprRef("systems[first].name + ' ● ↘'"), color=alt.ExprRef("systems[first].colour"),
-        ).encode(x=alt.value("width"), y=alt.value(-18)),
-    )  # fmt: skip
+        *_ends(corner, "'↖ ■ ' + systems[second].name", "systems[first].name + ' ● ↘'", share=0.48),
+    )
     return _finished(
         view,
         chart.properties(width="container", height=HEIGHT, title=alt.Title("mean HAAQI of the second", offset=24)),
@@ -192,15 +209,8 @@ def pair_differences(view: BoardView) -> Drawing | str:
             ],
         ),
         alt.Chart(alt.NamedData("edges")).transform_filter(CHOSEN).mark_rule(opacity=0).encode(x="edge:Q"),
-        words.mark_text(
-            align="left", baseline="top", limit=alt.ExprRef("width * 0.45"),
-            text=alt.ExprRef("'← ' + systems[second].name"), color=alt.ExprRef("systems[second].colour"),
-        ).encode(x=alt.value(0), y=alt.value(-18)),
-        words.mark_text(
-            align="right", baseline="top", limit=alt.ExprRef("width * 0.45"),
-            text=alt.ExprRef("systems[first].name + ' →'"), color=alt.ExprRef("systems[first].colour"),
-        ).encode(x=alt.value("width"), y=alt.value(-18)),
-    )  # fmt: skip
+        *_ends(words, "'← ' + systems[second].name", "systems[first].name + ' →'", share=0.45),
+    )
     return _finished(
         view,
         chart.properties(width="container", height=240, title=alt.Title("pairs", offset=24)),
