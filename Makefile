@@ -19,8 +19,9 @@ demo: $(VENV)/installed  ## install, then run every bundled system on the embedd
 	$(BIN)/harness run --engine fast --system oracle
 	$(BIN)/harness report
 	@echo
-	@echo "What may be concluded from this board: that everything works here, and little else. Three scenes of one song say"
-	@echo "next to nothing about a system; rank systems on the challenge's data (README.md, On a real evaluation set)."
+	@echo "What may be concluded from this board: that everything works here, and little"
+	@echo "else. Three scenes of one song say next to nothing about a system; rank systems"
+	@echo "on the challenge's data (README.md, On a real evaluation set)."
 
 spleeter: $(VENV)/installed $(SPLEETER)/installed  ## the system that needs an environment of its own, on the embedded set
 	$(BIN)/harness run --engine fast --system spleeter --python $(SPLEETER)/bin/python

@@ -56,24 +56,26 @@ def fill(url: str, runs: int, scenes: int, listeners: int) -> None:
     evaluation_set = EvaluationSetRecord("benchmark", "valid", "0" * 64, scenes, len(names))
     with Store.open(url, create=True) as store:
         for index in range(runs):
-            run = RunRecord(
-                key=f"{index:064x}",
-                system=f"system{index}",
-                version="1",
-                settings={"index": index},
-                causal=bool(index % 2),
-                parameters=1000 * index,
-                training_data="none",
-                licence="none",
-                weights_sha256="",
-                not_eligible=None,
-                reference=False,
-                submission=f"system{index}",
-            )
+            run = record(index, system=f"system{index}", causal=bool(index % 2), parameters=1000 * index)
             run_id = store.start_run(run, evaluation_set, lock.fingerprint(), lock.lock(), pairs)
             scores = np.clip(base[..., None] + 0.005 * index + draw.normal(0, 0.05, (scenes, listeners, 2)), 0, 1)
             add_files_and_scores(store, run_id, scores.reshape(-1, 2))
         store.keep_summaries()
+
+
+def record(index: int, **declared: Any) -> RunRecord:
+    """The record of a run that declares little; `index` tells it from others."""
+    usual: dict[str, Any] = {
+        "version": "1",
+        "settings": {"index": index},
+        "training_data": "none",
+        "licence": "none",
+        "weights_sha256": "",
+        "not_eligible": None,
+        "reference": False,
+        "submission": f"system{index}",
+    }
+    return RunRecord(key=f"{index:064x}", **{**usual, **declared})
 
 
 def add_files_and_scores(store: Store, run_id: int, scores: "np.ndarray[Any, Any]") -> None:

@@ -23,14 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from commands import add_files_and_scores, seconds
+from commands import add_files_and_scores, record, seconds
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.haaqi import lock
 from harness.music.evaluationset import EvaluationSet
 from harness.music.layout import load
 from harness.results.frames import load_results
-from harness_leaderboard.records import EvaluationSetRecord, PieceCost, RunRecord, SetPair
+from harness_leaderboard.records import EvaluationSetRecord, PieceCost, SetPair
 from harness_leaderboard.store import Store
 
 TRACKS = 48
@@ -96,19 +96,13 @@ def fill(url: str, systems: int, evaluation_set: EvaluationSet) -> None:
     songs = sorted({scene.song for scene in evaluation_set.whole})
     with Store.open(url, create=True) as store:
         for index in range(systems):
-            run = RunRecord(
-                key=f"{index:064x}",
+            run = record(
+                index,
                 system=f"system {index}",
-                version="1",
-                settings={"index": index},
                 causal=index % 3 == 2,
                 parameters=10 ** (4 + index % 5),
                 training_data="MUSDB18",
                 licence="MIT",
-                weights_sha256="",
-                not_eligible=None,
-                reference=False,
-                submission=f"system{index}",
             )
             run_id = store.start_run(run, about, lock.fingerprint(), lock.lock(), pairs)
             scores = np.clip(base[:, None] - 0.01 * index + draw.normal(0, 0.05, (len(pairs), 2)), 0, 1)
