@@ -101,8 +101,7 @@ def enhance(
                 work = _Work(running, result.manifest, hashes, folder, pool)
                 for pairs in by_music.values():
                     for pair, outcome in work.enhance_music(pairs):
-                        if isinstance(outcome, FileRecord):
-                            result.manifest.files[pair.remix_name] = outcome
+                        if outcome is None:
                             result.made.append(pair.id)
                         else:
                             result.failures[pair.id] = outcome
@@ -155,8 +154,8 @@ class _Work:
         self.running, self.manifest, self.hashes = running, manifest, hashes
         self.folder, self.pool = folder, pool
 
-    def enhance_music(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, FileRecord | str]]:
-        """Enhance all pairs of one piece of music; yields each pair with its file's record, or why it failed."""
+    def enhance_music(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, str | None]]:
+        """Enhance all pairs of one piece of music; yields each pair with why it failed, None for one that is made."""
         by_scene: dict[Scene, list[Pair]] = defaultdict(list)
         for pair in pairs:
             by_scene[pair.scene].append(pair)
@@ -183,28 +182,31 @@ class _Work:
                         continue
                     self._keep(" ".join(pair.id), cost)
                     make = partial(np.asarray, signal)
-                jobs.append(
-                    (pair, self.pool.submit(_write, make, self.folder / pair.remix_name, self.manifest.soft_clip))
-                )
+                jobs.append((pair, self.pool.submit(self._write, make, pair)))
             for pair, job in jobs:
                 try:
-                    outcome: FileRecord | str = job.result()
+                    job.result()
                 except SystemFailure as error:
-                    outcome = reason_for(self.manifest.system, error)
-                yield pair, outcome
+                    yield pair, reason_for(self.manifest.system, error)
+                else:
+                    yield pair, None
 
     def _keep(self, piece: str, cost: Cost | None) -> None:
         if cost is not None:
             self.manifest.costs[piece[:300]] = CostRecord(**vars(cost))
 
+    def _write(self, make: Callable[[], Signal], pair: Pair) -> None:
+        """Write a pair's file, and record it.
 
-def _write(make: Callable[[], Signal], path: Path, soft_clip: bool) -> FileRecord:
-    signal = make()
-    if not np.isfinite(signal).all():
-        raise SystemFailure("its remix is not finite: what it returned is far too large")
-    samples, clipped = to_remix_format(signal, soft_clip)
-    if not samples.any():
-        raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
-    content = encode(samples)
-    write_whole(path, content)
-    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
+        Recorded here, by the thread that wrote it: who interrupts us stops the main thread, perhaps between the
+        file and its record, and the file would be made again.
+        """
+        signal = make()
+        if not np.isfinite(signal).all():
+            raise SystemFailure("its remix is not finite: what it returned is far too large")
+        samples, clipped = to_remix_format(signal, self.manifest.soft_clip)
+        if not samples.any():
+            raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
+        content = encode(samples)
+        write_whole(self.folder / pair.remix_name, content)
+        self.manifest.files[pair.remix_name] = FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)

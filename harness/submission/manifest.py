@@ -183,8 +183,10 @@ class Manifest(Document, extra="forbid"):
         return self.not_eligible or TRAINING_DATA[self.training_data]
 
     def to_bytes(self) -> bytes:
-        """The manifest as the content of `submission.json`."""
-        return json.dumps(self.model_dump(by_alias=True), indent=1).encode() + b"\n"
+        """The content of `submission.json`; files sorted by name, since threads record them in any order."""
+        content = self.model_dump(by_alias=True)
+        content["files"] = dict(sorted(content["files"].items()))
+        return json.dumps(content, indent=1).encode() + b"\n"
 
 
 def manifest_for(declared: Mapping[str, Any], evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
