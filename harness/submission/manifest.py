@@ -23,6 +23,7 @@ from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ens
 from harness.errors import MAX_KEY, SubmissionError, first_problem, printable
 from harness.files import canonical_sha256, read_bounded, sha256_of, write_whole
 from harness.music.evaluationset import EvaluationSet
+from harness.submission.causality import CausalityRecord, LoadRecord, StreamingRecord
 from harness.systems import TRAINING_DATA
 from harness.systems.declaring import MAX_NAMED
 
@@ -103,6 +104,10 @@ class Manifest(Document, extra="forbid"):
     isolation: Literal["process", "sandbox", "in-process"] | None = None
     python: _Name | None = None
     costs: Annotated[dict[_Path, CostRecord], at_most(2**20)] = Field(default_factory=dict)
+    chain: Literal["baseline", "live"] = "baseline"
+    streaming: StreamingRecord | None = None
+    causality: CausalityRecord | None = None
+    loads: Annotated[dict[_Path, LoadRecord], at_most(2**20)] = Field(default_factory=dict)
     team: _Name | None = None
     contact: _Text | None = None
     url: _Link | None = None
