@@ -94,9 +94,7 @@ class Causality(_Stored):
         found = self.evidence.get("levels")
         if not isinstance(found, dict):
             return {}
-        known = {
-            str(level): samples for level, samples in found.items() if samples is None or isinstance(samples, int)
-        }
+        known = {str(level): samples for level, samples in found.items() if samples is None or isinstance(samples, int)}
         try:
             return dict(sorted(known.items(), key=lambda item: float(item[0])))
         except ValueError:
