@@ -52,7 +52,8 @@ FULL_CUTS = 2
 """At so many cuts all futures are tried, at the others two in turn."""
 
 FAR = PROTOCOL.sample_rate
-"""Samples before the cut: a change so early is, if it reaches the start or is one gain, that of the whole piece."""
+"""Samples before the cut: a change so early that is one gain, or that reaches the start even faintly (the last of
+`LEVELS`), is that of the whole piece."""
 
 START = PROTOCOL.sample_rate // 20
 """Samples from the first that is heard: a change in there reaches the start."""
@@ -262,8 +263,10 @@ class _Audit:
         if gain > 0 and float(np.abs(after - gain * before).max()) < ONE_GAIN * largest:
             self.gain = _db(gain)
             return True
+        # A network forgets: what reaches its start does so faintly.
+        earliest = _first(difference, heard.limit(LEVELS[-1]))
         heard_from = _first(np.abs(heard.output).max(axis=1), AUDIBLE * heard.peak) or 0
-        return witness.first <= heard_from + START
+        return earliest is not None and earliest <= heard_from + START
 
     def search(self) -> None:
         """Find the last sample of the music that the earliest changed sample of the output depends on.
