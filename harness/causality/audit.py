@@ -39,8 +39,8 @@ REPEATABLE = -60.0
 """dB: where only differences above this count, because the output is never the same, there is no verdict."""
 
 CUTS = 16
-"""For a system that is said to be causal. A look-ahead in a tenth of the music is missed with a probability of 0.19; one
-cut finds whatever is always there."""
+"""For a system that is said to be causal. A look-ahead in a tenth of the music is missed with a probability of 0.19;
+one cut finds whatever is always there."""
 
 EARLIEST, LATEST = 0.25, 0.9
 """Cuts are at random, never on a grid (blocks would all be met at the same phase), in this part of the piece."""
@@ -99,7 +99,7 @@ def audit(
 
     Args:
         process: the system. Called about `calls_for(cuts)` times.
-        music: (samples, 2), 44.1 kHz; long against the look-ahead (seconds), so that the whole piece can be told from it.
+        music: (samples, 2), 44.1 kHz; seconds of it, so that a long look-ahead can be told from the whole piece.
         other: other music, as long (`harness.causality.futures.other_than`).
         cuts: at how many places the future is changed.
         seed: of the random cuts.

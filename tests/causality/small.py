@@ -89,7 +89,7 @@ def dithered(x: Signal) -> Signal:
 
 def dithered_by_seed(x: Signal) -> Signal:
     """Dither from NumPy's global generator."""
-    return one_pole(x) + 1e-4 * np.random.standard_normal(x.shape)  # noqa: NPY002
+    return one_pole(x) + 1e-4 * np.random.standard_normal(x.shape)
 
 
 def dithered_by_hash(x: Signal) -> Signal:
