@@ -1,0 +1,126 @@
+"""A streaming system at work for somebody who listens: one block in, one block out."""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.chain import NALR_DELAY, LiveChain
+from harness.challenge import PROTOCOL, STEMS, Gains
+from harness.enhancement import Signal
+from harness.errors import SystemFailure
+from harness.hearing import Listener
+from harness.systems.streaming import Stream, Streamed, stream
+
+WARM_UP_SECONDS = 1.0
+"""So long a system works on noise before anybody listens: caches and compilers have their time then."""
+
+LATELY_SECONDS = 5.0
+"""Of the load that is shown while the music plays."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What blocks took, as shares of the time that they last.
+
+    Attributes:
+        p50, p99, worst: quantiles over the blocks, none left out.
+        late: blocks that took longer than they last.
+        blocks: how many there were.
+    """
+
+    p50: float
+    p99: float
+    worst: float
+    late: int
+    blocks: int
+
+
+class Session:
+    """A streaming system and what follows it, ready for the first block.
+
+    Args:
+        opened: the system's stream; warmed up here, and closed by the caller.
+        kind: "separator", or "enhancer" for a system that owns its chain.
+        gains: target gain of each stem in dB.
+        listener: who listens; None for normal hearing, without amplification.
+
+    Raises:
+        SystemFailure: it fails on the noise that warms it up.
+    """
+
+    def __init__(self, opened: Stream, kind: str, gains: Gains, listener: Listener | None) -> None:
+        self.block, self.latency = opened.block, opened.latency
+        self.clipped = 0
+        """Samples of both channels that were beyond full scale."""
+        self.late = 0
+        """Blocks that took longer, by the clock on the wall, than they last."""
+        self._stream = opened
+        self._cpu, self._wall = array("d"), array("d")
+        self._chain = LiveChain(gains, listener, opened.latency) if kind == "separator" else None
+        self._amplified = NALR_DELAY if self._chain is not None and listener is not None else 0
+        noise = 0.1 * np.random.default_rng(0).standard_normal((round(WARM_UP_SECONDS * PROTOCOL.sample_rate), 2))
+        self.warm_up: Streamed = stream(opened, noise, PROTOCOL.sample_rate, warm_up=0)
+        opened.prepare()
+
+    @property
+    def lag(self) -> int:
+        """Samples by which the output lags the input, beside waiting for blocks to be full; NAL-R's included."""
+        return self.latency + self._amplified
+
+    @property
+    def through(self) -> int:
+        """The through-delay in samples: how late a sound reaches the ear if the computer takes no time."""
+        return self.lag + self.block - 1
+
+    def process(self, block: Signal) -> Signal:
+        """The next block.
+
+        Args:
+            block: (self.block, 2), full scale +-1.
+
+        Returns:
+            (self.block, 2), clipped to +-1.
+
+        Raises:
+            SystemFailure: the system fails, or returns something that is not finite.
+        """
+        signals, took = self._stream.process(block.copy())
+        lasts = self.block / PROTOCOL.sample_rate
+        self._cpu.append(took.cpu / lasts)
+        self._wall.append(took.wall / lasts)
+        self.late += took.wall > lasts
+        for signal in signals:
+            if not np.isfinite(signal).all():
+                raise SystemFailure(f"block {len(self._wall)} of its output is not finite (NaN or infinity)")
+        made = signals[0] if self._chain is None else self._chain.process(dict(zip(STEMS, signals, strict=True)), block)
+        self.clipped += int(np.count_nonzero(np.abs(made) > 1))
+        return np.clip(made, -1, 1)
+
+    def load(self, seconds: float | None = None) -> Mapping[str, Load] | None:
+        """Load by processor time ("cpu") and by the clock on the wall ("wall"); None before the first block.
+
+        Args:
+            seconds: only of the last ones of the music; None for all.
+        """
+        if not self._wall:
+            return None
+        last = 0 if seconds is None else -max(1, round(seconds * PROTOCOL.sample_rate / self.block))
+        return {"cpu": _load(self._cpu[last:]), "wall": _load(self._wall[last:])}
+
+
+def _load(shares: Any) -> Load:
+    values = np.array(shares)
+    p50, p99, worst = np.quantile(values, (0.5, 0.99, 1.0))
+    return Load(float(p50), float(p99), float(worst), int(np.count_nonzero(values > 1)), len(values))
+
+
+def padded(music: Signal, session: Session) -> Signal:
+    """Music with the silence after it that brings its end out of the system, in whole blocks: (blocks * block, 2)."""
+    tail = session.lag + (PROTOCOL.nalr_order - NALR_DELAY if session.lag > session.latency else 0)
+    count = -(-(len(music) + tail) // session.block)
+    longer = np.zeros((count * session.block, 2))
+    longer[: len(music)] = music
+    return longer
