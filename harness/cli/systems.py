@@ -88,6 +88,7 @@ def _listed(plugin: list[str] | None) -> tuple[list[dict[str, Any]], list[dict[s
         name: str
         version: str
         kind: str
+        streaming: bool
         class_: str = Field(alias="class")
         training_data: str
         not_eligible: str | None

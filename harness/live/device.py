@@ -43,7 +43,7 @@ def portaudio() -> ModuleType:
         ) from None
     except OSError as error:
         raise SoundFailure(
-            f"PortAudio cannot be loaded ({error}): install it (Debian, Ubuntu: apt-get install libportaudio2); {INSTEAD}"
+            f"PortAudio cannot be loaded ({error}): install it (apt-get install libportaudio2); {INSTEAD}"
         ) from None
     return sounddevice  # type: ignore[no-any-return]
 
@@ -74,9 +74,7 @@ def find_device(name: str | None, captures: bool) -> Device:
         wanted = "no default sound device" if name is None else f"no sound device {name!r}"
         reason = " ".join(str(error).split())
         raise SoundFailure(f"{wanted} {what} ({reason}); {known}; {INSTEAD}") from None
-    return Device(
-        str(plays["name"]), plays["index"], channels, None if records is None else records["index"], recorded
-    )
+    return Device(str(plays["name"]), plays["index"], channels, None if records is None else records["index"], recorded)
 
 
 def _fits(device: Any, captures: bool) -> bool:

@@ -20,13 +20,13 @@ class SoundFailure(HarnessError):
 class Exchange:
     """Two queues of samples, between the thread of the sound card and the one that has the music processed.
 
-    The sound card calls `callback` whenever it wants samples: that takes no time, and never raises. If it finds fewer than
-    it wants, it plays silence for the rest, and counts that as an xrun. When the sound comes from the card as well,
-    what is late is then left out, so that the delay does not grow.
+    The sound card calls `callback` whenever it wants samples: that takes no time, and never raises. If it finds fewer
+    than it wants, it plays silence for the rest, and counts that as an xrun. When the sound comes from the card as
+    well, what is late is then left out, so that the delay does not grow.
 
     Args:
-        cushion: samples that wait to be played while all goes well: so much later than need be the sound is, and so late
-            a block may be before it is missed.
+        cushion: samples that wait to be played while all goes well: a block may be so late before it is missed, and
+            the sound is later by as much.
         captures: whether sound comes from the card.
         capacity: samples of each queue.
     """

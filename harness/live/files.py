@@ -59,7 +59,7 @@ def read_music(path: Path) -> Signal:
     if not len(signal):
         raise UsageError(f"{path} is empty: it has no samples")
     if not np.isfinite(signal).all() or np.abs(signal).max() > MAX_SAMPLE:
-        raise UsageError(f"{path} holds samples that are no music (not finite, or over {MAX_SAMPLE:g}): convert it anew")
+        raise UsageError(f"{path} holds samples that are not finite or over {MAX_SAMPLE:g}: convert it anew")
     if rate != PROTOCOL.sample_rate:
         signal = soxr.resample(signal, rate, PROTOCOL.sample_rate)
     return np.repeat(signal, 2, axis=1) if channels == 1 else np.asarray(signal)

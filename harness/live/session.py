@@ -1,9 +1,6 @@
 """A streaming system at work for somebody who listens: one block in, one block out."""
 
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +9,8 @@ from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal
 from harness.errors import SystemFailure
 from harness.hearing import Listener
+from harness.making.loads import load_of
+from harness.submission.causality import LoadRecord
 from harness.systems.streaming import Stream, Streamed, stream
 
 WARM_UP_SECONDS = 1.0
@@ -19,23 +18,6 @@ WARM_UP_SECONDS = 1.0
 
 LATELY_SECONDS = 5.0
 """Of the load that is shown while the music plays."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What blocks took, as shares of the time that they last.
-
-    Attributes:
-        p50, p99, worst: quantiles over the blocks, none left out.
-        late: blocks that took longer than they last.
-        blocks: how many there were.
-    """
-
-    p50: float
-    p99: float
-    worst: float
-    late: int
-    blocks: int
 
 
 class Session:
@@ -99,22 +81,17 @@ class Session:
         self.clipped += int(np.count_nonzero(np.abs(made) > 1))
         return np.clip(made, -1, 1)
 
-    def load(self, seconds: float | None = None) -> Mapping[str, Load] | None:
-        """Load by processor time ("cpu") and by the clock on the wall ("wall"); None before the first block.
+    def load(self, seconds: float | None = None) -> LoadRecord | None:
+        """What the blocks took, as shares of the time that they last; None before the first one.
 
         Args:
-            seconds: only of the last ones of the music; None for all.
+            seconds: only the last ones of the music; None for all.
         """
         if not self._wall:
             return None
         last = 0 if seconds is None else -max(1, round(seconds * PROTOCOL.sample_rate / self.block))
-        return {"cpu": _load(self._cpu[last:]), "wall": _load(self._wall[last:])}
-
-
-def _load(shares: Any) -> Load:
-    values = np.array(shares)
-    p50, p99, worst = np.quantile(values, (0.5, 0.99, 1.0))
-    return Load(float(p50), float(p99), float(worst), int(np.count_nonzero(values > 1)), len(values))
+        cpu, wall = np.array(self._cpu[last:]), np.array(self._wall[last:])
+        return load_of(Streamed([], self.block, self.latency, 0, cpu, wall))
 
 
 def padded(music: Signal, session: Session) -> Signal:
