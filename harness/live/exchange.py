@@ -28,12 +28,15 @@ class Exchange:
         cushion: samples that wait to be played while all goes well: a block may be so late before it is missed, and
             the sound is later by as much.
         captures: whether sound comes from the card.
-        capacity: samples of each queue.
+        capacity: samples that each queue can hold.
+
+    Raises:
+        ValueError: the cushion is not within 1 and `capacity`.
     """
 
-    def __init__(self, cushion: int, captures: bool, capacity: int = 2**17) -> None:
-        if not 0 < cushion < capacity:
-            raise ValueError(f"a cushion of {cushion} samples: expected 1 to {capacity - 1}")
+    def __init__(self, cushion: int, captures: bool, capacity: int) -> None:
+        if not 0 < cushion <= capacity:
+            raise ValueError(f"a cushion of {cushion} samples: expected 1 to {capacity}")
         self.cushion, self.captures = cushion, captures
         self.xruns = 0
         """How often the card had to wait: for us, or, as it says itself, for its driver."""
@@ -45,6 +48,11 @@ class Exchange:
         self._ended = False
         if captures:
             self._out.put(np.zeros((cushion, 2)))
+
+    @property
+    def added(self) -> int:
+        """Samples by which the sound is later for the cushion; what comes from a file is not late for anybody."""
+        return self.cushion if self.captures else 0
 
     def callback(self, indata: Any, outdata: Any, frames: int, time: Any, status: Any) -> None:
         """PortAudio's, as `sounddevice.Stream` calls it; `indata` is None for `sounddevice.OutputStream`.

@@ -92,12 +92,3 @@ class Session:
         last = 0 if seconds is None else -max(1, round(seconds * PROTOCOL.sample_rate / self.block))
         cpu, wall = np.array(self._cpu[last:]), np.array(self._wall[last:])
         return load_of(Streamed([], self.block, self.latency, 0, cpu, wall))
-
-
-def padded(music: Signal, session: Session) -> Signal:
-    """Music with the silence after it that brings its end out of the system, in whole blocks: (blocks * block, 2)."""
-    tail = session.lag + (PROTOCOL.nalr_order - NALR_DELAY if session.lag > session.latency else 0)
-    count = -(-(len(music) + tail) // session.block)
-    longer = np.zeros((count * session.block, 2))
-    longer[: len(music)] = music
-    return longer
