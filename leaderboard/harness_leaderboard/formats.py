@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from harness_leaderboard import columns, labels
+from harness_leaderboard.classes import legend
 from harness_leaderboard.comparing import basis, in_words
 from harness_leaderboard.ranking import Board, breakdown
 from harness_leaderboard.records import By
@@ -164,7 +165,8 @@ def notes(board: Board) -> list[str]:
     told_apart = [in_words(board)] if len(board.ranked) > 1 else []
     reasons = [f"{mark} {reason}" for mark, reason in labels.footnotes(board).items()]
     below = (
-        *labels.classes_of(board),
+        *legend([row.run for row in board.rows]),
+        *labels.contradictions(board),
         *labels.checks(board),
         *labels.shares(board),
         *labels.gaps(board),

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness_leaderboard.classes import contradicts, legend
+from harness_leaderboard.classes import contradicts
 from harness_leaderboard.ranking import Board, Row, compare
 from harness_leaderboard.records import CHECK_TOLERANCE, checks_due
 
@@ -150,14 +150,13 @@ def checked_engine(row: Row) -> str:
     return f"{which} ✓" if source.checked >= checks_due(source.fast) else which
 
 
-def classes_of(board: Board) -> list[str]:
-    """What the marks of classes mean; and a line for each run that was found not to be causal, with the reason."""
-    found = [
+def contradictions(board: Board) -> list[str]:
+    """A line for each run that was found not to be causal, with the reason."""
+    return [
         f"{label} is not causal: {row.run.causality.reason}"
         for row, label in zip(board.rows, labels(board), strict=True)
         if row.run.causality is not None and contradicts(row.run)
     ]
-    return [*legend([row.run for row in board.rows]), *found]
 
 
 def checks(board: Board) -> list[str]:
