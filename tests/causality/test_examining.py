@@ -31,9 +31,10 @@ def found_set(tiny_set: TinySet) -> EvaluationSet:
 
 
 @contextmanager
-def at_work(path: Path, name: str = "probe") -> Iterator[tuple[Running, Found]]:
-    """A plugin's system in a process of its own, found."""
-    running = Apart(Wanted(name, plugins=(str(path),)), Terms(), Output())
+def at_work(path: Path, apart: bool = False) -> Iterator[tuple[Running, Found]]:
+    """A plugin's system, found: in this process, which is quicker, or in one of its own."""
+    wanted = Wanted("probe", plugins=(str(path),))
+    running: Running = Apart(wanted, Terms(), Output()) if apart else InProcess(wanted)
     try:
         running.start()
         yield running, running.find()
@@ -41,8 +42,8 @@ def at_work(path: Path, name: str = "probe") -> Iterator[tuple[Running, Found]]:
         running.close()
 
 
-def examined(path: Path, evaluation_set: EvaluationSet, name: str = "probe", **how) -> CausalityRecord | None:
-    with at_work(path, name) as (running, found):
+def examined(path: Path, evaluation_set: EvaluationSet, apart: bool = False, **how) -> CausalityRecord | None:
+    with at_work(path, apart) as (running, found):
         manifest = loaded_manifest(running, found.kind, evaluation_set, False)
         return examine(running, found, manifest, evaluation_set, **how)
 
@@ -76,7 +77,7 @@ def separating(plugin: Plugin, process: str, declared: bool = True) -> Path:
 
 
 def test_a_liar_is_found_out_by_one_cut(plugin: Plugin, found_set: EvaluationSet) -> None:
-    record = examined(separating(plugin, "x / np.abs(x).max()"), found_set)
+    record = examined(separating(plugin, "x / np.abs(x).max()"), found_set, apart=True)
     assert record is not None
     assert (record.basis, record.verdict, record.cuts) == ("measured", "not causal", 1)
     assert record.gain_db is not None
@@ -92,7 +93,7 @@ def test_who_declares_causal_and_is_gets_16_cuts(plugin: Plugin, found_set: Eval
 
 
 def test_numbers_at_random_are_the_same_each_time(plugin: Plugin, found_set: EvaluationSet) -> None:
-    record = examined(separating(plugin, "x + 1e-3 * np.random.standard_normal(x.shape)"), found_set)
+    record = examined(separating(plugin, "x + 1e-3 * np.random.standard_normal(x.shape)"), found_set, apart=True)
     assert record is not None
     assert (record.verdict, record.noise_db) == ("causal", None)
 
@@ -106,7 +107,7 @@ def test_who_declares_nothing_is_not_examined_unless_it_wants_to_be(plugin: Plug
 
 
 def test_a_system_that_fails_on_a_made_up_piece_gets_no_verdict(plugin: Plugin, found_set: EvaluationSet) -> None:
-    record = examined(separating(plugin, "x if len(x) == 176400 else 1 / 0"), found_set)
+    record = examined(separating(plugin, "x if len(x) == 176400 else 1 / 0"), found_set, apart=True)
     assert record is not None
     assert (record.verdict, record.basis, record.look_ahead) == ("none", "measured", None)
     assert record.reason.startswith("no verdict: system probe raised ZeroDivisionError")
@@ -114,16 +115,12 @@ def test_a_system_that_fails_on_a_made_up_piece_gets_no_verdict(plugin: Plugin, 
 
 
 def test_a_reference_is_not_examined(found_set: EvaluationSet) -> None:
-    running = Apart(Wanted("oracle"), Terms(), Output())
-    try:
-        running.start()
-        found = running.find()
-        manifest = loaded_manifest(running, found.kind, found_set, False)
-        assert examine(running, found, manifest, found_set, measure=True) is None
-        with pytest.raises(UsageError, match="oracle is a reference"):
-            subject_of(running, found, found_set)
-    finally:
-        running.close()
+    running = InProcess(Wanted("oracle"))
+    found = running.find()
+    manifest = loaded_manifest(running, found.kind, found_set, False)
+    assert examine(running, found, manifest, found_set, measure=True) is None
+    with pytest.raises(UsageError, match="oracle is a reference"):
+        subject_of(running, found, found_set)
 
 
 def test_a_streaming_system_is_causal_by_its_block(plugin: Plugin, found_set: EvaluationSet) -> None:
@@ -148,7 +145,7 @@ def late(plugin: Plugin, lag: int, declared: int, block: int = 110) -> Path:
 def test_latency_that_the_block_leaves_is_look_ahead_and_the_rest_delay(
     plugin: Plugin, found_set: EvaluationSet
 ) -> None:
-    record = examined(late(plugin, 200, 200), found_set)
+    record = examined(late(plugin, 200, 200), found_set, apart=True)
     assert record is not None
     assert (record.verdict, record.look_ahead, record.delay) == ("causal", 220, 89)
     assert "latency 200 confirmed" in record.reason
@@ -282,7 +279,7 @@ def test_silent_music_is_refused(tiny_set: TinySet) -> None:
 
 
 def test_a_failure_has_the_systems_name(plugin: Plugin, found_set: EvaluationSet) -> None:
-    with at_work(separating(plugin, "None")) as (running, found):
+    with at_work(separating(plugin, "None"), apart=True) as (running, found):
         running.load()
         with pytest.raises(SystemFailure, match=r"^system probe"):
             look_at(subject_of(running, found, found_set), music(1.0), cuts=1)
