@@ -1,7 +1,6 @@
 """Music divided block by block, by harmonic-percussive masks from the past alone: what `live` does.
 
-The masks and the table of frequency bands are those of `harmonic_percussive`, with three changes for music that is
-being played:
+The masks and the table of frequency bands are those of `harmonic_percussive`, changed for music that is being played:
 
 - Windows are asymmetric (Mauler and Martin 2007; Wang et al. 2021). The analysis looks back over a whole window, the
   synthesis over the last two blocks alone, and the product of both is a Hann window there: frequencies are resolved as
@@ -33,6 +32,9 @@ STRIDE = 990
 SHORT_STRIDE = 220
 """The same for the short window: 5 ms, a quarter of the window, as `harmonic_percussive` has it."""
 
+RELEASE = 0.025
+"""Seconds in which a percussive share falls to 37 %: about the short window. No paper's: see docs/systems.md."""
+
 
 class Divider:
     """Divides a signal that arrives in blocks.
@@ -54,8 +56,9 @@ class Divider:
         self._blend = blend
         self._analysis, self._synthesis = asymmetric_windows(LONG_WINDOW, block)
         self._short_analysis, _ = asymmetric_windows(SHORT_WINDOW, block)
-        self._percussive = _PercussiveShare(LONG_WINDOW, memory, max(1, STRIDE // block))
-        self._short_percussive = _PercussiveShare(SHORT_WINDOW, memory, max(1, SHORT_STRIDE // block))
+        falls = float(np.exp(-block / (RELEASE * sample_rate)))
+        self._percussive = _PercussiveShare(LONG_WINDOW, memory, max(1, STRIDE // block), falls)
+        self._short_percussive = _PercussiveShare(SHORT_WINDOW, memory, max(1, SHORT_STRIDE // block), falls)
         # The bins of the long window in units of those of the short one.
         self._bins = np.arange(LONG_WINDOW // 2 + 1) * (SHORT_WINDOW / LONG_WINDOW)
         self._short_bins = np.arange(SHORT_WINDOW // 2 + 1)
@@ -100,15 +103,17 @@ class Divider:
 class _PercussiveShare:
     """The soft mask of Fitzgerald (2010), p = 2, frame by frame: the share of each bin that sounds percussive."""
 
-    def __init__(self, window: int, memory: int, stride: int) -> None:
+    def __init__(self, window: int, memory: int, stride: int, falls: float) -> None:
         """
         Args:
             window: samples.
             memory: frames in the median over time, the present one included: odd, at least 3.
             stride: how many frames a frame of the past is after the one before it.
+            falls: what is left of a share after a frame in which nothing is percussive, 0 to 1.
         """
         bins = window // 2 + 1
-        self._stride = stride
+        self._stride, self._falls = stride, np.float32(falls)
+        self._share = np.zeros(bins, np.float32)
         self._frames = np.zeros((memory - 1, bins), np.float32)
         self._lower = np.zeros(bins, np.float32)
         self._upper = np.zeros(bins, np.float32)
@@ -123,8 +128,9 @@ class _PercussiveShare:
         if self._heard % self._stride == 0:
             self._remember(power)
         self._heard += 1
-        share: Array = along_frequency / (along_time + along_frequency + np.finfo(np.float32).tiny)
-        return share
+        now: Array = along_frequency / (along_time + along_frequency + np.finfo(np.float32).tiny)
+        self._share = np.maximum(now, now + self._falls * (self._share - now))
+        return self._share
 
     def _remember(self, power: Array) -> None:
         """Let a frame take the place of the oldest."""

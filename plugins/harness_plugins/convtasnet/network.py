@@ -26,7 +26,7 @@ EPSILON = 1e-8
 """Added to variances: the recipe's."""
 
 
-class Network(nn.Module):
+class Network(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """The parameters, by the recipe's names. It is not called itself: `Stream` computes with it."""
 
     def __init__(self, configuration: Configuration) -> None:
@@ -142,7 +142,7 @@ class _StreamedBlock:
         return torch.cat((self._ring[start:], self._ring[:rest]))
 
 
-class _Normalisation(nn.Module):
+class _Normalisation(nn.Module):  # type: ignore[misc]
     """Channel-wise layer normalisation: of each frame by itself, so that nothing of the future gets in."""
 
     def __init__(self, channels: int) -> None:
