@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.apart.child import ARRAY, DIMENSION, DTYPES, HEADER, MAGIC, packed
+from harness.apart.child import ARRAY, BLOCK, DIMENSION, DTYPES, HEADER, MAGIC, packed
 from harness.errors import SystemFailure
 
 MAX_DOCUMENT = 4 * 2**20
@@ -76,12 +76,43 @@ class Channel:
         for buffer in packed(document, arrays):
             self._send(memoryview(buffer))
         magic, length, count = HEADER.unpack(self._receive(HEADER.size))
+        reply = self._reply(magic, length, count, document["number"])
+        return reply, [self._array(limit) for _ in range(count)]
+
+    def exchange_block(
+        self, number: int, content: bytes, timeout: float | None, expected: int
+    ) -> bytearray | dict[str, Any]:
+        """Send a block of a stream and wait for what becomes of it.
+
+        Args:
+            number: below 2**32; the answer must carry it.
+            content: samples.
+            timeout: seconds that this may take in all, or None.
+            expected: bytes that the answer has, but for its header.
+
+        Returns:
+            These bytes, or the document of a reply that says what went wrong.
+
+        Raises:
+            Gone: as `exchange`.
+        """
+        self._until = float("inf") if timeout is None else time.monotonic() + timeout
+        self._send(memoryview(HEADER.pack(BLOCK, len(content), number) + content))
+        magic, length, count = HEADER.unpack(self._receive(HEADER.size))
+        if magic != BLOCK:
+            return self._reply(magic, length, count, number)
+        if length != expected or count != number:
+            raise Gone("broke the protocol: its block has the wrong form")
+        return self._receive(length)
+
+    def _reply(self, magic: bytes, length: int, count: int, number: int) -> dict[str, Any]:
+        """The document of an ordinary reply, after its header."""
         if magic != MAGIC or length > MAX_DOCUMENT or count > 4:
             raise Gone("broke the protocol: its answer has the wrong form")
         reply = self._document(self._receive(length))
-        if reply.get("number") != document["number"]:
+        if reply.get("number") != number:
             raise Gone("broke the protocol: it answers what was not asked")
-        return reply, [self._array(limit) for _ in range(count)]
+        return reply
 
     def _document(self, content: bytearray) -> dict[str, Any]:
         def refuse(word: str) -> Any:

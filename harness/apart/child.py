@@ -6,6 +6,10 @@ loads from beside it need NumPy alone (1.23 to 2.x) and Python 3.8 or later.
 A message is a header (magic, length of a JSON document, number of arrays), the document, and for each array its dtype,
 its shape and its bytes in C order, little-endian. Nothing is pickled: what comes from here is a stranger's, and the
 parent checks all of it (`harness.apart.channel`).
+
+Music that is streamed comes in shorter messages, one for each block: a header (magic, length in bytes, number of the
+request) and the samples, float64. The answer is the like: the seconds that the system took (`TOOK`: CPU, wall), and the
+samples of its signals, one signal after the other; or, where the system failed, an ordinary message.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
     from io import FileIO
 
 MAGIC = b"HARNESS1"
+BLOCK = b"HARNESSB"
 HEADER = struct.Struct("<8sII")
+TOOK = struct.Struct("<dd")
 ARRAY = struct.Struct("<4sB")
 DIMENSION = struct.Struct("<Q")
 DTYPES = ("<f2", "<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8")
@@ -38,6 +44,8 @@ FOREIGN = (
     "hearing.py",
     "systems/options.py",
     "systems/base.py",
+    "systems/streaming.py",
+    "systems/words.py",
     "systems/watching.py",
 )
 """Files of the harness that also run in other Python environments: Python 3.8, and nothing but NumPy."""
@@ -95,6 +103,8 @@ class Host:
 
     system: Any = None
     kind = ""
+    stream: Any = None
+    """Of the piece of music that is being streamed (`harness.systems.streaming.OwnStream`)."""
 
     def separate(self, mixture: Any, true_stems: Sequence[Any] | None) -> list[Any]:
         """The stems that the system makes of a mixture, in the order of `STEMS`."""
@@ -115,6 +125,44 @@ class Host:
         if self.kind != "enhancer":
             raise Wrong("is neither a Separator nor an Enhancer")
         return self.system.enhance(mixture, SAMPLE_RATE, listener, dict(gains))
+
+    def do_open(
+        self, listener: Mapping[str, Any] | None = None, gains: Mapping[str, float] | None = None
+    ) -> dict[str, int]:
+        """Begin to stream a piece of music, for a listener if the system is an enhancer: block and latency."""
+        from harness.systems.streaming import OwnStream
+
+        self.stream = OwnStream(self.system, None if listener is None else listener_of(listener), gains)
+        return {"block": self.stream.block, "latency": self.stream.latency}
+
+    def do_prepare(self) -> None:
+        """Have the system forget what it heard."""
+        self.stream.prepare()
+
+    def block(self, content: bytearray) -> bytes:
+        """Stream one block: the answer without its header."""
+        import numpy as np
+
+        signals, took = self.stream.process(np.frombuffer(content, "<f8").reshape(-1, 2))
+        return b"".join([TOOK.pack(took.cpu, took.wall), *(signal.astype("<f8").tobytes() for signal in signals)])
+
+    def do_end(self) -> None:
+        """End the piece."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+
+    def do_seed(self, value: int) -> None:
+        """Seed the generators that this process shares: random's, NumPy's, and torch's if it is imported."""
+        import random
+
+        import numpy as np
+
+        random.seed(value)
+        np.random.seed(value)
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.manual_seed(value)
 
     def answer(self, document: Mapping[str, Any], arrays: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
         """Do what a request asks for: (document, arrays) of the reply."""
@@ -190,9 +238,8 @@ def _read(stream: FileIO, count: int) -> bytearray:
     return content
 
 
-def received(stream: FileIO) -> tuple[dict[str, Any], list[Any]]:
-    """The next request: (document, arrays). Raises ParentGone."""
-    _, length, count = HEADER.unpack(_read(stream, HEADER.size))
+def received(stream: FileIO, length: int, count: int) -> tuple[dict[str, Any], list[Any]]:
+    """The rest of a request after its header: (document, arrays). Raises ParentGone."""
     document = json.loads(bytes(_read(stream, length)))
     arrays = []
     for _ in range(count):
@@ -206,19 +253,32 @@ def received(stream: FileIO) -> tuple[dict[str, Any], list[Any]]:
     return document, arrays
 
 
+def answered(reader: FileIO, host: Host) -> list[Any]:
+    """Wait for the next request and do what it asks for: the buffers of the reply. Raises ParentGone."""
+    magic, length, number = HEADER.unpack(_read(reader, HEADER.size))
+    if magic == BLOCK:
+        content = _read(reader, length)
+        try:
+            made = host.block(content)
+        except BaseException as error:  # a stranger's code: whatever it raises is its failure
+            return packed({"error": told(error), "number": number}, [])
+        return [HEADER.pack(BLOCK, len(made), number) + made]
+    document, arrays = received(reader, length, number)
+    try:
+        reply, outgoing = host.answer(document, arrays)
+        return packed(dict(reply, number=document["number"]), outgoing)
+    except BaseException as error:
+        return packed({"error": told(error), "number": document["number"]}, [])
+
+
 def serve(reader: FileIO, writer: FileIO, host: Host) -> None:
     """Answer requests until the parent closes the pipe."""
     own = os.getpid()
     while True:
         try:
-            document, arrays = received(reader)
+            buffers = answered(reader, host)
         except ParentGone:
             return
-        try:
-            reply, outgoing = host.answer(document, arrays)
-            buffers = packed(dict(reply, number=document["number"]), outgoing)
-        except BaseException as error:  # a stranger's code: whatever it raises is its failure
-            buffers = packed({"error": told(error), "number": document["number"]}, [])
         if os.getpid() != own:
             os._exit(0)  # a copy that the system made of itself by os.fork: only one of the two may answer
         for buffer in buffers:
@@ -253,8 +313,12 @@ def limit(limits: Mapping[str, int]) -> None:
 
 
 def main() -> None:
-    """`child.py SETTINGS`, a JSON object: descriptors to read and write, sys.path or null, limits, the parent's pid."""
+    """`child.py SETTINGS`, a JSON object: descriptors to read and write, sys.path or null, limits, the parent's pid.
+
+    Environment variables come with them, and not as others do: a sandbox has none.
+    """
     settings = json.loads(sys.argv[1])
+    os.environ.update(settings["environment"])
     here = os.path.dirname(os.path.abspath(__file__))
     # Python puts a program's folder on the path, and these modules are nobody's to import by their short names.
     sys.path[:] = [entry for entry in sys.path if entry != here]

@@ -32,6 +32,8 @@ PLACES = {
     "harness.hearing": "hearing.py",
     "harness.systems.options": "systems/options.py",
     "harness.systems.base": "systems/base.py",
+    "harness.systems.streaming": "systems/streaming.py",
+    "harness.systems.words": "systems/words.py",
     "harness.systems.watching": "systems/watching.py",
 }
 """Modules that are read from the harness's files, in the order in which they need each other."""
@@ -64,6 +66,12 @@ def set_up_systems() -> Any:
         ("System", "systems.base"),
         ("TRAINING_DATA", "systems.base"),
         ("parse_options", "systems.base"),
+        ("StreamingSeparator", "systems.streaming"),
+        ("StreamingEnhancer", "systems.streaming"),
+        ("OwnStream", "systems.streaming"),
+        ("Stream", "systems.streaming"),
+        ("Streamed", "systems.streaming"),
+        ("Took", "systems.streaming"),
         ("Option", "systems.options"),
         ("SystemFailure", "errors"),
         ("UsageError", "errors"),
@@ -73,6 +81,7 @@ def set_up_systems() -> Any:
     ):
         setattr(systems, name, getattr(loaded["harness." + origin], name))
     systems.STEMS = STEMS
+    systems.stream = loaded["harness.systems.streaming"].stream
     systems.Gains = systems.Signal = Any  # for annotations
     systems.hookimpl = lambda function: function
     return systems
@@ -147,8 +156,14 @@ class ForeignHost(Host):
         kinds = (self.systems.Separator, self.systems.Enhancer, self.systems.Reference)
         if not issubclass(self.chosen, kinds) or self.chosen.__abstractmethods__:
             raise self.systems.UsageError(f"system {name} is not complete: derive it from Separator or Enhancer")
+        streaming: Any = sys.modules["harness.systems.streaming"]
+        streaming.check_streaming(self.chosen)
         self.kind = self.base.kind_of(self.chosen)
-        return {"version": self.chosen.version, "kind": self.kind}
+        return {
+            "version": self.chosen.version,
+            "kind": self.kind,
+            "streaming": streaming.is_streaming(self.chosen),
+        }
 
     def _import(self, source: Mapping[str, str]) -> types.ModuleType:
         if "file" in source:
@@ -181,7 +196,7 @@ class ForeignHost(Host):
         learned = system.parameters > 0 or system.training_data not in ("none", "unknown")
         paths = {name: value for name, value in system.settings.items() if isinstance(value, os.PathLike)}
         return {
-            **self.base.words_of(system),
+            **sys.modules["harness.systems.words"].words_of(system),
             "inputs_sha256": {name: _sha256_of_tree(os.fspath(path)) for name, path in paths.items()},
             "weights_sha256": weights,
             "weights_files": {

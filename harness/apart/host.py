@@ -13,6 +13,7 @@ from harness.systems.base import kind_of
 from harness.systems.declaring import declared, described, some
 from harness.systems.discovery import Plugins
 from harness.systems.identity import made, sources
+from harness.systems.streaming import is_streaming
 
 
 class OwnHost(Host):
@@ -35,6 +36,7 @@ class OwnHost(Host):
         return {
             "version": self.chosen.version,
             "kind": self.kind,
+            "streaming": is_streaming(self.chosen),
             "environment": self.chosen.environment,
             "source": found.source_of(name),
             "code": {"code_sha256": canonical_sha256(dict(code.files)), "code_files": some(code.files)},

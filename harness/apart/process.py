@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,27 @@ class Terms:
         timeout: seconds that a request may take, or None.
         memory: bytes that the child's processes may have together, or None.
         sandbox: what the sandbox shows, or None for no sandbox.
+        one_thread: whether numerical libraries are told to compute in one thread.
     """
 
     python: Path | None = None
     timeout: float | None = None
     memory: int | None = None
     sandbox: View | None = None
+    one_thread: bool = False
+
+
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ),
+    "1",
+)
+"""Variables that libraries look at when they are imported; torch, too, goes by those of OpenMP and MKL."""
 
 
 class Child:
@@ -52,6 +68,8 @@ class Child:
         self.terms = terms
         self._number = 0
         self.closed = False
+        self.deadline: float | None = None
+        """By `time.monotonic`, when all that is asked must have been answered; None: every request has its timeout."""
         to_child, our_end = os.pipe()
         from_child_ours, from_child = os.pipe()
         printed, prints = os.pipe()
@@ -61,6 +79,7 @@ class Child:
             "write": from_child,
             "path": None if terms.python else _path(view),
             "limits": {} if view is None else view.limits(terms.memory),
+            "environment": ONE_THREAD if terms.one_thread else {},
             # In a sandbox the parent cannot be seen; bubblewrap ends the child with it.
             "parent": 0 if view else os.getpid(),
         }
@@ -107,8 +126,35 @@ class Child:
         """
         self._number += 1
         request = {**document, "method": method, "number": self._number, "limit": limit}
+        with self._ending():
+            return self._channel.exchange(request, arrays, self._left(), limit)
+
+    def process(self, content: bytes, expected: int) -> bytearray | dict[str, Any]:
+        """Have the next block of a stream processed.
+
+        Args:
+            content: its samples.
+            expected: bytes that the answer has, but for its header.
+
+        Returns:
+            The answer, or a reply that says what went wrong.
+
+        Raises:
+            Gone: as `ask`.
+        """
+        self._number += 1
+        with self._ending():
+            return self._channel.exchange_block(self._number % 2**32, content, self._left(), expected)
+
+    def _left(self) -> float | None:
+        """Seconds that the next answer may take."""
+        return self.terms.timeout if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the child if it cannot be used any more, and say what happened."""
         try:
-            return self._channel.exchange(request, arrays, self.terms.timeout, limit)
+            yield
         except TimedOut:
             self.close()
             raise Gone(f"took longer than {self.terms.timeout:g} s, and was ended") from None

@@ -1,37 +1,41 @@
 """A system at work, as the rest of the harness sees it: in a process of its own, or, for debugging, in this one."""
 
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import SimpleNamespace
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import errors
-from harness.apart import sandbox
 from harness.apart.channel import Gone
 from harness.apart.child import Wrong, sendable
 from harness.apart.host import OwnHost
 from harness.apart.measuring import Cost
 from harness.apart.output import Output
+from harness.apart.places import interpreter_of, view_for
 from harness.apart.process import Child, Terms
+from harness.apart.streams import ChildStream
 from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal
-from harness.errors import SystemFailure, UsageError
-from harness.files import SAFE_NAME, canonical_sha256
+from harness.errors import SystemFailure
+from harness.files import canonical_sha256
 from harness.hearing import Listener
 from harness.systems import System
 from harness.systems.base import kind_of
 from harness.systems.declaring import declared, some
 from harness.systems.sources import neighbourhood
+from harness.systems.streaming import OwnStream, Stream, form_of
 
 MAX_STARTS = 3
 """So many times in a row a child that died is started anew in vain; then the rest fails for the same reason."""
 
+
+Answer = TypeVar("Answer")
 
 Isolation = Literal["process", "sandbox", "in-process"]
 
@@ -58,6 +62,7 @@ class Found:
     Attributes:
         name, version: as it calls itself.
         kind: "separator", "enhancer" or "reference".
+        streaming: whether it works block by block.
         broken: plugins that are broken, where they come from, and why.
     """
 
@@ -65,6 +70,7 @@ class Found:
     version: str
     kind: str
     broken: tuple[tuple[str, str, str], ...] = ()
+    streaming: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,23 @@ class Running(Protocol):
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
         """Its remix of a mixture for a listener. Raises SystemFailure."""
+
+    def open_stream(self, listener: Listener | None = None, gains: Gains | None = None) -> Stream:
+        """Begin a piece of music with a streaming system, one piece at a time; close what is returned.
+
+        Args:
+            listener, gains: for an enhancer.
+
+        Raises:
+            SystemFailure: it cannot begin.
+        """
+
+    def seed(self, value: int) -> None:
+        """Seed the generators of the system's process: random's, NumPy's, and torch's if it is loaded there.
+
+        Args:
+            value: 0 to 2**32 - 1.
+        """
 
 
 class Apart:
@@ -155,7 +178,9 @@ class Apart:
     def _start(self) -> None:
         terms = self.terms if self._source else replace(self.terms, python=None)
         if self.hidden is not None:
-            terms = replace(terms, sandbox=view_for(self.wanted, terms.python, self._source, self.hidden))
+            wanted = self.wanted
+            view = view_for(wanted.plugins, wanted.options, terms.python, self._source, self.hidden)
+            terms = replace(terms, sandbox=view)
         self._child = Child(terms, self.output)
 
     def listing(self) -> Any:
@@ -178,11 +203,17 @@ class Apart:
         if self.terms.python is not None and self._source is None:
             self._source, self._code = dict(found["source"]), dict(found["code"])
             self.close()
+        streaming = bool(found["streaming"])
+        if streaming and not self.terms.one_thread:
+            # Known only now, when libraries that ask for it are imported already.
+            self.terms = replace(self.terms, one_thread=True)
+            self.close()
+        if self._child is None:
             self._start()
             found = self._find()
         self._choose()
         named = tuple((str(each["name"]), str(each["origin"]), str(each["error"])) for each in broken)
-        return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), named)
+        return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), named, streaming)
 
     def _find(self) -> dict[str, Any]:
         if self._source is None:
@@ -212,18 +243,38 @@ class Apart:
         return self._piece("separate", {}, arrays, len(STEMS))
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
-        ears = [[list(ear.frequencies), list(ear.levels)] for ear in (listener.left, listener.right)]
-        document = {"listener": {"id": listener.id, "ears": ears}, "gains": dict(gains)}
+        document = {"listener": _document(listener), "gains": dict(gains)}
         (signal,), cost = self._piece("enhance", document, [mixture], 1)
         return signal, cost
+
+    def open_stream(self, listener: Listener | None = None, gains: Gains | None = None) -> Stream:
+        child = self._living()
+        # All of a piece, as in `separate`.
+        timeout = self.terms.timeout
+        child.deadline = None if timeout is None else time.monotonic() + timeout
+        document = None if listener is None else _document(listener)
+        form = self._ask("open", listener=document, gains=None if gains is None else dict(gains))
+        if self._declared is None or form != self._declared.get("streaming"):
+            raise SystemFailure("its block or latency is another one than after it was loaded")
+        block, latency = form_of(SimpleNamespace(**form))
+        count = len(STEMS) if listener is None else 1
+        return ChildStream(child, block, latency, count, self._ask, self._block)
+
+    def seed(self, value: int) -> None:
+        self._living()
+        self._ask("seed", value=value)
+
+    def _living(self) -> Child:
+        """The child, started anew if it died."""
+        if self._child is None:
+            self._start_anew()
+        assert self._child is not None
+        return self._child
 
     def _piece(
         self, method: str, document: Mapping[str, Any], signals: Sequence[Signal], count: int
     ) -> tuple[list[Returned], Cost]:
-        if self._child is None:
-            self._start_anew()
-        assert self._child is not None
-        meter = self._child.meter
+        meter = self._living().meter
         arrays = [np.ascontiguousarray(signal, dtype="<f8") for signal in signals]
         before, started = meter.start_piece(), time.monotonic()
         # In whatever floats; a system that returns far more has not understood what is asked of it.
@@ -265,21 +316,34 @@ class Apart:
     def _exchange(
         self, method: str, document: Mapping[str, Any], arrays: Sequence[NDArray[Any]], limit: int
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
-        assert self._child is not None
+        child = self._child
+        assert child is not None
+        reply, returned = self._received(child, lambda: child.ask(method, document, arrays, limit))
+        failed = reply.get("error")
+        if failed is not None:
+            self._raise(failed)
+        return reply, returned
+
+    def _block(self, child: Child, content: bytes, expected: int) -> bytearray:
+        """The answer of a child to a block of a stream, `expected` bytes."""
+        answer = self._received(child, lambda: child.process(content, expected))
+        if isinstance(answer, dict):
+            self._raise(answer.get("error"))
+        return answer
+
+    def _received(self, child: Child, ask: Callable[[], Answer]) -> Answer:
+        """What a child answers."""
         try:
-            reply, returned = self._child.ask(method, document, arrays, limit)
+            return ask()
         except Gone as error:
             raise type(error)(f"{error}{self._where}") from None
         finally:
-            if self._child.closed:
+            if child.closed and self._child is child:
                 self._child = None
-        failed = reply.get("error")
-        if failed is not None:
-            self._raise(failed if isinstance(failed, dict) else {})
-        return reply, returned
 
-    def _raise(self, error: Mapping[str, Any]) -> None:
+    def _raise(self, error: Any) -> NoReturn:
         """Raise what the child says that went wrong there."""
+        error = error if isinstance(error, dict) else {}
         text, kind = str(error.get("text", ""))[:2000], str(error.get("type", "an exception"))[:100]
         trace = str(error.get("traceback", ""))
         self.output.log(f"{trace.rstrip()}\n".encode(errors="backslashreplace"))
@@ -321,7 +385,7 @@ class InProcess:
         found = self.host.do_find(self.wanted.plugins, self.wanted.system)
         self.host.do_choose(self.wanted.options)
         broken = tuple((each["name"], each["origin"], each["error"]) for each in found["broken"])
-        return Found(self.wanted.system, found["version"], found["kind"], broken)
+        return Found(self.wanted.system, found["version"], found["kind"], broken, found["streaming"])
 
     def load(self) -> Mapping[str, Any]:
         return declared(self.host.system) if self.host.system is not None else self.host.do_load()
@@ -334,6 +398,12 @@ class InProcess:
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
         with _wrong_as_failure():
             return _returned(self.host.enhance(mixture.copy(), listener, gains)), None
+
+    def open_stream(self, listener: Listener | None = None, gains: Gains | None = None) -> Stream:
+        return OwnStream(self.host.system, listener, gains)
+
+    def seed(self, value: int) -> None:
+        self.host.do_seed(value)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -348,6 +418,12 @@ def _wrong_as_failure() -> Iterator[None]:
         raise SystemFailure(str(error)) from None
 
 
+def _document(listener: Listener) -> dict[str, Any]:
+    """A listener as `harness.apart.child.listener_of` takes it."""
+    ears = [[list(ear.frequencies), list(ear.levels)] for ear in (listener.left, listener.right)]
+    return {"id": listener.id, "ears": ears}
+
+
 def _returned(value: Any) -> Returned:
     sent = sendable(value, 2**40)
     return Unsent(_described(sent)) if isinstance(sent, dict) else sent
@@ -359,30 +435,6 @@ def _described(unsent: Any) -> str:
         return f"has shape ({shape}), expected (samples, 2)"
     kind = str(unsent.get("is", "something"))[:100] if isinstance(unsent, dict) else "something"
     return f"is a {kind}, expected a NumPy array of floats"
-
-
-def interpreter_of(system: str, environment: str) -> Path:
-    """The interpreter of a Python environment that a system names.
-
-    Raises:
-        UsageError: it is not known, or not there.
-    """
-    if not SAFE_NAME.fullmatch(environment):
-        raise UsageError(f"system {system} names a Python environment that has no name for a folder: {environment!r}")
-    variable = f"HARNESS_PYTHON_{environment.upper().replace('-', '_').replace('.', '_')}"
-    named = os.environ.get(variable)
-    beside = Path(f".venv-{environment}/bin/python")
-    if named:
-        path = Path(named).expanduser()
-        if not path.exists():
-            raise UsageError(f"{variable}={named}: there is no such interpreter")
-        return path.absolute()
-    if beside.exists():
-        return beside.absolute()
-    raise UsageError(
-        f"system {system} needs a Python environment of its own ({environment}), which is not here: set it up (make "
-        f"{environment} for a bundled system), and name its interpreter with --python FILE or {variable}"
-    )
 
 
 def list_systems(plugins: Sequence[str]) -> dict[str, Any]:
@@ -403,31 +455,3 @@ def list_systems(plugins: Sequence[str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SystemFailure("a plugin broke the list of systems")
     return found
-
-
-def view_for(
-    wanted: Wanted, python: Path | None, source: Mapping[str, str] | None, hidden: Sequence[Path]
-) -> sandbox.View:
-    """What the sandbox of a system shows: Python, the plugins' folders, and the files that its options name.
-
-    Args:
-        source: where the plugin lies, for another interpreter (`Plugins.source_of`).
-
-    Raises:
-        UsageError: something that must stay hidden lies in one of these.
-    """
-    places = sandbox.python_places(python)
-    if source is not None and "folder" in source:
-        # Where the child says that its plugin lies: a stranger's word, which must not open what was hidden.
-        folder = Path(source["folder"])
-        if not any(folder.is_relative_to(place.absolute()) for place in sandbox.python_places(None)):
-            raise UsageError(f"--isolate: the plugin is not installed in the harness's environment: {folder}")
-        places.append(folder)
-    for plugin in wanted.plugins:
-        if plugin.endswith(".py"):
-            places.append(Path(plugin).expanduser().resolve().parent)
-    for option in wanted.options:
-        value = Path(option.partition("=")[2]).expanduser()
-        if value.parts and value.exists():
-            places.append(value)
-    return sandbox.view_of(places, hidden)

@@ -2,7 +2,8 @@
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from harness.apart.channel import Gone
 from harness.apart.measuring import Cost
 from harness.apart.running import Raised, Returned, Running, Unsent
-from harness.challenge import PROTOCOL, STEMS
+from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal, check_signal
 from harness.errors import HarnessError, SystemFailure
-from harness.music.evaluationset import Pair, Scene
+from harness.hearing import Listener
+from harness.music.evaluationset import Scene
+from harness.systems.streaming import Streamed, stream
 
 log = logging.getLogger(__name__)
 
@@ -22,41 +25,114 @@ ANYTHING = (Exception, SystemExit)
 """A system in our own process is a stranger's code, and some libraries exit: whatever it raises is its failure."""
 
 
-def stems_of(
-    running: Running, kind: str | None, scene: Scene, mixture: Signal, hashes: Mapping[Path, str]
-) -> tuple[dict[str, Signal] | None, Cost | None]:
-    """The four stems that a separating system makes of a piece of music, and what it cost; None for an Enhancer.
+@dataclass(frozen=True)
+class Separated:
+    """What a separating system made of a piece of music.
+
+    Attributes:
+        stems: the four stems, each (samples, 2), float64.
+        cost: what that cost; None where it was not measured.
+        streamed: how it went block by block; None of a system that had the whole piece.
+    """
+
+    stems: dict[str, Signal]
+    cost: Cost | None
+    streamed: Streamed | None
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What an Enhancer made of a piece of music for one listener.
+
+    Attributes:
+        signal: the amplified remix, (samples, 2), float64: as long as the music, or NAL-R's tail longer.
+        cost, streamed: as of `Separated`.
+    """
+
+    signal: Signal
+    cost: Cost | None
+    streamed: Streamed | None
+
+
+def separated(
+    running: Running,
+    kind: str | None,
+    streaming: bool,
+    mixture: Signal,
+    true_stems: Mapping[str, Signal] | None = None,
+) -> Separated:
+    """Have a separating system make the four stems of a piece of music, and check them.
 
     Args:
-        kind: "separator", "enhancer" or "reference"; a reference is handed the true stems.
+        running: the system, loaded.
+        kind: "separator" or "reference".
+        streaming: whether it works block by block.
+        mixture: (samples, 2), float64.
+        true_stems: for a reference, the stems that it is handed.
 
     Raises:
         SystemFailure: it fails, or returns something else than four stems like the mixture.
     """
-    if kind == "enhancer":
-        return None, None
-    true_stems = scene.read_stems(hashes) if kind == "reference" else None
-    returned, cost = running.separate(mixture, true_stems)
+    returned: Sequence[Returned]
+    streamed = None
+    if streaming:
+        with running.open_stream() as opened:
+            streamed = stream(opened, mixture, PROTOCOL.sample_rate)
+        returned, cost = streamed.signals, opened.cost
+    else:
+        returned, cost = running.separate(mixture, true_stems if kind == "reference" else None)
     stems = {name: _checked(stem, f"its stem {name}", len(mixture)) for name, stem in zip(STEMS, returned, strict=True)}
     if mixture.any() and not any(stem.any() for stem in stems.values()):
         raise SystemFailure("returned silence in all four stems")
-    return {name: stem.astype(float) for name, stem in stems.items()}, cost
+    return Separated({name: stem.astype(float) for name, stem in stems.items()}, cost, streamed)
 
 
-def enhanced_by(running: Running, mixture: Signal, pair: Pair) -> tuple[Signal, Cost | None]:
-    """What an Enhancer makes of a mixture for one listener, and what it cost.
+def enhanced(running: Running, streaming: bool, mixture: Signal, listener: Listener, gains: Gains) -> Enhanced:
+    """Have an Enhancer make its remix of a piece of music for a listener, and check it.
+
+    Args:
+        running: the system, loaded.
+        streaming: whether it works block by block.
+        mixture: (samples, 2), float64.
+        listener: the audiograms of both ears.
+        gains: target gain of each stem in dB.
 
     Raises:
         SystemFailure: it fails, or returns something else than a signal as long as the mixture or NAL-R's tail longer.
     """
-    returned, cost = running.enhance(mixture, pair.listener, pair.scene.gains)
+    streamed = None
+    returned: Returned
+    if streaming:
+        with running.open_stream(listener, gains) as opened:
+            streamed = stream(opened, mixture, PROTOCOL.sample_rate, tail=PROTOCOL.nalr_order)
+        returned, cost = streamed.signals[0], opened.cost
+    else:
+        returned, cost = running.enhance(mixture, listener, gains)
     signal = _checked(returned, "its remix")
     longest = len(mixture) + PROTOCOL.nalr_order
     if not len(mixture) <= len(signal) <= longest:
         raise SystemFailure(f"its remix has {len(signal)} samples, expected {len(mixture)} to {longest}")
     if mixture.any() and not signal.any():
         raise SystemFailure("returned silence")
-    return signal.astype(float), cost
+    return Enhanced(signal.astype(float), cost, streamed)
+
+
+def stems_of(
+    running: Running, kind: str | None, streaming: bool, scene: Scene, mixture: Signal, hashes: Mapping[Path, str]
+) -> Separated | None:
+    """What a separating system makes of a scene's music; None for an Enhancer.
+
+    Args:
+        kind: "separator", "enhancer" or "reference"; a reference is handed the true stems.
+        hashes: of the scene's files.
+
+    Raises:
+        SystemFailure: as `separated`.
+    """
+    if kind == "enhancer":
+        return None
+    true_stems = scene.read_stems(hashes) if kind == "reference" else None
+    return separated(running, kind, streaming, mixture, true_stems)
 
 
 def _checked(signal: Returned, what: str, frames: int | None = None) -> Signal:

@@ -18,17 +18,19 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from harness.apart.measuring import Cost
 from harness.apart.running import Running
 from harness.challenge import STEMS
 from harness.enhancement import Signal, amplify, remix, to_remix_format
 from harness.errors import SystemFailure, first_problem
 from harness.files import locked_folder, remove_leftovers, write_whole
-from harness.making.driving import ANYTHING, enhanced_by, reason_for, stems_of
+from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
+from harness.making.loads import load_of
 from harness.making.plan import Overwrite, clear, plan
 from harness.music.evaluationset import EvaluationSet, Pair, PairId, Scene
+from harness.submission.causality import StreamingRecord
 from harness.submission.flac import encode
 from harness.submission.manifest import CostRecord, FileRecord, Manifest, manifest_for, write_manifest
+from harness.systems.streaming import is_causal
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ def enhance(
         result.manifest = result.manifest.model_copy(update=dict(planned.added))
         result.manifest.files.update(planned.kept)
         result.manifest.costs.update(planned.costs)
+        result.manifest.loads.update(planned.loads)
         result.kept += [pair.id for pair in evaluation_set.pairs if pair.remix_name in planned.kept]
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
         write_manifest(folder, result.manifest)
@@ -128,9 +131,14 @@ def loaded_manifest(running: Running, kind: str, evaluation_set: EvaluationSet, 
     """
     declared = running.load()
     try:
+        streaming = declared.get("streaming")
+        form = None if streaming is None else StreamingRecord.model_validate(streaming)
+        # Not declared, since it can be found: a streaming system never has more than a block.
+        found = {} if form is None else {"class": "causal" if is_causal(form.block) else "non-causal"}
         return manifest_for(
             {
                 **declared,
+                **found,
                 # Not in the system's words: who is handed the true stems is a reference, and never ranked.
                 "kind": kind,
                 "reference": kind == "reference",
@@ -162,26 +170,27 @@ class _Work:
         first = pairs[0].scene
         try:
             mixture = first.read("mixture", self.hashes)
-            stems, cost = stems_of(self.running, self.manifest.kind, first, mixture, self.hashes)
+            kind, streaming = self.manifest.kind, self.manifest.streaming is not None
+            separated = stems_of(self.running, kind, streaming, first, mixture, self.hashes)
         except ANYTHING as error:
             reason = reason_for(self.manifest.system, error)
             yield from ((pair, reason) for pair in pairs)
             return
-        self._keep(first.song, cost)
+        self._keep(first.song, separated)
         for scene, scene_pairs in by_scene.items():
-            remixed = None if stems is None else remix(stems, scene.gains, mixture)
+            remixed = None if separated is None else remix(separated.stems, scene.gains, mixture)
             jobs = []
             for pair in scene_pairs:
                 if remixed is not None:
                     make = partial(amplify, remixed, pair.listener)
                 else:
                     try:
-                        signal, cost = enhanced_by(self.running, mixture, pair)
+                        made = enhanced(self.running, streaming, mixture, pair.listener, scene.gains)
                     except ANYTHING as error:
                         yield pair, reason_for(self.manifest.system, error)
                         continue
-                    self._keep(" ".join(pair.id), cost)
-                    make = partial(np.asarray, signal)
+                    self._keep(" ".join(pair.id), made)
+                    make = partial(np.asarray, made.signal)
                 jobs.append((pair, self.pool.submit(self._write, make, pair)))
             for pair, job in jobs:
                 try:
@@ -191,9 +200,11 @@ class _Work:
                 else:
                     yield pair, None
 
-    def _keep(self, piece: str, cost: Cost | None) -> None:
-        if cost is not None:
-            self.manifest.costs[piece[:300]] = CostRecord(**vars(cost))
+    def _keep(self, piece: str, made: Separated | Enhanced | None) -> None:
+        if made is not None and made.cost is not None:
+            self.manifest.costs[piece[:300]] = CostRecord(**vars(made.cost))
+        if made is not None and made.streamed is not None:
+            self.manifest.loads[piece[:300]] = load_of(made.streamed)
 
     def _write(self, make: Callable[[], Signal], pair: Pair) -> None:
         """Write a pair's file, and record it.

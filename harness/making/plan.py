@@ -9,11 +9,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import SubmissionError
 from harness.files import sha256_of_all
 from harness.music.evaluationset import EvaluationSet, Pair
+from harness.submission.causality import LoadRecord
 from harness.submission.manifest import MANIFEST, CostRecord, FileRecord, Manifest, read_manifest
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Plan:
         todo: the selected pairs whose files are to be made.
         removed: names of files that have to go before any is made.
         added: what people have added to the manifest by hand, which stays with it.
-        costs: what the pieces cost of which files stay, by name.
+        costs, loads: what the pieces cost of which files stay, and the load of their blocks, by name.
     """
 
     kept: dict[str, FileRecord] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Plan:
     removed: frozenset[str] = frozenset()
     added: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, CostRecord] = field(default_factory=dict)
+    loads: Mapping[str, LoadRecord] = field(default_factory=dict)
 
 
 def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> Plan:
@@ -90,7 +92,7 @@ def _missing(
             "or replace it with --overwrite always"
         )
     kept = _intact(before, folder, there)
-    return replace(_rest(kept, evaluation_set), added=_added(before), costs=before.costs if kept else {})
+    return replace(_rest(kept, evaluation_set), added=_added(before), **_measured(before, kept))
 
 
 def _added(before: Manifest) -> dict[str, str]:
@@ -112,7 +114,12 @@ def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, the
     selected = {pair.remix_name for pair in evaluation_set.pairs}
     kept = _intact(before, folder, there - selected)
     removed = frozenset(there & selected)
-    return Plan(kept, tuple(evaluation_set.pairs), removed, _added(before), before.costs if kept else {})
+    return Plan(kept, tuple(evaluation_set.pairs), removed, _added(before), **_measured(before, kept))
+
+
+def _measured(before: Manifest, kept: Mapping[str, FileRecord]) -> dict[str, Any]:
+    """What was measured when the files were made that stay."""
+    return {"costs": before.costs, "loads": before.loads} if kept else {}
 
 
 def _intact(before: Manifest, folder: Path, names: set[str]) -> dict[str, FileRecord]:

@@ -14,8 +14,9 @@ from harness.challenge import STEMS
 from harness.enhancement import Signal
 from harness.errors import SystemFailure, UsageError
 from harness.systems import Enhancer, Reference, Separator, System
-from harness.systems.base import constructed, kind_of, words_of
+from harness.systems.base import constructed, kind_of
 from harness.systems.discovery import check_class
+from harness.systems.words import words_of
 
 Separation = Callable[[Signal, int], Mapping[str, Signal] | Sequence[Signal] | Signal]
 """A function that separates: (mixture of shape (samples, 2), sample rate) to its four stems.

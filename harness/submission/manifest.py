@@ -116,6 +116,8 @@ class Manifest(Document, extra="forbid"):
     not_eligible: _Text | None = None
     reference: bool = False
     harness: _Name | None = None
+    measure: bool = Field(default=False, exclude=True)
+    """Whether the system asks to have its look-ahead measured, while it is at work; no part of the file."""
 
     @field_validator("training_data")
     @classmethod
@@ -151,6 +153,9 @@ class Manifest(Document, extra="forbid"):
             **({"weights that could not be identified": self.unidentified} if self.unidentified else {}),
             # Files from a debugging session never stand among others.
             **({"run in the harness's own process": True} if self.isolation == "in-process" else {}),
+            # Only where there is something to say: those of older files stay what they are.
+            **({"chain": self.chain} if self.chain != "baseline" else {}),
+            **({"block and latency": self.streaming.model_dump()} if self.streaming is not None else {}),
         }
 
     def differences(self, other: "Manifest") -> list[str]:
@@ -219,6 +224,8 @@ def manifest_for(declared: Mapping[str, Any], evaluation_set: EvaluationSet, sof
             "unidentified": secrets.token_hex(16) if declared.get("unidentified") else None,
             "files": {},
             "costs": {},
+            "loads": {},
+            "causality": None,
             "harness": __version__,
         }
     )
@@ -269,7 +276,7 @@ def _said(error: ValidationError) -> str:
     path = printable(".".join(str(part)[:MAX_KEY] for part in first["loc"])[:MAX_KEY])
     if len(first["loc"]) > 1:
         return f"{path}: unknown key"
-    known = sorted(field.alias or name for name, field in Manifest.model_fields.items())
+    known = sorted(field.alias or name for name, field in Manifest.model_fields.items() if not field.exclude)
     return f"{path}: unknown key (known are {', '.join(known)})"
 
 

@@ -15,6 +15,15 @@ from harness.systems.base import (
     parse_options,
 )
 from harness.systems.options import Option
+from harness.systems.streaming import (
+    OwnStream,
+    Stream,
+    Streamed,
+    StreamingEnhancer,
+    StreamingSeparator,
+    Took,
+    stream,
+)
 
 hookimpl = pluggy.HookimplMarker("harness")
 """Marks a plugin's `register_systems`."""
@@ -27,15 +36,22 @@ __all__ = [
     "Gains",
     "Listener",
     "Option",
+    "OwnStream",
     "Reference",
     "Separator",
     "Signal",
+    "Stream",
+    "Streamed",
+    "StreamingEnhancer",
+    "StreamingSeparator",
     "System",
     "SystemFailure",
+    "Took",
     "UsageError",
     "WeightsMissing",
     "amplify",
     "hookimpl",
     "parse_options",
     "remix",
+    "stream",
 ]

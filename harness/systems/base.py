@@ -14,7 +14,6 @@ Signals are float64 arrays of shape (samples, 2), full scale +-1, at 44100 Hz.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import SystemFailure, UsageError
@@ -51,7 +50,9 @@ class System(ABC):
         name: as used in `--system NAME`: letters, digits, dot, dash, underscore.
         version: change it whenever the output changes; results of different versions are never mixed.
         summary: one line for `harness systems`.
-        causal: True if the output at time t uses no input later than t + 5 ms.
+        causal: True if the output at time t uses no input later than t + 5 ms; `harness run` measures whether that
+            holds. Of a system that streams it follows from its block.
+        measure_look_ahead: True to have `harness run` measure the look-ahead although `causal` is False.
         training_data: one of `TRAINING_DATA`.
         licence: licence of the weights, "none" without weights.
         options: the settings that `--option` may change.
@@ -66,6 +67,7 @@ class System(ABC):
     version: str
     summary: str = ""
     causal: bool = False
+    measure_look_ahead: bool = False
     training_data: str = "unknown"
     licence: str = "unknown"
     options: ClassVar[Sequence[Option]] = ()
@@ -173,22 +175,6 @@ def constructed(system: type[System], settings: Mapping[str, Any]) -> System:
     if not isinstance(getattr(made, "settings", None), dict):
         raise SystemFailure(f"system {system.name} has no settings: call super().__init__(**settings) in its __init__")
     return made
-
-
-def words_of(system: System) -> dict[str, Any]:
-    """What a loaded system says of itself, by keys of the manifest; unchecked, and without what it is made of."""
-    return {
-        "system": system.name,
-        "version": system.version,
-        "class": "causal" if system.causal else "non-causal",
-        "training_data": system.training_data,
-        "licence": system.licence,
-        "parameters": system.parameters,
-        # A path says where something lies on this machine; what lies there is hashed.
-        "settings": {name: value.name if isinstance(value, Path) else value for name, value in system.settings.items()},
-        "not_eligible": system.not_eligible,
-        "reference": isinstance(system, Reference),
-    }
 
 
 def parse_options(system: type[System], pairs: Sequence[str]) -> dict[str, Any]:

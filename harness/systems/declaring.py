@@ -6,8 +6,9 @@ from typing import Any
 
 from harness.errors import printable
 from harness.files import canonical_sha256, sha256_of_tree
-from harness.systems.base import System, kind_of, words_of
+from harness.systems.base import System, kind_of
 from harness.systems.identity import identity_of
+from harness.systems.words import class_of, words_of
 
 MAX_NAMED = 1000
 """Source files, weights files and packages that are named one by one. Their hash is over all of them."""
@@ -40,14 +41,18 @@ def described(system: type[System]) -> dict[str, Any]:
     # A system's constructor is a stranger's code, and a listing must not fail because of one of them.
     try:
         made = system()
-        words = {"training_data": made.training_data, "not_eligible": made.not_eligible, "licence": made.licence}
+        words = {
+            "class": class_of(made),
+            "training_data": made.training_data,
+            "not_eligible": made.not_eligible,
+            "licence": made.licence,
+        }
     except (Exception, SystemExit) as error:
-        words = {"training_data": "?", "not_eligible": f"cannot be set up: {error}", "licence": "?"}
+        words = {"class": "?", "training_data": "?", "not_eligible": f"cannot be set up: {error}", "licence": "?"}
     return {
         "name": system.name,
         "version": system.version,
         "kind": kind_of(system),
-        "class": "causal" if system.causal else "non-causal",
         **words,
         "summary": system.summary,
         "options": [

@@ -22,6 +22,7 @@ from harness.files import canonical_sha256
 from harness.systems import TRAINING_DATA, Enhancer, Option, Reference, Separator, System, hookspecs
 from harness.systems.neighbours import Neighbours
 from harness.systems.sources import neighbourhood, sources_of
+from harness.systems.streaming import check_streaming
 from harness.systems.watching import files_read
 
 GROUP = "harness"
@@ -186,3 +187,4 @@ def check_class(system: type[System]) -> None:
     missing = ", ".join(sorted(system.__abstractmethods__))
     if missing:
         raise PluginError(f"system {system.name} does not implement {missing}")
+    check_streaming(system)
