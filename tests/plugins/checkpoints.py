@@ -1,4 +1,4 @@
-"""Small real checkpoints in the formats of demucs, Open-Unmix and Conv-TasNet, for tests: random weights, nothing to fetch.
+"""Small real checkpoints in the formats of demucs, Open-Unmix and Conv-TasNet, for tests: random weights.
 
 The weights are drawn from a fixed seed, so a checkpoint is the same in every run. PyTorch's generator is left as
 it was.
