@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Class(StrEnum):
     """What kind of system."""
 
+    live = "live"
     causal = "causal"
     non_causal = "non-causal"
 
@@ -32,7 +33,10 @@ def leaderboard(
     data: Annotated[str | None, data_option("all there are", "Only this evaluation set.")] = None,
     split: Split = None,
     class_: Annotated[
-        Class | None, typer.Option("--class", help="Only systems of this class, ranked among themselves.")
+        Class | None,
+        typer.Option(
+            "--class", help="Only systems of this class, ranked among themselves. Live systems are causal too."
+        ),
     ] = None,
     columns: Annotated[
         str | None,
@@ -106,14 +110,14 @@ def print_boards(store: "Store", only: str | None = None) -> None:
 
 
 def _boards(store: "Store", only: str | None, class_: Class | None = None) -> "list[Board]":
-    """The boards of an evaluation set, or all; with runs of one class, or of both."""
+    """The boards of an evaluation set, or all; with runs of one class, or of all."""
     from harness_leaderboard.ranking import boards
 
     # Before the ranking, so that the ranks are those within the class.
     return boards(
         run
         for run in store.runs()
-        if only in (None, run.evaluation_set.sha256) and (class_ is None or run.run.causal == (class_ is Class.causal))
+        if only in (None, run.evaluation_set.sha256) and (class_ is None or run.run.in_class(class_.value))
     )
 
 

@@ -90,7 +90,7 @@ def _as_json(status: "RunStatus", run: "ScoredRun | None") -> dict[str, Any]:
         "visibility": status.visibility,
         "evaluation_set": asdict(status.evaluation_set),
         "evaluator": status.fingerprint,
-        "declared": {**asdict(status.run), "settings": dict(status.run.settings)},
+        "declared": status.run.as_json(),
         "created_at": status.created_at,
         "updated_at": status.updated_at,
         "mean": _mean_of(run),
@@ -192,6 +192,7 @@ def _show(
 
     from rich.table import Table
 
+    from harness_leaderboard import classes
     from harness_leaderboard.checksums import why_changed
 
     status, declared = stored.status, stored.run
@@ -206,7 +207,10 @@ def _show(
     fact("run", f"{status.id}{f' · {status.name}' if status.name else ''} · {status.visibility}")
     fact("system", f"{declared.system} {declared.version}")
     fact("settings", ", ".join(f"{key}={value}" for key, value in declared.settings.items()))
-    fact("class", "causal" if declared.causal else "non-causal")
+    for name, value in classes.facts(declared):
+        fact(name, value)
+    for level, value in classes.levels(declared):
+        fact(f"look-ahead at {level}", value)
     fact("parameters", "?" if declared.parameters is None else declared.parameters)
     fact("trained on", declared.training_data)
     fact("licence", declared.licence)
@@ -250,10 +254,7 @@ def _show(
     for reason, count in reasons.most_common(10):
         console.out.print(f"[red]failed[/red] {count}: {console.escape(reason)}", soft_wrap=True)
     for before in old:
-        now = {**asdict(declared), "settings": dict(declared.settings)}
-        changed = ", ".join(
-            f"{name} {value!r}" for name, value in before.run.items() if name in now and now[name] != value
-        )
+        changed = classes.declared_before(before.run, declared)
         note = "" if before.intact else f" ({OUTSIDE})"
         console.out.print(console.escape(f"declared until {before.replaced_at}: {changed}{note}"), soft_wrap=True)
     for event in events:

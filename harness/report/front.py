@@ -10,6 +10,7 @@ from typing import Any
 from harness.report.view import BoardView
 from harness.report.words import hundredths, interval, p_value, score, title_of
 from harness_leaderboard import columns, formats, labels
+from harness_leaderboard.causality import Class
 from harness_leaderboard.comparing import Difference, in_words
 from harness_leaderboard.estimates import FEW_CLUSTERS
 from harness_leaderboard.ranking import Board, Row, boards
@@ -54,10 +55,7 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     board = view.board
     tables = [
         _table("all", "All systems", board, runs, view.compared),
-        *(
-            _table(name, title, _within(board, causal), runs, view.compared)
-            for name, title, causal in (("causal", "Causal", True), ("non-causal", "Non-causal", False))
-        ),
+        *(_table(name, name.capitalize(), _within(board, name), runs, view.compared) for name in CLASSES),
     ]
     return {
         "sentence": in_words(board),
@@ -66,8 +64,11 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
         "matrix": _matrix(view, runs) if len(view.rows) > 1 else None,
         "comparisons": [_comparison(view, each) for each in view.differences],
         "trust": _trust(view),
-        "notes": [f"{reason[0].upper()}{reason[1:]}" for reason in labels.footnotes(board).values()]
-        + labels.shares(board),
+        "notes": [
+            *(f"{reason[0].upper()}{reason[1:]}" for reason in labels.footnotes(board).values()),
+            *labels.contradictions(board),
+            *labels.shares(board),
+        ],
         "command": provenance.command,
         "downloads": provenance.downloads,
         "pairs_with_pages": len(provenance.pairs),
@@ -100,9 +101,12 @@ def board_files(view: BoardView) -> dict[str, bytes]:
     return dict(zip((name for name, _ in DOWNLOADS), contents, strict=True))
 
 
-def _within(board: Board, causal: bool) -> Board | None:
-    """The board with systems of one class, ranked among themselves."""
-    found = boards(row.source for row in board.rows if row.run.causal is causal)
+CLASSES: Sequence[Class] = ("live", "causal", "non-causal")
+
+
+def _within(board: Board, wanted: Class) -> Board | None:
+    """The board with systems of one class, ranked among themselves. Live ones are among the causal ones too."""
+    found = boards(row.source for row in board.rows if row.run.in_class(wanted))
     return found[0] if found else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.report.view import BoardView
 from harness.report.words import hundredths, seconds, web_address
-from harness_leaderboard import labels
+from harness_leaderboard import classes, labels
 from harness_leaderboard.ranking import Row
 from harness_leaderboard.records import Event, OldDeclaration
 from harness_leaderboard.whole import WholeRun
@@ -57,6 +57,8 @@ def system_page(
         "standing": _standing(view, row),
         "description": None if run.description is None else labels.printable(run.description),
         "declared": _declared(row, facts),
+        "class_facts": [_fact(name[0].upper() + name[1:], _text(value)) for name, value in classes.facts(run)],
+        "levels": classes.levels(run),
         "settings": [(labels.printable(name), _text(value)) for name, value in sorted(run.settings.items())],
         "pairs": _pairs(view, row, pair_pages),
         "rule": f"The {EACH} pairs with the lowest and the {EACH} with the highest scores, and {EACH} around the "
@@ -98,7 +100,6 @@ def _declared(row: Row, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     run = row.run
     found = [
         _fact("System", f"{labels.printable(run.system)} {labels.printable(run.version)}"),
-        _fact("Class", facts["class_"]),
         _fact("Parameters", "not declared" if run.parameters is None else f"{run.parameters:,}"),
         _fact("Trained on", facts["training_data"]),
         _fact("Licence of its weights", labels.printable(run.licence)),
@@ -201,14 +202,8 @@ def _history(stored: Stored) -> list[dict[str, str]]:
         found.append(
             {"at": event.at, "what": event.what, "details": _text("; ".join(filter(None, (event.why, details, note))))}
         )
-    declared = stored.run.scored.run
-    now = {**vars(declared), "settings": dict(declared.settings)}
     for old in stored.old:
         # Neither where files lie nor whom to write to is for everybody.
-        changed = ", ".join(
-            f"{name} {value!r}"
-            for name, value in old.run.items()
-            if name in now and now[name] != value and name not in ("folder", "contact", "key")
-        )
+        changed = classes.declared_before(old.run, stored.run.scored.run, without=("folder", "contact", "key"))
         found.append({"at": old.replaced_at, "what": "declared until then", "details": _text(changed)})
     return sorted(found, key=lambda line: line["at"], reverse=True)[:MOST_EVENTS]

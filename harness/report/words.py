@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from harness.report.view import BoardView
-from harness_leaderboard import labels
+from harness_leaderboard import classes, labels
 from harness_leaderboard.ranking import Row
 from harness_leaderboard.records import EvaluationSetRecord
 
@@ -77,7 +77,9 @@ def run_facts(view: BoardView, row: Row) -> Mapping[str, Any]:
         "label": labels.printable(view.labels[row.source.id]),
         "number": view.numbers[row.source.id],
         "href": href(row),
-        "class_": "causal" if run.causal else "non-causal",
+        "class_": run.class_,
+        "basis": classes.basis(run),
+        "load": None if run.load is None else run.load.cpu_p99,
         "parameters": run.parameters,
         "size": "–" if run.parameters is None else labels.count(run.parameters),
         "training_data": labels.printable(run.training_data),

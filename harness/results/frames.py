@@ -127,9 +127,15 @@ def _cpu_per_minute(costs: Sequence[PieceCost], scenes: DataFrame) -> float | No
 
 # Runs
 
-RUN_TYPES = {
+CLASSES = ["live", "causal", "non-causal"]
+BASES = ["declared", "measured", "streamed"]
+
+RUN_TYPES: Mapping[str, Any] = {
     "run": "int64", "label": "string", "name": "string", "system": "string", "version": "string", "settings": "object",
-    "class": "category", "parameters": "Int64", "training_data": "category", "licence": "string",
+    "class": pd.CategoricalDtype(CLASSES), "basis": pd.CategoricalDtype(BASES), "chain": "category",
+    "verdict": "category", "cuts": "Int64", "look_ahead": "Int64", "whole_piece": "boolean", "delay": "Int64",
+    "through": "Int64", "load_p50": "float64", "load_p99": "float64", "load_worst": "float64", "load_late": "Int64",
+    "processor": "string", "parameters": "Int64", "training_data": "category", "licence": "string",
     "weights_sha256": "string", "team": "string", "contact": "string", "url": "string", "paper": "string",
     "description": "string", "submission": "string", "isolation": "category", "python": "string",
     "visibility": "category", "evaluation_set": "category", "split": "category", "evaluation_set_sha256": "category",
@@ -140,6 +146,9 @@ RUN_TYPES = {
     "key": "string",
 }  # fmt: skip
 """Columns of `Results.runs`, in their order, and the type of each."""
+
+
+_OF_CAUSALITY = ("verdict", "cuts", "look_ahead", "whole_piece", "delay", "through")
 
 
 def _runs_frame(runs: Sequence[WholeRun]) -> DataFrame:
@@ -167,13 +176,21 @@ def _run_record(run: WholeRun, row: Row, label: str) -> dict[str, Any]:
         name: getattr(declared, name) for name in RUN_TYPES if name in declared.__dataclass_fields__
     }
     hidden = run.visibility == "hidden" and row.status == "ranked"
+    load = declared.load
     return {
         **record,
         "run": source.id,
         "label": label,
         "name": source.name,
         "settings": dict(declared.settings),
-        "class": "causal" if declared.causal else "non-causal",
+        "class": declared.class_,
+        "basis": declared.basis,
+        **{name: getattr(declared.causality, name, None) for name in _OF_CAUSALITY},
+        "load_p50": load and load.cpu_p50,
+        "load_p99": load and load.cpu_p99,
+        "load_worst": load and load.cpu_worst,
+        "load_late": load and load.cpu_late,
+        "processor": load and load.processor,
         "visibility": run.visibility,
         "evaluation_set": source.evaluation_set.name,
         "split": source.evaluation_set.split,

@@ -19,6 +19,7 @@ from harness.challenge import PROTOCOL
 from harness.errors import UsageError
 from harness.files import canonical_sha256, sha256_of_all
 from harness.music.evaluationset import EvaluationSet, PairId
+from harness.scoring.classes import load_of
 from harness.submission.manifest import Manifest
 from harness.submission.validation import Verdict
 from harness_leaderboard.records import PairRecord, PieceCost, RunRecord, RunStatus, StoredRun
@@ -146,7 +147,11 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
 def _declaration(run: RunRecord) -> dict[str, Any]:
     """What a run declares, without what made its files and where they lie."""
     declared = {**vars(run), "settings": dict(run.settings)}
-    return {name: value for name, value in declared.items() if name not in ("key", "submission", "folder")}
+    return {name: value for name, value in declared.items() if name not in NOT_DECLARED}
+
+
+NOT_DECLARED = ("key", "submission", "folder", "live", "chain", "causality", "load")
+"""What made the files, where they lie, and what was found out about it; the chain is part of the key."""
 
 
 def _same_variant(run: RunRecord, manifest: Manifest) -> bool:
@@ -209,6 +214,8 @@ def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> Run
         description=manifest.description,
         isolation=manifest.isolation,
         python=manifest.python,
+        chain=manifest.chain,
+        load=load_of(manifest),
     )
 
 

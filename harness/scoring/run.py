@@ -16,9 +16,12 @@ from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.fast import sources_sha256
 from harness.music.evaluationset import EvaluationSet, Pair, PairId
 from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_check
+from harness.scoring.classes import causality_of, classified
 from harness.scoring.entries import Entry, costs_of, match, run_record
 from harness.scoring.tasks import MUSIC, Checked, Outcome, ScoreTask, music_of, score
+from harness.submission.manifest import Manifest
 from harness_leaderboard.records import (
+    Causality,
     Engine,
     EnhancedFile,
     EvaluationSetRecord,
@@ -196,6 +199,8 @@ class _Work:
         if trusted is not None and trusted.run.folder and Path(trusted.run.folder).exists():
             # A copy of a submission elsewhere is no reason to forget where the first one lies.
             record = replace(record, folder=trusted.run.folder, submission=trusted.run.submission)
+        if verdict.manifest is not None:
+            record = classified(record, verdict.manifest, _verdict(entry, verdict.manifest, record.key, trusted))
         if entry.run_id is not None and trusted is not None:
             record = trusted.run  # nothing is declared: it is only scored again
         run_id = self.store.start_run(
@@ -335,6 +340,13 @@ class _Work:
             scored = now.locked is not None or (task.engine == "fast" and now.fast is not None)
             if now.file_sha256 == task.sha256 and not (unless_scored and scored):
                 self.store.mark_failed(run_id, {pair_id: reason})
+
+
+def _verdict(entry: Entry, manifest: Manifest, key: str, before: StoredRun | None) -> Causality | None:
+    """The verdict on causality that counts for a run: ours of now, or else of when we last ran the same system."""
+    if entry.replace:
+        return causality_of(manifest)
+    return before.run.causality if before is not None and before.run.key == key else None
 
 
 def _files(entry: Entry, evaluation_set: EvaluationSet) -> tuple[dict[PairId, EnhancedFile], dict[PairId, str]]:

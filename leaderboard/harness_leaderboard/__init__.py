@@ -8,6 +8,7 @@
 - `whole`: runs with all their pairs as columns, for data frames;
 - `estimates`: means and differences with their intervals; `ties`: which ranked runs cannot be told apart; `ranking`:
   pure functions from scores to ranked boards; `comparing` and `contrasts`: runs against each other;
+- `causality`: the part of a run's record that says what was found out of its causality; `classes`: that in words;
 - `labels`: how runs are called and told apart; `columns`: what is said of a run; `formats`: boards as CSV, JSON,
   Markdown and LaTeX; `tables`: boards on a terminal, and pictures; `contrast_formats`: comparisons in all these forms;
 - `errors`: the one exception that users cause.

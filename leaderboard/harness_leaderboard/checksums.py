@@ -71,7 +71,12 @@ def of_pair(
 def of_run(row: Mapping[str, Any]) -> str:
     """Checksum of a run, from a row of `rows.statuses`."""
     told = {name: row[name] for name in row if name not in NOT_TOLD}
-    return of(*sorted({**told, "run_settings": canonical(told["run_settings"])}.items(), key=itemgetter(0)))
+    told |= {name: canonical(told[name]) for name in JSON_OF_RUN}
+    return of(*sorted(told.items(), key=itemgetter(0)))
+
+
+JSON_OF_RUN = ("run_settings", "run_causality", "run_load")
+"""Columns of `rows.statuses` that are JSON values."""
 
 
 NOT_TOLD = ("run_checksum", "run_evaluation_set_id", "run_evaluator_id", "set_id")

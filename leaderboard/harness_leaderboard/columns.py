@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness_leaderboard import labels
+from harness_leaderboard import classes, labels
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Comparison, Row, compare
 
@@ -87,8 +87,19 @@ def _small(line: Line) -> str:
     return "-" if gap is None else f"{gap:.0e}" if gap else "0"
 
 
-def _class(line: Line) -> str:
-    return "causal" if line.row.run.causal else "non-causal"
+def _causality(name: str) -> Callable[[Line], Any]:
+    return lambda line: None if line.row.run.causality is None else getattr(line.row.run.causality, name)
+
+
+def _load(line: Line) -> float | None:
+    load = line.row.run.load
+    return None if load is None else load.cpu_p99
+
+
+def _times(name: str, header: str) -> Column:
+    """A number of samples, written as a time."""
+    value = _causality(name)
+    return Column(name, value, header, lambda line: classes.milliseconds(value(line)), right=True)
 
 
 _ALL = (
@@ -130,7 +141,28 @@ _ALL = (
     Column("fast", lambda line: line.row.source.fast, "Fast", right=True),
     Column("checked", lambda line: line.row.source.checked, "Checked", right=True),
     Column("largest_difference", lambda line: line.row.source.largest_difference, "Difference", _small, right=True),
-    Column("causal", lambda line: line.row.run.causal, "Class", _class),
+    Column("class", lambda line: line.row.run.class_, "Class", lambda line: classes.marked(line.row.run)),
+    Column("basis", lambda line: line.row.run.basis, "Basis", lambda line: classes.basis(line.row.run)),
+    _declared("causal", "Causal"),
+    _declared("chain", "Chain"),
+    Column("verdict", _causality("verdict"), "Verdict"),
+    Column("cuts", _causality("cuts"), "Cuts", right=True),
+    Column(
+        "look_ahead",
+        _causality("look_ahead"),
+        "Look-ahead",
+        lambda line: classes.look_ahead(line.row.run),
+        right=True,
+    ),
+    Column("whole_piece", _causality("whole_piece"), "Whole piece"),
+    _times("delay", "Delay"),
+    _times("through", "Through"),
+    Column("load", _load, "Load", lambda line: "-" if (load := _load(line)) is None else f"{load:.2f}", right=True),
+    Column(
+        "processor",
+        lambda line: None if line.row.run.load is None else line.row.run.load.processor,
+        "Processor",
+    ),
     Column(
         "parameters",
         lambda line: line.row.run.parameters,
@@ -164,7 +196,10 @@ COLUMNS = {column.name: column for column in _ALL}
 ranked run above it, with its 95 % interval, its p value, and that adjusted over all ranked runs (Holm). A run cannot be
 told apart from the first of its `group`. `engine` computed the scores, "locked", "fast" or "mixed";
 `fast` of them are the fast engine's, and of these `checked` were scored by the locked engine too. `label` is what a
-run is called on its board, `name` what its owner chose to call it, `number` its number in the database."""
+run is called on its board, `name` what its owner chose to call it, `number` its number in the database. `class` is
+"live", "causal" or "non-causal", `basis` what it rests on ("declared", "measured", "streamed"); `look_ahead`, `delay`
+and `through` are samples at 44.1 kHz. `load` is the 99th percentile of the processor time of a block as a share of its
+duration, on one core of `processor`."""
 
 
 def choose(names: Collection[str] | None, default: Sequence[str] = tuple(COLUMNS)) -> list[Column]:

@@ -1,7 +1,6 @@
 """Evaluation sets and runs on their way into the database: what is declared, and which files a run has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
@@ -181,14 +180,17 @@ def enter_run(
         why: for the log, if something is declared anew.
 
     Raises:
-        LeaderboardError: there is no run `run_id` on the evaluation set.
+        LeaderboardError: there is no run `run_id` on the evaluation set; what it declares cannot be stored.
     """
     at = now()
     evaluator = evaluator_id(connection, fingerprint, evaluator_details)
-    declared = {
-        name: storable(value) if isinstance(value, str) else value
-        for name, value in {**asdict(run), "settings": dict(run.settings)}.items()
-    }
+    try:
+        told = run.as_json()
+    except (TypeError, ValueError) as error:
+        raise LeaderboardError(
+            f"the causality or load of {run.system} holds what cannot be stored ({error}): it needs finite numbers"
+        ) from error
+    declared = {name: storable(value) if isinstance(value, str) else value for name, value in told.items()}
     which = RunRow.id == run_id if run_id is not None else RunRow.key == run.key
     before = connection.execute(select(RunRow.__table__).where(which, RunRow.evaluation_set_id == set_id)).one_or_none()
     if before is None and run_id is not None:

@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from harness_leaderboard import columns, labels
+from harness_leaderboard.classes import legend
 from harness_leaderboard.comparing import basis, in_words
 from harness_leaderboard.ranking import Board, breakdown
 from harness_leaderboard.records import By
@@ -55,13 +56,13 @@ MARKDOWN_COLUMNS = (
     "right",
     "scored",
     "engine",
-    "causal",
+    "class",
     "parameters",
     "training_data",
     "last_scored",
 )
 
-LATEX_COLUMNS = ("rank", "group", "system", "mean", "left", "right", "causal", "parameters")
+LATEX_COLUMNS = ("rank", "group", "system", "mean", "left", "right", "class", "parameters")
 
 
 # For programs
@@ -159,11 +160,18 @@ def pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
 
 
 def notes(board: Board) -> list[str]:
-    """What stands below a board: who cannot be told apart, footnotes, how fast scores were checked, shared files, gaps
-    between ranked runs and what they rest on."""
+    """What stands below a board: who cannot be told apart, footnotes, what classes rest on, how fast scores were
+    checked, shared files, gaps between ranked runs and what they rest on."""
     told_apart = [in_words(board)] if len(board.ranked) > 1 else []
     reasons = [f"{mark} {reason}" for mark, reason in labels.footnotes(board).items()]
-    below = (*labels.checks(board), *labels.shares(board), *labels.gaps(board), *basis(board))
+    below = (
+        *legend([row.run for row in board.rows]),
+        *labels.contradictions(board),
+        *labels.checks(board),
+        *labels.shares(board),
+        *labels.gaps(board),
+        *basis(board),
+    )
     return [labels.printable(note) for note in (*told_apart, *reasons, *below)]
 
 
@@ -270,6 +278,8 @@ _LATEX = {
     "…": r"\ldots{}",
     "✓": r"$\checkmark$",
     "✗": r"$\times$",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
     **{mark: rf"\textsuperscript{{{digit}}}" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }
 """What a character has to be written as in LaTeX. The tick needs the package amssymb."""

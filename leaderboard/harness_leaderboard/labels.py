@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness_leaderboard.classes import contradicts
 from harness_leaderboard.ranking import Board, Row, compare
 from harness_leaderboard.records import CHECK_TOLERANCE, checks_due
 
@@ -147,6 +148,15 @@ def checked_engine(row: Row) -> str:
     if source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
         return f"{which} ✗"
     return f"{which} ✓" if source.checked >= checks_due(source.fast) else which
+
+
+def contradictions(board: Board) -> list[str]:
+    """A line for each run that was found not to be causal, with the reason."""
+    return [
+        f"{label} is not causal: {row.run.causality.reason}"
+        for row, label in zip(board.rows, labels(board), strict=True)
+        if row.run.causality is not None and contradicts(row.run)
+    ]
 
 
 def checks(board: Board) -> list[str]:

@@ -31,10 +31,11 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from harness_leaderboard.records import Engine, Isolation, Visibility
+from harness_leaderboard.records import Chain, Engine, Isolation, Visibility
 from harness_leaderboard.texts import storable
 
 
@@ -187,6 +188,8 @@ class RunRow(Base):
         CheckConstraint("parameters >= 0", name="parameters"),
         CheckConstraint("visibility IN ('shown', 'hidden', 'removed')", name="visibility"),
         CheckConstraint("isolation IN ('process', 'sandbox', 'in-process')", name="isolation"),
+        CheckConstraint("causal OR NOT live", name="live"),
+        CheckConstraint("chain IN ('baseline', 'live')", name="chain"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -217,6 +220,10 @@ class RunRow(Base):
     created_at: Mapped[str]
     updated_at: Mapped[str]
     checksum: Mapped[str | None]
+    live: Mapped[bool] = mapped_column(server_default=false())
+    chain: Mapped[Chain] = mapped_column(String, server_default="baseline")
+    causality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    load: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class RunPairRow(Base):

@@ -11,11 +11,18 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from harness_leaderboard.causality import Basis, Class
+from harness_leaderboard.causality import Causality as Causality
+from harness_leaderboard.causality import Load as Load
+
 State = Literal["pending", "enhanced", "scored", "failed"]
 """Where a pair stands: nothing there yet, a file is there, the file is scored, or it went wrong."""
 
 Isolation = Literal["process", "sandbox", "in-process"]
 """Where a system ran: in a process of its own, in one that is locked in, or in the harness's (for debugging)."""
+
+Chain = Literal["baseline", "live"]
+"""What makes the remix of a separator's stems: the challenge's baseline, or the chain for live music."""
 
 Engine = Literal["locked", "fast"]
 """What computed a score: the locked program itself, or a fast one that has to give the same number."""
@@ -84,7 +91,7 @@ class RunRecord:
         system: name of the system.
         version: of the system.
         settings: its options, as JSON values.
-        causal: True for the causal class.
+        causal: True for the causal class, live runs included.
         parameters: number of learned parameters, 0 or more; None where it was not declared.
         training_data: label of what it was trained on.
         licence: of its weights.
@@ -96,6 +103,10 @@ class RunRecord:
         team, contact, url, paper, description: as declared, or None.
         isolation: where the system ran; None where it is not known.
         python: the version of Python that it ran under; None where it is not known.
+        live: True if all of it was streamed within the limits of live music.
+        chain: what came after the stems, "baseline" or "live".
+        causality: what was found out of its causality; None where it is only declared.
+        load: that of its blocks, if it was streamed.
     """
 
     key: str
@@ -118,6 +129,40 @@ class RunRecord:
     description: str | None = None
     isolation: Isolation | None = None
     python: str | None = None
+    live: bool = False
+    chain: Chain = "baseline"
+    causality: Causality | None = None
+    load: Load | None = None
+
+    @property
+    def class_(self) -> Class:
+        """The narrowest class that it is in."""
+        return "live" if self.live else "causal" if self.causal else "non-causal"
+
+    @property
+    def basis(self) -> Basis:
+        """What its class rests on. A measurement without a verdict leaves it to the declaration."""
+        found = self.causality
+        if found is None or (found.basis == "measured" and found.verdict == "none"):
+            return "declared"
+        return found.basis
+
+    def in_class(self, wanted: Class) -> bool:
+        """Whether it competes in a class: live runs do among the causal ones too."""
+        return self.causal if wanted == "causal" else self.class_ == wanted
+
+    def as_json(self) -> dict[str, Any]:
+        """All that it declares, as JSON values.
+
+        Raises:
+            TypeError, ValueError: its causality or load holds what JSON cannot say.
+        """
+        return {
+            **vars(self),
+            "settings": dict(self.settings),
+            "causality": None if self.causality is None else self.causality.as_json(),
+            "load": None if self.load is None else self.load.as_json(),
+        }
 
 
 @dataclass(frozen=True)

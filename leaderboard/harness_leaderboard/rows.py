@@ -22,7 +22,7 @@ from harness_leaderboard.models import (
     RunRow,
     SummaryRow,
 )
-from harness_leaderboard.records import EvaluationSetRecord, RunRecord, RunStatus
+from harness_leaderboard.records import Causality, EvaluationSetRecord, Load, RunRecord, RunStatus
 from harness_leaderboard.texts import storable
 
 Item = TypeVar("Item")
@@ -69,16 +69,23 @@ def status_of(row: Row[Any]) -> RunStatus:
     """
     found = row._mapping
     intact = found["run_checksum"] == of_run(dict(found))
-    if not intact and not all(isinstance(found[name], kinds) for name, kinds in _KINDS.items()):
+    declared = {name: found[f"run_{name}"] for name in RunRecord.__dataclass_fields__}
+    try:
+        if not intact and not all(isinstance(found[name], kinds) for name, kinds in _KINDS.items()):
+            raise TypeError("a column holds what its type cannot be")
+        for name, kind in (("causality", Causality), ("load", Load)):
+            if declared[name] is not None:
+                declared[name] = kind.of_json(declared[name])
+    except (TypeError, ValueError) as error:
         raise LeaderboardError(
             f"run {found['run_id']} was changed outside the harness and cannot be read: put back a copy of the database"
-        )
+        ) from error
     return RunStatus(
         intact=intact,
         id=found["run_id"],
         name=found["run_name"],
         visibility=found["run_visibility"],
-        run=RunRecord(**{name: found[f"run_{name}"] for name in RunRecord.__dataclass_fields__}),
+        run=RunRecord(**declared),
         evaluation_set=EvaluationSetRecord(
             **{name: found[f"set_{name}"] for name in EvaluationSetRecord.__dataclass_fields__}
         ),

@@ -31,11 +31,14 @@ ALWAYS = ("rank", "system", "mean")
 
 BY_IMPORTANCE = (
     "group",
+    "class",
     "left",
     "right",
+    "load",
     "engine",
-    "causal",
     "parameters",
+    "look_ahead",
+    "through",
     "scored",
     "training_data",
     "version",
@@ -53,12 +56,18 @@ ORDER = (
     "right",
     "scored",
     "engine",
-    "causal",
+    "class",
+    "look_ahead",
+    "through",
+    "load",
     "parameters",
     "training_data",
     "last_scored",
 )
 """The order in which columns stand side by side."""
+
+WHERE_KNOWN = ("look_ahead", "through", "load")
+"""What it leaves out unless it is known of some run."""
 
 PICTURE_WIDTH = 100
 """Columns of the terminal that a picture shows."""
@@ -82,7 +91,12 @@ def board_table(board: Board, width: int, names: Collection[str] | None = None, 
     widths = {name: max(map(cell_len, texts)) for name, texts in cells.items()}
     left_out: list[str] = []
     if names is None:
-        shown = _fitting(widths, width)
+        chosen = [
+            column
+            for column in chosen
+            if column.name not in WHERE_KNOWN or any(cell != "-" for cell in cells[column.name][1:])
+        ]
+        shown = _fitting({column.name: widths[column.name] for column in chosen}, width)
         left_out = [column.title.lower() for column in chosen if column.name not in shown]
         chosen = [column for column in chosen if column.name in shown]
     below = notes(board)
@@ -99,7 +113,7 @@ def _fitting(widths: dict[str, int], room: int) -> set[str]:
     shown = set(ALWAYS)
     used = sum(widths[name] for name in shown) + GAP * (len(shown) - 1)
     for name in BY_IMPORTANCE:
-        if used + GAP + widths[name] <= room:
+        if name in widths and used + GAP + widths[name] <= room:
             shown.add(name)
             used += GAP + widths[name]
     return shown

@@ -81,7 +81,7 @@ def _against(view: BoardView, frame: pd.DataFrame, title: str, needed: str, form
     kinds = alt.Shape(
         "kind:N",
         title=None,
-        scale=alt.Scale(domain=["causal", "non-causal"], range=["triangle-right", "circle"]),
+        scale=alt.Scale(domain=["live", "causal", "non-causal"], range=["diamond", "triangle-right", "circle"]),
         legend=alt.Legend(symbolFillColor="var(--muted)", symbolStrokeColor="var(--muted)"),
     )
     tints = alt.Scale(domain=[system.label for system in shown], range=[system.colour for system in shown])
