@@ -160,6 +160,7 @@ def look_at(
         other_than(music),
         cuts=cuts or STREAMED_CUTS,
         futures=STREAMED_FUTURES,
+        exact=False,  # that is the end of the block
         advance=advance,
     )
     assert subject.streamed is not None
