@@ -55,8 +55,8 @@ def _options(
 for _command in (
     work.run,
     work.enhance,
-    live.live,
     causality.audit_causality,
+    live.live,
     judging.validate,
     judging.score,
     leaderboard.leaderboard,

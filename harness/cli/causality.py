@@ -1,7 +1,6 @@
 """harness audit-causality"""
 
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,22 +8,14 @@ import typer
 from harness import console
 from harness.cli.common import DEMO, Data, Json, PluginSources, Split, evaluation_set
 from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Python, Timeout, loaded, opened
-from harness.cli.work import Options
+from harness.cli.work import ChainName, Options
 from harness.errors import SystemFailure
 from harness.files import expanded
 
 if TYPE_CHECKING:
     from harness.causality.subject import Subject
-    from harness.chain import Chain
     from harness.submission.causality import CausalityRecord
     from harness.submission.manifest import Manifest
-
-
-class ChainName(StrEnum):
-    """What follows separation."""
-
-    baseline = "baseline"
-    live = "live"
 
 
 SystemName = Annotated[
@@ -92,7 +83,9 @@ def audit_causality(
         with opened(system, option, plugin, manner, hidden) as found_system:
             found = evaluation_set(data, split)
             music = music_of(found, seconds)
-            subject = subject_of(found_system.running, found_system.found, found, _chain(chain))
+            subject = subject_of(
+                found_system.running, found_system.found, found, None if chain is None else chain.value
+            )
             manifest = loaded(found_system, found, False)
             started = time.monotonic()
             with console.progress(f"Auditing {system}", calls_of(subject.found, cuts), "calls") as advance:
@@ -107,10 +100,6 @@ def audit_causality(
     else:
         _show(record, manifest, subject, took)
     raise typer.Exit(EXIT_CODES[record.verdict])
-
-
-def _chain(chosen: ChainName | None) -> "Chain | None":
-    return None if chosen is None else "live" if chosen is ChainName.live else "baseline"
 
 
 def _through(record: "CausalityRecord") -> int | None:
