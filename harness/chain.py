@@ -32,7 +32,7 @@ FLOOR_DB = -40.0
 """Of the energy e: its level in dB, full scale being 0; what is softer has no say in the loudness at the start."""
 
 FLOOR_SECONDS = 0.1
-"""Of the energy e: how long a signal at `FLOOR_DB` lasts whose energy it is, in seconds. Our own choice, as the level."""
+"""Of the energy e: for how many seconds a signal at `FLOOR_DB` has to last to have it. Both are our own choice."""
 
 FLOOR = 10 ** (FLOOR_DB / 10) * FLOOR_SECONDS * PROTOCOL.sample_rate
 """e, as a sum of squares over samples."""

@@ -103,7 +103,8 @@ def test_without_gains_the_true_stems_give_the_mixture_back() -> None:
 
 def test_the_loudness_becomes_that_of_the_mixture() -> None:
     meter = pyloudnorm.Meter(RATE)
-    stems = {name: noise(3, level, seed) for seed, (name, level) in enumerate(zip(STEMS, (0.02, 0.1, 0.05, 0.1)))}
+    levels = {"vocals": 0.02, "drums": 0.1, "bass": 0.05, "other": 0.1}
+    stems = {name: noise(3, levels[name], seed) for seed, name in enumerate(STEMS)}
     mixture = np.sum([*stems.values()], axis=0)
     gains = {"vocals": 10.0, "drums": -10.0, "bass": 6.0, "other": -3.0}
     live, whole = remix_live(stems, gains, mixture), remix(stems, gains, mixture)

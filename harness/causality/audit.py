@@ -52,8 +52,11 @@ FULL_CUTS = 2
 """At so many cuts all futures are tried, at the others two in turn."""
 
 FAR = PROTOCOL.sample_rate
-"""Samples before the cut: a change so early that is one gain, or that reaches the start even faintly (the last of
-`LEVELS`), is that of the whole piece."""
+"""Samples before the cut: a change so early that is one gain, or that reaches the start even faintly, is that of the
+whole piece."""
+
+FAINTLY = -120.0
+"""dB below the peak. Networks forget: what reaches their start may be softer than what decides."""
 
 START = PROTOCOL.sample_rate // 20
 """Samples from the first that is heard: a change in there reaches the start."""
@@ -154,9 +157,20 @@ class _Heard:
     peak: float
     noise: float
 
-    def limit(self, level: float) -> float:
-        """The largest difference that does not count, at a level in dB below the peak."""
-        return float(max(self.peak * 10 ** (level / 20), ABOVE_NOISE * self.noise))
+    def limit(self, level: float, changed: NDArray[np.float64]) -> float:
+        """The largest difference that does not count between the output and a changed one.
+
+        Args:
+            level: in dB below the peak of the louder of the two: rounding may go by the future's level.
+            changed: the output with another future, whole.
+        """
+        peak = max(self.peak, float(np.abs(changed).max()))
+        return float(max(peak * 10 ** (level / 20), ABOVE_NOISE * self.noise))
+
+    @property
+    def noise_level(self) -> float | None:
+        """How far two calls differ in dB below the peak; None if not at all."""
+        return _db(self.noise / max(self.peak, self.noise)) if self.noise > 0 else None
 
 
 @dataclass(frozen=True)
@@ -215,10 +229,10 @@ class _Audit:
         for past, first, second in zip(pasts, outputs, outputs[len(pasts) + 1 :], strict=False):
             if len(first) != len(second):
                 raise SystemFailure(f"returned {len(first)} and {len(second)} samples for the same music")
-            peak, noise = float(np.abs(first).max()), float(np.abs(first - second).max())
-            self.heard[past] = _Heard(first, peak, noise)
-            if noise > 0:
-                self.noise = max(-math.inf if self.noise is None else self.noise, _db(noise / max(peak, noise)))
+            self.heard[past] = _Heard(first, float(np.abs(first).max()), float(np.abs(first - second).max()))
+        self.noise = max(
+            (each.noise_level for each in self.heard.values() if each.noise_level is not None), default=None
+        )
         if self.noise is not None:
             self.sensitivity = max(DECIDES, self.noise + _db(ABOVE_NOISE))
 
@@ -238,9 +252,9 @@ class _Audit:
             output, difference = self.difference(future, cut, cut)
             self.advance(1, f"{future} from {cut / PROTOCOL.sample_rate:.2f} s on")
             for level in LEVELS:
-                seen = _first(difference, heard.limit(level))
+                seen = _first(difference, heard.limit(level, output))
                 self.ahead[level] = max(self.ahead[level], 0 if seen is None else cut - seen)
-            first = _first(difference, heard.limit(self.sensitivity))
+            first = _first(difference, heard.limit(self.sensitivity, output))
             self.evidence.append(EvidenceRecord(past=past, future=future, cut=cut, first_changed=first))
             if first is None:
                 continue
@@ -256,15 +270,14 @@ class _Audit:
         heard = self.heard[FUTURES[witness.future]]
         far = witness.cut - min(FAR, witness.cut // 2)
         largest = float(difference[:far].max(initial=0.0))
-        if largest <= heard.limit(self.sensitivity):
+        if largest <= heard.limit(self.sensitivity, output):
             return False
         before, after = heard.output[:far], output[:far]
         gain = float((before * after).sum() / max(float((before * before).sum()), 1e-300))
         if gain > 0 and float(np.abs(after - gain * before).max()) < ONE_GAIN * largest:
             self.gain = _db(gain)
             return True
-        # A network forgets: what reaches its start does so faintly.
-        earliest = _first(difference, heard.limit(LEVELS[-1]))
+        earliest = _first(difference, heard.limit(FAINTLY, output))
         heard_from = _first(np.abs(heard.output).max(axis=1), AUDIBLE * heard.peak) or 0
         return earliest is not None and earliest <= heard_from + START
 
@@ -276,12 +289,12 @@ class _Audit:
         if self.worst is None or self.whole_piece:
             return
         future, first, samples = self.worst.future, self.worst.first, len(self.music)
-        limit = self.heard[FUTURES[future]].limit(self.sensitivity)
+        heard = self.heard[FUTURES[future]]
 
         def reaches(cut: int) -> bool:
-            _, difference = self.difference(future, cut, first + 1)
+            output, difference = self.difference(future, cut, first + 1)
             self.advance(0, "searching for the exact look-ahead")
-            return bool((difference > limit).any())
+            return bool((difference > heard.limit(self.sensitivity, output)).any())
 
         low, step = self.worst.cut, 1
         while low + step < samples and reaches(low + step):
@@ -320,7 +333,7 @@ class _Audit:
             ahead = self.ahead[level]
             if level <= self.sensitivity and not self.whole_piece:
                 ahead = max(ahead, self.look_ahead)
-            known = all(heard.limit(level) > ABOVE_NOISE * heard.noise for heard in self.heard.values())
+            known = self.noise is None or self.noise + _db(ABOVE_NOISE) < level
             levels[f"{level:g}"] = ahead if known else None
         return levels
 

@@ -18,6 +18,7 @@ from harness.cli import (
     evaluator,
     judging,
     leaderboard,
+    live,
     managing,
     reporting,
     systems,
@@ -54,6 +55,7 @@ def _options(
 for _command in (
     work.run,
     work.enhance,
+    live.live,
     causality.audit_causality,
     judging.validate,
     judging.score,

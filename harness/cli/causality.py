@@ -201,9 +201,9 @@ def _show(record: "CausalityRecord", manifest: "Manifest", subject: "Subject", t
             f"probability that {record.cuts} cuts missed a look-ahead that shows in {listed}", soft_wrap=True
         )
     noise = "none" if record.noise_db is None else f"{record.noise_db:.0f} dB"
-    sensitivity = "" if record.sensitivity_db is None else f"; sees changes down to {record.sensitivity_db:.0f} dB"
+    told = [f"{record.cuts} cut{'s' if record.cuts != 1 else ''}", f"{subject.calls} calls", f"{took:.1f} s"]
     console.say(
-        f"{record.cuts} cut{'s' if record.cuts != 1 else ''}, {subject.calls} calls, {took:.1f} s; noise: {noise}{sensitivity}"
+        f"{', '.join(told)}; noise: {noise}; what differs by less than {record.sensitivity_db:.0f} dB is not seen"
     )
 
 

@@ -1,5 +1,6 @@
 """harness run, enhance"""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,23 @@ OverwriteOption = Annotated[
     Overwrite,
     typer.Option("--overwrite", help="A submission that is there: leave it alone, add what it lacks, or replace it."),
 ]
+
+
+class ChainName(StrEnum):
+    """What follows separation."""
+
+    baseline = "baseline"
+    live = "live"
+
+
+ChainOption = Annotated[
+    ChainName,
+    typer.Option(
+        "--chain",
+        help="What follows separation: the baseline, which measures the whole piece's loudness, or the chain for live "
+        "music.",
+    ),
+]
 SoftClip = Annotated[bool, typer.Option("--soft-clip", help="Pass remixes through tanh before they are clipped.")]
 
 
@@ -70,6 +88,7 @@ def run(
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
     soft_clip: SoftClip = False,
+    chain: ChainOption = ChainName.baseline,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
@@ -101,7 +120,7 @@ def run(
     with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()
-        manifest = loaded(found_system, found, soft_clip)
+        manifest = loaded(found_system, found, soft_clip, chain.value)
         enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)
         found_system.running.close()
         failed = enhancement.failures
@@ -130,6 +149,7 @@ def enhance(
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
     soft_clip: SoftClip = False,
+    chain: ChainOption = ChainName.baseline,
     workers: Workers = None,
     plugin: PluginSources = None,
     python: Python = None,
@@ -148,7 +168,7 @@ def enhance(
     with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
         reference = found_system.found.kind == "reference"
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=reference)
-        manifest = loaded(found_system, found, soft_clip)
+        manifest = loaded(found_system, found, soft_clip, chain.value)
         result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))
     if as_json:
         console.print_json(

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pyloudnorm
+import scipy.fft
 from scipy.signal import fftconvolve, firwin, lfilter
 
 from harness.causality.audit import Processing
@@ -104,6 +105,13 @@ def by_one_transform(x: Signal) -> Signal:
     return np.stack([fftconvolve(channel, taps)[: len(x)] for channel in x.T], axis=1)
 
 
+def in_single_precision(x: Signal) -> Signal:
+    """The same in 32 bit, as networks compute."""
+    spectrum = scipy.fft.rfft(x.astype(np.float32), 2 * len(x), axis=0)
+    taps = scipy.fft.rfft(np.exp(-np.arange(2000) / 200).astype(np.float32), 2 * len(x))
+    return scipy.fft.irfft(spectrum * taps[:, None], 2 * len(x), axis=0)[: len(x)].astype(float)
+
+
 def guarded(x: Signal) -> Signal:
     """tanh, but only if something clips anywhere in the piece."""
     louder = 2 * x
@@ -187,6 +195,7 @@ KNOWN = (
     Known(dithered_by_seed, "causal", (0, 0)),
     Known(dithered_by_hash, "not causal", None),
     Known(by_one_transform, "causal", (0, 0)),
+    Known(in_single_precision, "causal", (0, 0)),
     Known(guarded, "not causal", None, delay=0),
     Known(faded, "not causal", None, delay=0),
     Known(fading_at_the_end, "not causal", (4410, 4410), delay=0),
