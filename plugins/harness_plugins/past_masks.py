@@ -10,8 +10,8 @@ The masks and the table of frequency bands are those of `harmonic_percussive`, c
 - The short window looks at the music itself: what the long one leaves of it is known only after the synthesis.
 
 The frames of the past stay the same for several blocks. The median of them and the present is the present, limited to
-the middle two of them, so that one partial sort serves all these blocks, and a block costs little more than its
-Fourier transforms.
+the middle two of them, so that one partial sort serves all these blocks, and is shared out among them: a block costs
+little more than its Fourier transforms, and none costs more than another.
 
 References:
     D. Mauler, R. Martin, "A low delay, variable resolution, perfect reconstruction spectral analysis-synthesis system
@@ -118,6 +118,7 @@ class _PercussiveShare:
         self._lower = np.zeros(bins, np.float32)
         self._upper = np.zeros(bins, np.float32)
         self._heard = 0
+        self._share_of_bins = -(-bins // stride)
 
     def of(self, spectrum: Array) -> Array:
         """The share in the next frame, a spectrum of shape (2, bins): (bins,), 0 to 1."""
@@ -125,20 +126,24 @@ class _PercussiveShare:
         power = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0)
         along_time = np.clip(power, self._lower, self._upper)
         along_frequency = median_filter(power, MEDIAN, mode="nearest")
-        if self._heard % self._stride == 0:
-            self._remember(power)
-        self._heard += 1
+        self._remember(power)
         now: Array = along_frequency / (along_time + along_frequency + np.finfo(np.float32).tiny)
         self._share = np.maximum(now, now + self._falls * (self._share - now))
         return self._share
 
     def _remember(self, power: Array) -> None:
-        """Let a frame take the place of the oldest."""
-        frames = self._frames
-        frames[self._heard // self._stride % len(frames)] = power
-        upper = len(frames) // 2
-        ranked = np.partition(frames, (upper - 1, upper), axis=0)
-        self._lower, self._upper = ranked[upper - 1], ranked[upper]
+        """Let every `stride`-th frame take the place of the oldest; look for the middle ones in some of the bins.
+
+        In all of them at once, one block of `stride` would take twice as long as the others.
+        """
+        kept, phase = divmod(self._heard, self._stride)
+        self._heard += 1
+        if phase == 0:
+            self._frames[kept % len(self._frames)] = power
+        some = slice(phase * self._share_of_bins, (phase + 1) * self._share_of_bins)
+        upper = len(self._frames) // 2
+        ranked = np.partition(self._frames[:, some], (upper - 1, upper), axis=0)
+        self._lower[some], self._upper[some] = ranked[upper - 1], ranked[upper]
 
 
 def asymmetric_windows(window: int, block: int) -> tuple[Array, Array]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,12 @@ def test_frames_of_another_length(tmp_path: Path) -> None:
     assert (system.block, system.latency) == (2 * 96, 96 + 16)
     assert is_causal(system.block)
     assert np.abs(streamed(system, music(3000)).signals[0]).max() > 1e-4
+
+
+def test_listing_the_systems_imports_no_heavy_library() -> None:
+    script = "import sys, harness_plugins.convtasnet, harness_plugins.live; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert not {"torch", "huggingface_hub", "scipy.ndimage", "scipy.signal"} & set(run.stdout.split())
 
 
 def test_hash_depends_on_weights_and_configuration(repo: Path, own_repo: Path) -> None:
