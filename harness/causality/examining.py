@@ -1,5 +1,7 @@
 """Whether a system is causal: by an audit, or, of a streaming system, by how it was streamed."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 from harness.apart.running import Found, Running
@@ -9,10 +11,11 @@ from harness.causality.futures import FUTURES, Future, other_than
 from harness.causality.subject import Subject, music_of, subject_of
 from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
-from harness.errors import SystemFailure, printable
+from harness.errors import SubmissionError, SystemFailure, printable
+from harness.making.plan import Overwrite
 from harness.music.evaluationset import EvaluationSet
 from harness.submission.causality import CausalityRecord
-from harness.submission.manifest import Manifest
+from harness.submission.manifest import Manifest, read_manifest
 from harness.systems.streaming import ALLOWED, Streamed, is_causal
 
 SECONDS = 4.0
@@ -36,13 +39,43 @@ class WrongLatency(SystemFailure):
     """A streaming system lags the music by another time than it declares."""
 
 
+def examined(
+    running: Running,
+    found: Found,
+    manifest: Manifest,
+    evaluation_set: EvaluationSet,
+    folder: Path,
+    overwrite: Overwrite = "missing",
+    advance: Advance = lambda _count, _what: None,
+) -> Manifest:
+    """The manifest with the verdict on its system's causality: that of the submission which is resumed, or a new one.
+
+    Args:
+        running, found, manifest, evaluation_set, advance: as for `examine`.
+        folder: the submission.
+        overwrite: "missing" where a submission may be resumed.
+
+    Raises:
+        WrongLatency, DataError: as `examine`.
+        SystemFailure: what it declares is not what was found.
+    """
+    if found.streaming != (manifest.streaming is not None):
+        raise SystemFailure(f"system {found.name} was found to work block by block or not, and declares the contrary")
+    before = None
+    with suppress(SubmissionError):  # whoever writes there will say what is wrong with it
+        before = read_manifest(folder) if overwrite == "missing" else None
+    if before is not None and before.causality is not None and before.key == manifest.key:
+        record: CausalityRecord | None = before.causality
+    else:
+        record = examine(running, found, manifest, evaluation_set, advance=advance)
+    return manifest.model_copy(update={"causality": record})
+
+
 def examine(
     running: Running,
     found: Found,
     manifest: Manifest,
     evaluation_set: EvaluationSet,
-    *,
-    measure: bool = False,
     advance: Advance = lambda _count, _what: None,
 ) -> CausalityRecord | None:
     """What `harness run` finds out of a system's causality before it enhances.
@@ -52,7 +85,6 @@ def examine(
         found: what it is.
         manifest: what it declares.
         evaluation_set: whose music it hears.
-        measure: whether it wants to be measured, although it does not declare itself causal.
         advance: called with each call of the system; there are about `calls_of(found)`.
 
     Returns:
@@ -63,7 +95,7 @@ def examine(
         WrongLatency: it names both figures.
         DataError: the music cannot be read.
     """
-    if found.kind == "reference" or not (found.streaming or measure or manifest.class_ == "causal"):
+    if not is_examined(found, manifest):
         return None
     subject = subject_of(running, found, evaluation_set)
     music = music_of(evaluation_set, STREAMED_SECONDS if found.streaming else SECONDS)
@@ -74,6 +106,12 @@ def examine(
     except SystemFailure as error:
         reason = printable(f"no verdict: {' '.join(str(error).split())}")[:REASON_LENGTH]
         return CausalityRecord(basis="streamed" if found.streaming else "measured", verdict="none", reason=reason)
+
+
+def is_examined(found: Found, manifest: Manifest) -> bool:
+    """Whether there is something to find out: the system streams, declares itself causal, or asks to be measured."""
+    asks = found.streaming or manifest.measure or manifest.class_ == "causal"
+    return asks and found.kind != "reference"
 
 
 def calls_of(found: Found, cuts: int | None = None) -> int:
@@ -122,6 +160,7 @@ def look_at(
         other_than(music),
         cuts=cuts or STREAMED_CUTS,
         futures=STREAMED_FUTURES,
+        exact=False,  # that is the end of the block
         advance=advance,
     )
     assert subject.streamed is not None
