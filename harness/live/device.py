@@ -10,8 +10,8 @@ from harness.challenge import PROTOCOL
 from harness.live.exchange import Exchange, SoundFailure
 
 FILE_LATENCY_SECONDS = 0.2
-"""What a device may hold of music from a file, for which nobody waits. PortAudio's own "high" latency is 35 ms with ALSA's
-virtual devices, too little for some sound servers."""
+"""What a device may hold of music from a file, for which nobody waits. PortAudio's own "high" latency is 35 ms with
+ALSA's virtual devices, too little for some sound servers."""
 
 INSTEAD = "--output FILE needs no sound device"
 
@@ -49,6 +49,8 @@ def portaudio() -> ModuleType:
         raise SoundFailure(
             f"PortAudio cannot be loaded ({error}): install it (apt-get install libportaudio2); {INSTEAD}"
         ) from None
+    except Exception as error:  # the package's own kind, which it is too early to name
+        raise SoundFailure(f"PortAudio does not start ({' '.join(str(error).split())}); {INSTEAD}") from None
     return sounddevice  # type: ignore[no-any-return]
 
 
