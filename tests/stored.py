@@ -15,9 +15,11 @@ from sqlalchemy import select, text, update
 from harness_leaderboard.facts import stored_scores
 from harness_leaderboard.models import RemixRow, ScoreRow
 from harness_leaderboard.records import (
+    Causality,
     Engine,
     EnhancedFile,
     EvaluationSetRecord,
+    Load,
     NewScore,
     RunRecord,
     SetPair,
@@ -56,6 +58,39 @@ RUN = RunRecord(
     reference=False,
     submission="demucs",
 )
+
+MEASURED = Causality(
+    basis="measured",
+    verdict="causal",
+    reason="nothing before the cuts changed",
+    look_ahead=212,
+    whole_piece=False,
+    delay=0,
+    through=212,
+    cuts=16,
+    evidence={"levels": {"-40": 70, "-100": 212, "-140": 219, "-60": None}, "noise_db": None},
+)
+WHOLE_PIECE = Causality(
+    basis="measured",
+    verdict="not causal",
+    reason="declared causal, but the output depends on the whole piece, through a gain of -1.0 dB",
+    look_ahead=None,
+    whole_piece=True,
+    delay=0,
+    through=None,
+    cuts=1,
+)
+STREAMED = Causality(
+    basis="streamed",
+    verdict="causal",
+    reason="streamed in blocks of 110 samples",
+    look_ahead=219,
+    whole_piece=False,
+    delay=110,
+    through=329,
+    cuts=2,
+)
+LOAD = Load(110, 3210, 0.2, 0.44, 0.59, 0, 0.21, 2.05, 3.65, 99, "A Processor")
 
 
 def add(

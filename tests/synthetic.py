@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
-from stored import FINGERPRINT, RUN
+from stored import FINGERPRINT, LOAD, RUN, STREAMED
 
 from harness.challenge import STEMS
 from harness.hearing import GRADES, grade_of
@@ -31,6 +31,7 @@ def synthetic_view(
     parameters: Sequence[int | None] = (320_000_000, 42_000_000, 83_000_000, 9_000_000, 0, None),
     cpu_seconds: Sequence[float | None] = (31_200.0, 9_600.0, 14_000.0, 2_200.0, 100.0, 20.0),
     not_eligible: Sequence[int] = (2,),
+    live: Sequence[int] = (3,),
     seed: int = 1,
 ) -> BoardView:
     """A board with a run for each name; a listener with a greater loss scores lower, tracks and scenes differ.
@@ -40,6 +41,7 @@ def synthetic_view(
         with_set: whether listeners, gains and scenes are known.
         parameters, cpu_seconds: of each run; None where they are not known.
         not_eligible: positions of runs that have no rank.
+        live: positions of runs that are live; of the others, every third from the second is causal.
     """
     random = np.random.default_rng(seed)
     each = each or listeners
@@ -72,7 +74,10 @@ def synthetic_view(
             RUN,
             key=f"{place:064x}",
             system=name,
-            causal=place % 3 == 1,
+            causal=place % 3 == 1 or place in live,
+            live=place in live,
+            causality=STREAMED if place in live else None,
+            load=LOAD if place in live else None,
             parameters=parameters[place % len(parameters)],
             not_eligible="trained on private data" if place in not_eligible else None,
         )

@@ -27,7 +27,8 @@ LEDES = {
     "listeners": "What each system does for each listener: a mean hides who gains and who loses.",
     "music": "Which songs are hard, and what was asked for: the gain of each stem, and where the music came from.",
     "head-to-head": "Two systems on the same pairs, chosen below.",
-    "cost": "What a score costs: the size of a system, and the processor time that it takes.",
+    "cost": "What a score costs: the size of a system, the processor time that it takes, and whether it keeps up with "
+    "live music.",
 }
 
 

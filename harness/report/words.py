@@ -79,7 +79,6 @@ def run_facts(view: BoardView, row: Row) -> Mapping[str, Any]:
         "href": href(row),
         "class_": run.class_,
         "basis": classes.basis(run),
-        "load": None if run.load is None else run.load.cpu_p99,
         "parameters": run.parameters,
         "size": "–" if run.parameters is None else labels.count(run.parameters),
         "training_data": labels.printable(run.training_data),

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import console
 from harness.apart.naming import named
+from harness.causality.examining import calls_of, examined, is_examined
 from harness.chain import CHAINS, Chain
 from harness.challenge import STEMS
 from harness.compute.local import available_cpus, kept_surroundings
@@ -105,7 +106,7 @@ def evaluate(
         stack.enter_context(closing(run.running))
         if folder is None:
             # The run's submission is called like it.
-            folder = temporary / "".join(c if c.isalnum() or c in "-_." else "_" for c in run.name)
+            folder = temporary / "".join(c if c.isalnum() or c in "-_." else "_" for c in run.found.name)
         store = stack.enter_context(Store.open(url, create=True))
         # What is stored for others is not scored in a process in which anything may have been changed.
         apart = run.here and db is not None
@@ -136,7 +137,11 @@ def _run(
 ) -> int:
     """Enhance, judge, score and store; the number of the run."""
     system = run.running
-    manifest = named(lambda: loaded_manifest(system, run.kind, found, False, chain), run.name, "set up")
+    about = run.found
+    manifest = named(lambda: loaded_manifest(system, about.kind, found, False, chain), about.name, "set up")
+    if not run.here and is_examined(about, manifest):
+        with bar(f"Is {about.name} causal?", calls_of(about), "calls") as advance:
+            manifest = examined(system, about, manifest, found, folder, advance=advance)
     with bar(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
         overwrite: Overwrite = "always" if run.here else "missing"
         made = enhance(system, manifest, found, folder, overwrite=overwrite, workers=workers, advance=advance)

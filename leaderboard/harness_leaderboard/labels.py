@@ -62,7 +62,9 @@ def _submissions(rows: Sequence[Row]) -> list[str]:
 
 def _settings(rows: Sequence[Row]) -> list[str]:
     """The settings in which runs differ, as few of them as tell apart all that differ: "width=0.5"."""
-    written = [{key: _value(value) for key, value in row.run.settings.items()} for row in rows]
+    # What follows separation is told apart like a setting.
+    chosen_for = [{**row.run.settings, "chain": row.run.chain} for row in rows]
+    written = [{key: _value(value) for key, value in settings.items()} for settings in chosen_for]
     keys = sorted({key for settings in written for key in settings})
 
     def kinds(chosen: Sequence[str]) -> int:

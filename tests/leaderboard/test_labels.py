@@ -33,6 +33,7 @@ def called(scored_run: MakeRun, *declared: dict[str, Any]) -> list[str]:
             ["halves width=0.5", "halves width=1.0"],
         ),
         ([{"settings": {"width": 0.5}}, {"settings": {}}], ["halves width=0.5", "halves"]),
+        ([{"chain": "live"}, {}], ["halves chain=live", "halves chain=baseline"]),
         # One setting is enough where it tells all of them apart.
         (
             [{"settings": {"a": 1, "b": 1}}, {"settings": {"a": 1, "b": 2}}, {"settings": {"a": 2, "b": 3}}],

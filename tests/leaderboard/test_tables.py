@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from stored import LOAD, MEASURED, STREAMED, WHOLE_PIECE
 
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, boards
@@ -66,7 +67,7 @@ def test_one_line_for_each_system_and_all_of_it(board: Board, width: int) -> Non
 @pytest.mark.parametrize(
     ("width", "headers"),
     [
-        (80, "Rank Group System HAAQI ±95 % Left Right Engine"),
+        (80, "Rank Group System HAAQI ±95 % Left Right Class"),
         (100, "Rank Group System HAAQI ±95 % Left Right Engine Class Params"),
         (120, "Rank Group System HAAQI ±95 % Left Right Pairs Engine Class Params Version"),
     ],
@@ -80,7 +81,7 @@ def test_columns_are_added_while_there_is_room(board: Board, width: int, headers
     missing = {"version": 7, "date": 10, "trained on": 26, "class": 10, "params": 6}
     note = " ".join(lines[lines.index("", 2) :]).split("(no room for: ")[1].split(";")[0]
     for name in note.split(", "):
-        assert name in {*missing, "pairs"}
+        assert name in {*missing, "pairs", "engine"}
         assert spare < missing.get(name, 15) + 2
     for name in missing:
         assert (name in note) != (name.split()[0].capitalize() in shown_headers)
@@ -112,6 +113,53 @@ def test_footnotes_say_why_there_is_no_rank_and_what_the_tick_means(board: Board
     assert any(line.startswith("half is 0.") and "behind a-system-of-24-character" in line for line in lines)
 
 
+@pytest.fixture
+def classes(scored_run: MakeRun) -> Board:
+    """A run of each class, resting on whatever a class can rest on."""
+    known = {"live": True, "causal": True, "chain": "live", "causality": STREAMED, "load": LOAD}
+    (made,) = boards(
+        [
+            scored_run(rows(0.9), system="caught", causality=WHOLE_PIECE),
+            scored_run(rows(0.8), system="live", **known),
+            scored_run(rows(0.7), system="tried", causal=True, causality=MEASURED),
+            scored_run(rows(0.6), system="believed", causal=True),
+            scored_run(rows(0.5), system="offline"),
+        ]
+    )
+    return made
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_classes_say_what_they_rest_on(classes: Board, width: int) -> None:
+    lines = drawn(board_table(classes, width), width)
+    assert max(map(cell_len, lines)) <= width
+    header, table = lines[1], lines[3:8]
+    places = [header.index("Class") + size for size in (0, 12)]
+    cells = {line.split()[2]: line[slice(*places)].split()[0] for line in table}
+    assert cells == {
+        "caught": "non-causal†", "live": "live‡", "tried": "causal†", "believed": "causal", "offline": "non-causal",
+    }  # fmt: skip
+    text = " ".join(" ".join(lines).split())
+    assert "class: † measured (1 to 16 cuts), ‡ streamed block by block, without a mark declared only" in text
+    assert f"caught is not causal: {WHOLE_PIECE.reason}" in text
+    assert "Load" in header
+    assert [line.count("0.44") for line in table] == [0, 1, 0, 0, 0]
+    assert "on one core (A Processor)" in text
+
+
+def test_times_are_shown_where_there_is_room(classes: Board) -> None:
+    lines = drawn(board_table(classes, 140), 140)
+    for system, times in {"live": "5.0 ms 7.5 ms", "tried": "4.8 ms 4.8 ms", "caught": "whole piece -"}.items():
+        (line,) = (line for line in lines[3:8] if line.split()[2] == system)
+        assert times in " ".join(line.split())
+
+
+def test_a_board_of_declarations_has_no_columns_for_what_nobody_measured(board: Board) -> None:
+    lines = drawn(board_table(board, 200), 200)
+    assert not {"Load", "Look-ahead", "Through"} & set(lines[1].split())
+    assert not any(line.startswith("class:") for line in lines)
+
+
 def test_the_same_reason_has_one_footnote(scored_run: MakeRun) -> None:
     (made,) = boards([scored_run(rows(0.9), system=name, reference=True) for name in "ab"])
     lines = drawn(board_table(made, 80), 80)
@@ -120,7 +168,7 @@ def test_the_same_reason_has_one_footnote(scored_run: MakeRun) -> None:
 
 
 def test_chosen_columns_are_shown_in_any_width(board: Board) -> None:
-    names = ["training_data", "label", "status", "number", "causal"]
+    names = ["training_data", "label", "status", "number", "class"]
     for width in (40, 80):
         lines = drawn(board_table(board, width, names), width)
         header = " ".join(lines).split("Class")[0].split()

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import vl_convert
+from stored import LOAD
 from synthetic import NAMES, synthetic_view
 
 from harness.errors import StorageError
@@ -262,7 +263,7 @@ def test_the_line_of_cost_leaves_out_what_is_beaten_and_what_has_no_rank() -> No
     assert {name: row["eligible"] for name, row in marks.items()} == {
         "a": "ranked", "b": "ranked", "c": "ranked", "d": "not ranked",
     }  # fmt: skip
-    assert marks["b"]["kind"] == "causal"
+    assert [marks[name]["kind"] for name in "abcd"] == ["non-causal", "causal", "non-causal", "live"]
 
 
 def test_what_costs_nothing_has_a_place_on_the_logarithmic_axis() -> None:
@@ -280,6 +281,19 @@ def test_time_is_for_a_minute_of_music() -> None:
     # 72 remixes of 10 s are 12 minutes.
     assert [row["cost"] for row in rows_of("time", timed)] == pytest.approx([60, 6])
     assert [row["cost"] for row in rows_of("time", bare)] == pytest.approx([10, 1])
+
+
+def test_loads_are_shown_by_both_clocks_and_none_is_hidden() -> None:
+    spec = spec_of("load", synthetic_view(names=["a", "b", "c"], levels=(0.6, 0.5, 0.4), live=[0, 2]))
+
+    table = spec["datasets"]["loads"]
+    assert [(row["system"], row["clock"], row["late"]) for row in table] == [
+        (system, *said) for system in "ac" for said in (("processor time", "0 of 3,210"), ("wall clock", "99 of 3,210"))
+    ]
+    shown = {(row["system"], row["clock"], row["place"]): row["load"] for row in spec["datasets"]["marks"]}
+    assert shown["a", "processor time", "p99"] == LOAD.cpu_p99
+    assert shown["c", "wall clock", "worst"] == LOAD.wall_worst
+    assert len(shown) == 12
 
 
 def test_distances_to_the_first_are_its_comparisons(view: BoardView) -> None:
@@ -313,7 +327,7 @@ def test_a_single_system_has_nobody_to_be_compared_with() -> None:
     said = {chart.name for chart in CHARTS if isinstance(chart.spec(alone), str)}
     assert said == {
         "distance-to-best", "scene-against-scene", "pair-differences", "won-by-severity", "size", "time",
-        "distance-to-first", "difference-matrix",
+        "load", "distance-to-first", "difference-matrix",
     }  # fmt: skip
 
 
@@ -398,7 +412,7 @@ def test_the_paper_has_the_style_sheets_colours() -> None:
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
 def test_figures_open(kind: Kind, tmp_path: Path) -> None:
-    small = synthetic_view(NAMES[:3], (0.6, 0.5, 0.4), scenes=3, listeners=3, tracks=2)
+    small = synthetic_view(NAMES[:3], (0.6, 0.5, 0.4), scenes=3, listeners=3, tracks=2, live=[0])
 
     files = write_figures(small, tmp_path, kind)
 

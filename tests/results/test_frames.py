@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from stored import EVALUATION_SET, FILE, FINGERPRINT, OTHER_FILE, PAIRS, RUN, add, mark
+from stored import EVALUATION_SET, FILE, FINGERPRINT, LOAD, OTHER_FILE, PAIRS, RUN, STREAMED, WHOLE_PIECE, add, mark
 from support import SPLIT, RunCli, TinySet
 
 from harness.challenge import STEMS
@@ -28,10 +28,11 @@ PAIR_COLUMNS = (
     "difference, reason, file_sha256"
 )
 RUN_COLUMNS = (
-    "run, label, name, system, version, settings, class, parameters, training_data, licence, weights_sha256, team, "
-    "contact, url, paper, description, submission, isolation, python, visibility, evaluation_set, split, "
-    "evaluation_set_sha256, evaluator, engine, rank, group, status, why_not_ranked, mean, low, high, left, right, "
-    "scored, due, failed, last_scored, wall_seconds, cpu_seconds, cpu_per_minute, peak_bytes, key"
+    "run, label, name, system, version, settings, class, basis, chain, verdict, cuts, look_ahead, whole_piece, delay, "
+    "through, load_p50, load_p99, load_worst, load_late, processor, parameters, training_data, licence, "
+    "weights_sha256, team, contact, url, paper, description, submission, isolation, python, visibility, "
+    "evaluation_set, split, evaluation_set_sha256, evaluator, engine, rank, group, status, why_not_ranked, mean, low, "
+    "high, left, right, scored, due, failed, last_scored, wall_seconds, cpu_seconds, cpu_per_minute, peak_bytes, key"
 )
 
 
@@ -87,6 +88,24 @@ def test_runs_are_those_of_the_boards(path: Path) -> None:
     assert by_id.loc[2, "parameters"] == RUN.parameters
     assert by_id.loc[3, "why_not_ranked"] == "0 of 4 pairs scored, 1 failed"
     assert pd.isna(by_id.loc[3, "engine"])
+
+
+def test_classes_and_what_they_rest_on(path: Path) -> None:
+    with Store.open(f"sqlite:///{path}", create=True) as store:
+        start(store, system="believed", causal=True)
+        start(store, system="streamed", causal=True, live=True, chain="live", causality=STREAMED, load=LOAD)
+        start(store, system="caught", causality=WHOLE_PIECE)
+    runs = load_results(path).runs.set_index("run")
+    assert list(runs["class"]) == ["causal", "live", "non-causal"]
+    assert list(runs["basis"]) == ["declared", "streamed", "measured"]
+    assert list(runs["class"].cat.categories) == ["live", "causal", "non-causal"]
+    assert list(runs["verdict"].astype(object).fillna("?")) == ["?", "causal", "not causal"]
+    streamed = runs.loc[2]
+    found = [streamed[name] for name in ("look_ahead", "delay", "through", "whole_piece", "load_p99", "load_late")]
+    assert found == [219, 110, 329, False, 0.44, 0]
+    assert pd.isna(runs.loc[3, "look_ahead"])
+    assert runs.loc[3, "whole_piece"]
+    assert runs.loc[1, ["look_ahead", "whole_piece", "load_p99", "processor"]].isna().all()
 
 
 def test_types_do_not_depend_on_what_is_stored(path: Path) -> None:

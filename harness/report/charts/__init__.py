@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.report.charts import board, cost, head_to_head, listeners, music
+from harness.report.charts import board, cost, head_to_head, listeners, load, music
 from harness.report.charts.drawing import Drawing
 from harness.report.view import BoardView
 
@@ -139,6 +139,16 @@ CHARTS: tuple[Chart, ...] = (
         "What making the remixes took in all threads together, on a logarithmic axis, by the machine that each "
         "system ran on. On the dashed line are the ranked systems that no faster one equals.",
         cost.time,
+    ),
+    Chart(
+        "load",
+        "cost",
+        "Load of streamed systems",
+        "How long a block of music took, as a share of the time that it lasts: the median, the 99th percentile and "
+        "the worst of all blocks, none left out. Right of the dashed line a block is late. Whole lines: processor "
+        "time, what the system needs of one core; broken lines: the clock on the wall, what the machine gave. Nobody "
+        "is ranked by it, since it belongs to a system on a machine.",
+        load.blocks,
     ),
     Chart(
         "distance-to-first",
