@@ -2,7 +2,7 @@
 
     python benchmarks/late.py
 
-The remixes of the true stems and the mixture itself, each delayed by so many milliseconds before it is written, on the embedded
+The remixes of the true stems and the mixture itself, each delayed by so many milliseconds, on the embedded
 evaluation set (8 pairs), with the fast engine. The rule for causal systems limits look-ahead and says nothing of delay,
 and HAAQI aligns the signals before it compares them.
 """

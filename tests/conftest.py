@@ -79,7 +79,8 @@ def plugin(tmp_path: Path) -> Callable[..., Path]:
         path.write_text(
             "import sys\n"
             "import numpy as np\n"
-            "from harness.systems import STEMS, Enhancer, Option, Reference, Separator, amplify, hookimpl\n\n\n"
+            "from harness.systems import STEMS, Enhancer, Option, Reference, Separator, amplify, hookimpl, "
+            "StreamingEnhancer, StreamingSeparator\n\n\n"
             f"class Probe({base}):\n"
             f'    name = "{name}"\n    version = "1"\n    training_data = "none"\n    licence = "none"\n\n'
             f"{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n\n\n"
@@ -104,6 +105,7 @@ SLOW = (
     "apart/test_apart.py",
     "apart/test_foreign.py",
     "apart/test_sandbox.py",
+    "apart/test_streams.py",
     "cli/test_cli_run.py",
     "cli/test_interruption.py",
     "cli/test_runs.py",

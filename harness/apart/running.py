@@ -266,7 +266,7 @@ class Apart:
 
     def _living(self) -> Child:
         """The child, started anew if it died."""
-        if self._child is None:
+        if self._child is None or self._child.closed:
             self._start_anew()
         assert self._child is not None
         return self._child

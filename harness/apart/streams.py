@@ -1,5 +1,6 @@
 """A piece of music through a streaming system in a child process: one block at a time goes through the pipes."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from harness.apart.child import TOOK
 from harness.apart.measuring import Cost
 from harness.apart.process import Child
 from harness.enhancement import Signal
+from harness.errors import SystemFailure
 from harness.systems.streaming import CHANNELS, Stream, Took
 
 
@@ -72,10 +74,10 @@ class ChildStream(Stream):
         if self._started:
             taken = time.monotonic() - self._started, max(0.0, meter.cpu_seconds() - self._before)
             self.cost = Cost(*taken, meter.peak_bytes())
-        try:
+        # All of the piece is here: a child that fails now is started anew for the next one.
+        with contextlib.suppress(SystemFailure):
             self._ask("end")
-        finally:
-            self._child.deadline = None
+        self._child.deadline = None
 
     def _ensure_living(self) -> None:
         if self._ended or self._child.closed:

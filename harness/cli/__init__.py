@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from harness import __version__, console
-from harness.cli import common, comparing, evaluator, judging, leaderboard, managing, reporting, systems, work
+from harness.cli import (
+    causality,
+    common,
+    comparing,
+    evaluator,
+    judging,
+    leaderboard,
+    live,
+    managing,
+    reporting,
+    systems,
+    work,
+)
 
 app = typer.Typer(
     name="harness",
@@ -43,6 +55,8 @@ def _options(
 for _command in (
     work.run,
     work.enhance,
+    causality.audit_causality,
+    live.live,
     judging.validate,
     judging.score,
     leaderboard.leaderboard,

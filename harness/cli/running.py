@@ -16,6 +16,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.apart.output import Output
     from harness.apart.running import Apart, Found, InProcess
+    from harness.chain import Chain
     from harness.music.evaluationset import EvaluationSet
     from harness.submission.manifest import Manifest
 
@@ -131,10 +132,11 @@ def opened(
             console.say(f"what {system} printed, and its exceptions: {output.path}")
 
 
-def loaded(system: Opened, evaluation_set: "EvaluationSet", soft_clip: bool) -> "Manifest":
+def loaded(system: Opened, evaluation_set: "EvaluationSet", soft_clip: bool, chain: "Chain" = "baseline") -> "Manifest":
     """Have a system load its weights: the manifest of what it makes of an evaluation set.
 
     Raises:
+        UsageError: the chain is not for this kind of system.
         SystemFailure: it cannot be set up.
     """
     from harness.apart.naming import named
@@ -143,7 +145,7 @@ def loaded(system: Opened, evaluation_set: "EvaluationSet", soft_clip: bool) -> 
     name = system.found.name
     console.say(f"setting up {name} {system.found.version} ...")
     manifest = named(
-        lambda: loaded_manifest(system.running, system.found.kind, evaluation_set, soft_clip), name, "set up"
+        lambda: loaded_manifest(system.running, system.found.kind, evaluation_set, soft_clip, chain), name, "set up"
     )
     if manifest.why_not_eligible:
         console.warn(f"{name} is not eligible for ranking: {manifest.why_not_eligible}")

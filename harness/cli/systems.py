@@ -15,7 +15,7 @@ def systems(
     as_json: Json = False,
 ) -> None:
     """List the systems, or show one with its options."""
-    plugins, described = _listed(plugin)
+    plugins, described = listed(plugin)
     for each in plugins:
         if each["error"]:
             console.warn(f"plugin {each['name']} ({each['origin']}) is broken and left out: {each['error']}")
@@ -46,7 +46,7 @@ def systems(
 
 def plugins(plugin: PluginSources = None, as_json: Json = False) -> None:
     """List the plugins, where they come from, and what is wrong with those that are broken."""
-    found, _ = _listed(plugin)
+    found, _ = listed(plugin)
     if as_json:
         console.print_json(found)
         return
@@ -61,7 +61,7 @@ def plugins(plugin: PluginSources = None, as_json: Json = False) -> None:
     console.out.print(table)
 
 
-def _listed(plugin: list[str] | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def listed(plugin: list[str] | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All plugins and all systems, as a process of their own describes them.
 
     Raises:
@@ -88,6 +88,7 @@ def _listed(plugin: list[str] | None) -> tuple[list[dict[str, Any]], list[dict[s
         name: str
         version: str
         kind: str
+        streaming: bool
         class_: str = Field(alias="class")
         training_data: str
         not_eligible: str | None

@@ -1,5 +1,6 @@
 """harness run, enhance"""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,23 @@ OverwriteOption = Annotated[
     Overwrite,
     typer.Option("--overwrite", help="A submission that is there: leave it alone, add what it lacks, or replace it."),
 ]
+
+
+class ChainName(StrEnum):
+    """What follows separation."""
+
+    baseline = "baseline"
+    live = "live"
+
+
+ChainOption = Annotated[
+    ChainName,
+    typer.Option(
+        "--chain",
+        help="What follows separation: the baseline, which measures the whole piece's loudness, or the chain for live "
+        "music.",
+    ),
+]
 SoftClip = Annotated[bool, typer.Option("--soft-clip", help="Pass remixes through tanh before they are clipped.")]
 
 
@@ -70,6 +88,7 @@ def run(
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
     soft_clip: SoftClip = False,
+    chain: ChainOption = ChainName.baseline,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
@@ -101,7 +120,8 @@ def run(
     with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()
-        manifest = loaded(found_system, found, soft_clip)
+        manifest = loaded(found_system, found, soft_clip, chain.value)
+        manifest = _examined(found_system, manifest, found, folder, overwrite)
         enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)
         found_system.running.close()
         failed = enhancement.failures
@@ -130,6 +150,7 @@ def enhance(
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
     soft_clip: SoftClip = False,
+    chain: ChainOption = ChainName.baseline,
     workers: Workers = None,
     plugin: PluginSources = None,
     python: Python = None,
@@ -148,7 +169,8 @@ def enhance(
     with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
         reference = found_system.found.kind == "reference"
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=reference)
-        manifest = loaded(found_system, found, soft_clip)
+        manifest = loaded(found_system, found, soft_clip, chain.value)
+        manifest = _examined(found_system, manifest, found, folder, overwrite)
         result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))
     if as_json:
         console.print_json(
@@ -187,6 +209,23 @@ def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:
     if db is not None and db.startswith("sqlite:///"):
         hidden.append(Path(db.removeprefix("sqlite:///").partition("?")[0]).absolute())
     return hidden
+
+
+def _examined(
+    system: Opened, manifest: "Manifest", found: "EvaluationSet", folder: Path, overwrite: Overwrite
+) -> "Manifest":
+    """The manifest with the verdict on the system's causality, which is said as well."""
+    from harness.causality.examining import calls_of, examined, is_examined
+
+    if not is_examined(system.found, manifest):
+        return manifest
+    with console.progress(f"Is {manifest.system} causal?", calls_of(system.found), "calls") as advance:
+        result = examined(system.running, system.found, manifest, found, folder, overwrite.value, advance)
+    if (verdict := result.causality) is not None:
+        console.say(f"{manifest.system}: {verdict.reason}")
+        if verdict.verdict == "not causal" and manifest.class_ == "causal":
+            console.warn(f"{manifest.system} declares itself causal and is not: its run is non-causal")
+    return result
 
 
 def _enhance(

@@ -19,9 +19,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness.apart.running import Running
+from harness.chain import Chain, remix_live
 from harness.challenge import STEMS
 from harness.enhancement import Signal, amplify, remix, to_remix_format
-from harness.errors import SystemFailure, first_problem
+from harness.errors import SystemFailure, UsageError, first_problem
 from harness.files import locked_folder, remove_leftovers, write_whole
 from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
 from harness.making.loads import load_of
@@ -117,7 +118,9 @@ def enhance(
     return result
 
 
-def loaded_manifest(running: Running, kind: str, evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+def loaded_manifest(
+    running: Running, kind: str, evaluation_set: EvaluationSet, soft_clip: bool, chain: Chain = "baseline"
+) -> Manifest:
     """Load a system: the manifest of what it makes of an evaluation set; no files yet.
 
     Args:
@@ -125,10 +128,17 @@ def loaded_manifest(running: Running, kind: str, evaluation_set: EvaluationSet, 
         kind: "separator", "enhancer" or "reference".
         evaluation_set: what it will be run on.
         soft_clip: pass remixes through tanh before they are clipped, as the recipe's option of that name.
+        chain: what follows separation.
 
     Raises:
+        UsageError: a chain is chosen for an Enhancer, which has its own.
         SystemFailure: it cannot be loaded, or what it declares is not what a manifest may hold.
     """
+    if kind == "enhancer" and chain != "baseline":
+        raise UsageError(
+            f"the {chain} chain is for systems that separate; an Enhancer owns its chain, from the mixture to the "
+            "amplified remix: leave the chain out"
+        )
     declared = running.load()
     try:
         streaming = declared.get("streaming")
@@ -147,6 +157,7 @@ def loaded_manifest(running: Running, kind: str, evaluation_set: EvaluationSet, 
             },
             evaluation_set,
             soft_clip,
+            chain,
         )
     except ValidationError as error:
         name = str(declared.get("system"))[:100]
@@ -178,7 +189,7 @@ class _Work:
             return
         self._keep(first.song, separated)
         for scene, scene_pairs in by_scene.items():
-            remixed = None if separated is None else remix(separated.stems, scene.gains, mixture)
+            remixed = None if separated is None else self._remixed(separated, scene, mixture)
             jobs = []
             for pair in scene_pairs:
                 if remixed is not None:
@@ -199,6 +210,13 @@ class _Work:
                     yield pair, reason_for(self.manifest.system, error)
                 else:
                     yield pair, None
+
+    def _remixed(self, separated: Separated, scene: Scene, mixture: Signal) -> Signal:
+        """The remix of a scene, before amplification, by the chain that was chosen."""
+        if self.manifest.chain == "live":
+            delay = 0 if separated.streamed is None else separated.streamed.delay
+            return remix_live(separated.stems, scene.gains, mixture, delay)
+        return remix(separated.stems, scene.gains, mixture)
 
     def _keep(self, piece: str, made: Separated | Enhanced | None) -> None:
         if made is not None and made.cost is not None:

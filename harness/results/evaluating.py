@@ -8,6 +8,8 @@ from typing import Any
 
 from harness import console
 from harness.apart.naming import named
+from harness.causality.examining import calls_of, examined, is_examined
+from harness.chain import CHAINS, Chain
 from harness.challenge import STEMS
 from harness.compute.local import available_cpus, kept_surroundings
 from harness.errors import UsageError
@@ -39,6 +41,7 @@ def evaluate(
     options: Mapping[str, Any] | None = None,
     plugins: Sequence[str] = (),
     engine: Engine = "fast",
+    chain: Chain = "baseline",
     workers: int | None = None,
     db: str | Path | None = None,
     output: str | Path | None = None,
@@ -63,6 +66,7 @@ def evaluate(
         plugins: files or modules with systems that a name may stand for.
         engine: what computes HAAQI: "fast", of which the locked evaluator checks 1 % of the pairs, at least 2; or
             "locked".
+        chain: what follows separation: "baseline", or "live" for the chain for live music.
         workers: processes that score; one for each core by default.
         db: the leaderboard that the run is stored in: an SQLite file, made if there is none, or the URL of a database.
             By default nothing is stored.
@@ -80,6 +84,8 @@ def evaluate(
     """
     if engine not in ("fast", "locked"):
         raise UsageError(f'engine is {engine!r}: expected "fast" or "locked"')
+    if chain not in CHAINS:
+        raise UsageError(f"chain is {chain!r}: expected {' or '.join(map(repr, CHAINS))}")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}: expected 1 or more")
     if limit is not None and limit < 1:
@@ -100,12 +106,12 @@ def evaluate(
         stack.enter_context(closing(run.running))
         if folder is None:
             # The run's submission is called like it.
-            folder = temporary / "".join(c if c.isalnum() or c in "-_." else "_" for c in run.name)
+            folder = temporary / "".join(c if c.isalnum() or c in "-_." else "_" for c in run.found.name)
         store = stack.enter_context(Store.open(url, create=True))
         # What is stored for others is not scored in a process in which anything may have been changed.
         apart = run.here and db is not None
         count = workers or available_cpus()
-        run_id = _run(run, found, folder, store, engine, count, apart, name, _bar(progress))
+        run_id = _run(run, found, folder, store, engine, chain, count, apart, name, _bar(progress))
         results = results_of(store.whole_runs(pairs_of=[run_id]), found, run_id)
     selected = results.pairs["scene"].isin([scene.id for scene in found.scenes])
     return Results(**{**vars(results), "pairs": results.pairs[selected].reset_index(drop=True)})
@@ -123,6 +129,7 @@ def _run(
     folder: Path,
     store: Store,
     engine: Engine,
+    chain: Chain,
     workers: int,
     apart: bool,
     name: str | None,
@@ -130,7 +137,11 @@ def _run(
 ) -> int:
     """Enhance, judge, score and store; the number of the run."""
     system = run.running
-    manifest = named(lambda: loaded_manifest(system, run.kind, found, soft_clip=False), run.name, "set up")
+    about = run.found
+    manifest = named(lambda: loaded_manifest(system, about.kind, found, False, chain), about.name, "set up")
+    if not run.here and is_examined(about, manifest):
+        with bar(f"Is {about.name} causal?", calls_of(about), "calls") as advance:
+            manifest = examined(system, about, manifest, found, folder, advance=advance)
     with bar(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
         overwrite: Overwrite = "always" if run.here else "missing"
         made = enhance(system, manifest, found, folder, overwrite=overwrite, workers=workers, advance=advance)

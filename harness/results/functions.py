@@ -9,13 +9,14 @@ import numpy as np
 from harness.apart.naming import named
 from harness.apart.output import Output
 from harness.apart.process import Terms
-from harness.apart.running import Apart, InProcess, Wanted
+from harness.apart.running import Apart, Found, InProcess, Wanted
 from harness.challenge import STEMS
 from harness.enhancement import Signal
 from harness.errors import SystemFailure, UsageError
 from harness.systems import Enhancer, Reference, Separator, System
 from harness.systems.base import constructed, kind_of
 from harness.systems.discovery import check_class
+from harness.systems.streaming import is_streaming
 from harness.systems.words import words_of
 
 Separation = Callable[[Signal, int], Mapping[str, Signal] | Sequence[Signal] | Signal]
@@ -82,13 +83,11 @@ class Chosen:
 
     Attributes:
         running: the system: a registered one in a child process (close it), another one in this process.
-        name: what it is called.
-        kind: "separator", "enhancer" or "reference".
+        found: what it is.
     """
 
     running: Apart | Here
-    name: str
-    kind: str
+    found: Found
 
     @property
     def here(self) -> bool:
@@ -121,7 +120,7 @@ def chosen(
         except BaseException:
             apart.close()
             raise
-        return Chosen(apart, system, found.kind)
+        return Chosen(apart, found)
     if plugins:
         raise UsageError("plugins are for systems that are named: leave them out, or give the system's name")
     if isinstance(system, type):
@@ -141,7 +140,8 @@ def chosen(
 
 
 def _here(system: System) -> Chosen:
-    return Chosen(Here(system), system.name, kind_of(type(system)))
+    kind = type(system)
+    return Chosen(Here(system), Found(system.name, system.version, kind_of(kind), streaming=is_streaming(kind)))
 
 
 def _made(system: type[System], options: Mapping[str, Any]) -> System:

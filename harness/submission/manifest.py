@@ -19,6 +19,8 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from harness import __version__, enhancement
+from harness import chain as live
+from harness.chain import Chain
 from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ensure_few_values, ensure_printable
 from harness.errors import MAX_KEY, SubmissionError, first_problem, printable
 from harness.files import canonical_sha256, read_bounded, sha256_of, write_whole
@@ -104,7 +106,7 @@ class Manifest(Document, extra="forbid"):
     isolation: Literal["process", "sandbox", "in-process"] | None = None
     python: _Name | None = None
     costs: Annotated[dict[_Path, CostRecord], at_most(2**20)] = Field(default_factory=dict)
-    chain: Literal["baseline", "live"] = "baseline"
+    chain: Chain = "baseline"
     streaming: StreamingRecord | None = None
     causality: CausalityRecord | None = None
     loads: Annotated[dict[_Path, LoadRecord], at_most(2**20)] = Field(default_factory=dict)
@@ -151,6 +153,7 @@ class Manifest(Document, extra="forbid"):
             "evaluation set": self.evaluation_set.mixtures_sha256,
             # Something that was learned and could not be hashed: no two such systems are known to be the same.
             **({"weights that could not be identified": self.unidentified} if self.unidentified else {}),
+            **({"chain": self.chain} if self.chain != "baseline" else {}),
             # Files from a debugging session never stand among others.
             **({"run in the harness's own process": True} if self.isolation == "in-process" else {}),
             # Only where there is something to say: those of older files stay what they are.
@@ -199,13 +202,16 @@ class Manifest(Document, extra="forbid"):
         return json.dumps(content, indent=1).encode() + b"\n"
 
 
-def manifest_for(declared: Mapping[str, Any], evaluation_set: EvaluationSet, soft_clip: bool) -> Manifest:
+def manifest_for(
+    declared: Mapping[str, Any], evaluation_set: EvaluationSet, soft_clip: bool, chain: Chain = "baseline"
+) -> Manifest:
     """The manifest of what a loaded system makes of an evaluation set; no files yet.
 
     Args:
         declared: what the system declares (`harness.systems.declaring.declared`), and how it runs.
         evaluation_set: what it will be run on.
         soft_clip: whether remixes are passed through tanh before they are clipped.
+        chain: what follows separation.
 
     Raises:
         pydantic.ValidationError: what it declares is not what a manifest may hold.
@@ -220,7 +226,8 @@ def manifest_for(declared: Mapping[str, Any], evaluation_set: EvaluationSet, sof
                 "mixtures_sha256": evaluation_set.mixtures_sha256,
             },
             "soft_clip": soft_clip,
-            "pipeline_sha256": _pipeline_sha256(),
+            "chain": chain,
+            "pipeline_sha256": _pipeline_sha256(chain),
             "unidentified": secrets.token_hex(16) if declared.get("unidentified") else None,
             "files": {},
             "costs": {},
@@ -231,10 +238,13 @@ def manifest_for(declared: Mapping[str, Any], evaluation_set: EvaluationSet, sof
     )
 
 
-def _pipeline_sha256() -> str:
+def _pipeline_sha256(chain: Chain) -> str:
     """Identity of what turns stems into files: our own code, and the libraries that it calls."""
+    own = {"enhancement": sha256_of(Path(enhancement.__file__))}
+    if chain == "live":
+        own["chain"] = sha256_of(Path(live.__file__))
     versions = {name: metadata.version(name) for name in ("pyclarity", "pyloudnorm", "soxr")}
-    return canonical_sha256({"enhancement": sha256_of(Path(enhancement.__file__)), **versions})
+    return canonical_sha256({**own, **versions})
 
 
 def max_manifest_bytes(pairs: int) -> int:

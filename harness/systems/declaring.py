@@ -8,6 +8,7 @@ from harness.errors import printable
 from harness.files import canonical_sha256, sha256_of_tree
 from harness.systems.base import System, kind_of
 from harness.systems.identity import identity_of
+from harness.systems.streaming import is_streaming
 from harness.systems.words import class_of, words_of
 
 MAX_NAMED = 1000
@@ -53,6 +54,7 @@ def described(system: type[System]) -> dict[str, Any]:
         "name": system.name,
         "version": system.version,
         "kind": kind_of(system),
+        "streaming": is_streaming(system),
         **words,
         "summary": system.summary,
         "options": [

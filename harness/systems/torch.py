@@ -25,11 +25,13 @@ from harness.errors import HarnessError, SystemFailure, WeightsMissing
 from harness.hearing import Listener
 from harness.systems.base import Enhancer, Separator, System
 from harness.systems.options import Option
+from harness.systems.streaming import StreamingSeparator
 
 __all__ = [
     "DEVICE",
     "TorchEnhancer",
     "TorchSeparator",
+    "TorchStreamingSeparator",
     "choose_device",
     "count_parameters",
     "is_out_of_memory",
@@ -361,6 +363,15 @@ class TorchSeparator(_TorchSystem, Separator):
             )
         frames = len(mixture)
         return {stem: _fitted(_resampled(stems[stem], self.model_rate, sample_rate), frames) for stem in STEMS}
+
+
+class TorchStreamingSeparator(_TorchSystem, StreamingSeparator):
+    """A streaming separator around a torch model: implement `load_model`, `prepare` and `process`.
+
+    `self._tensor(block)` is a block as a tensor (1, 2, block), float32, on the device; `self._compute(function, *args)`
+    calls a function without gradients and says what can be done if memory runs out. Nothing is resampled: the model's
+    rate has to be 44100 Hz.
+    """
 
 
 class TorchEnhancer(_TorchSystem, Enhancer):

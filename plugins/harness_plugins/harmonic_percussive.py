@@ -105,9 +105,9 @@ def _separate_block(mixture: Signal, sample_rate: int) -> dict[str, Signal]:
     rest = _percussive(mixture, LONG_WINDOW)
     percussive = _percussive(rest, SHORT_WINDOW)
     parts = [_spectrogram(part, SHARE_WINDOW) for part in (mixture - rest, rest - percussive, percussive)]
-    shares = _shares(np.fft.rfftfreq(SHARE_WINDOW, 1.0 / sample_rate))
+    table = shares(np.fft.rfftfreq(SHARE_WINDOW, 1.0 / sample_rate))
     separated = {}
-    for stem, rows in shares.items():
+    for stem, rows in table.items():
         spectrogram = np.zeros_like(parts[0])
         for part, share in zip(parts, rows, strict=True):
             spectrogram += share[:, np.newaxis] * part
@@ -144,7 +144,7 @@ def _row_medians(rows: Array) -> Array:
     return medians
 
 
-def _shares(frequencies: Array) -> dict[str, tuple[Array, Array, Array]]:
+def shares(frequencies: Array) -> dict[str, tuple[Array, Array, Array]]:
     """Share of each stem in the tonal, the middle and the percussive part, by frequency.
 
     Args:

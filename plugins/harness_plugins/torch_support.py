@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from harness.systems import Option, WeightsMissing
+from harness.systems import TRAINING_DATA, Option, SystemFailure, WeightsMissing
 
 DECLARABLE = (
     "official",
@@ -53,6 +53,23 @@ STALL_SECONDS = 30.0
 """How long a running download may stand still."""
 
 
+def refuse_relabelling(model: str, known: str, declared: str | None) -> None:
+    """Raise SystemFailure if a user declares that a model was trained on something else than what is known of it."""
+    if declared not in (None, known):
+        raise SystemFailure(
+            f"option training={declared}: {model} is no model of your own, its training data is known ({known})"
+        )
+
+
+def why_not_eligible(repo: Path, declared: str | None) -> str | None:
+    """Why the challenge's rules exclude a user's own model, given what the user declares; None if they do not."""
+    if declared is None:
+        return f"the training data of the model in {repo} is not declared (--option training=...)"
+    if TRAINING_DATA[declared] is not None:
+        return f"the model in {repo} is declared as {TRAINING_DATA[declared]}"
+    return None
+
+
 def package_version(package: str) -> str:
     """Version of an installed package without importing it, "absent" if it is not installed."""
     try:
@@ -80,17 +97,18 @@ def demo_folder(system: str, *files: str) -> Path:
     return folder
 
 
-def weights_missing(model: str, problems: Sequence[str], fetch: str) -> WeightsMissing:
+def weights_missing(model: str, problems: Sequence[str], fetch: str, instead: str = DEMO_ADVICE) -> WeightsMissing:
     """The error about published weights that are not here: what is wrong, what to fetch, and what works without.
 
     Args:
         model: its name.
         problems: why they could not be fetched, one or more: "HOST does not answer", for instance.
         fetch: one line: what to fetch, from where, and where to put it.
+        instead: one more line: what works without.
     """
     *others, last = [f"the weights of {model} are not here", *problems]
     wrong = f"{', '.join(others)}, and {last}"
-    return WeightsMissing(f"{wrong}\n  {fetch}\n  {DEMO_ADVICE}")
+    return WeightsMissing(f"{wrong}\n  {fetch}\n  {instead}")
 
 
 def host(url: str) -> str:
@@ -163,3 +181,17 @@ def hushed(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def quiet_downloads() -> Iterator[None]:
+    """Keep huggingface_hub from drawing progress bars."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            enable_progress_bars()

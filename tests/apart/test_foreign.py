@@ -5,10 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy
 import pytest
 import soundfile
 from support import RunCli, TinySet
@@ -22,6 +22,7 @@ import sys
 import numpy as np
 from beside import QUARTER
 from harness.systems import STEMS, Enhancer, Gains, Listener, Option, Separator, SystemFailure, hookimpl
+from harness.systems import StreamingEnhancer, StreamingSeparator
 
 
 class Probe(Separator):
@@ -50,10 +51,36 @@ class Loud(Enhancer):
         return mixture / 2
 
 
+class Line(StreamingSeparator):
+    name, version, training_data, licence, block, latency = "line", "1", "none", "none", 110, 110
+
+    def load(self):
+        import os
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+
+    def prepare(self, sample_rate, block, channels):
+        self.waiting = np.zeros((self.latency, channels))
+
+    def process(self, block):
+        both = np.concatenate([self.waiting, block])
+        self.waiting = both[len(block):]
+        return {stem: both[:len(block)] / 4 for stem in STEMS}
+
+
+class Soft(StreamingEnhancer):
+    name, version, training_data, licence = "soft", "1", "none", "none"
+
+    def prepare(self, sample_rate, block, channels, listener, gains):
+        assert listener.left.frequencies[0] == 250 and sorted(gains) == sorted(STEMS)
+
+    def process(self, block):
+        return block / 2
+
+
 @hookimpl
 def register_systems(register):
-    register(Probe)
-    register(Loud)
+    for system in (Probe, Loud, Line, Soft):
+        register(system)
 """
 
 
@@ -63,7 +90,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    for path in Path(sysconfig.get_path("purelib")).glob("numpy*"):
+    for path in Path(numpy.__file__).parents[1].glob("numpy*"):
         (site / path.name).symlink_to(path)
     return folder / "bin/python"
 
@@ -92,11 +119,24 @@ def test_a_system_runs_in_another_environment_with_the_same_result(
     assert manifest["settings"] == {"share": 0.25}
     path = plugin("def separate(self, mixture, sample_rate):\n    return {stem: mixture / 4 for stem in STEMS}")
     assert run_cli("enhance", "--plugin", path, "--system", "probe", *tiny_set.args, "--output", "ours").code == 0
+    for system_name in ("line", "loud", "soft"):
+        made = run_cli(*theirs, "--system", system_name, "--output", system_name)
+        assert made.code == 0, made.stderr
     for name in tiny_set.names:
-        ours, other = (soundfile.read(tmp_path / folder / name)[0] for folder in ("ours", "made"))
-        assert (ours == other).all()
-    loud = run_cli(*theirs, "--system", "loud", "--output", "loud")
-    assert loud.code == 0, loud.stderr
+        ours, *others = (soundfile.read(tmp_path / folder / name)[0] for folder in ("ours", "made", "line"))
+        for other in others:
+            assert (ours == other).all()
+        loud, soft = (soundfile.read(tmp_path / folder / name)[0] for folder in ("loud", "soft"))
+        assert (loud == soft).all()
+    manifest = json.loads((tmp_path / "line" / MANIFEST).read_text())
+    assert (manifest["class"], manifest["streaming"]) == ("causal", {"block": 110, "latency": 110})
+    assert len(manifest["loads"]) == 2
+    system.write_text(
+        SYSTEM.replace("    def process", "    def separate(self, mixture, sample_rate): pass\n\n    def process", 1)
+    )
+    overrides = run_cli(*theirs, "--system", "line", "--output", "overrides")
+    assert overrides.code == 2
+    assert "system line overrides separate()" in overrides.error
 
 
 @pytest.mark.parametrize("what", ["weights.bin", "beside.py", "system.py"])
@@ -124,7 +164,7 @@ def test_wrong_uses_of_another_environment_are_one_line(
 
     theirs = ("--plugin", system, "--python", python)
     assert "--python nowhere: no such file" in refused("--system", "probe", "--python", "nowhere")
-    assert "no system named 'x' in this plugin (it has: loud, probe)" in refused(*theirs, "--system", "x")
+    assert "no system named 'x' in this plugin (it has: line, loud, probe, soft)" in refused(*theirs, "--system", "x")
     wrong = refused(*theirs, "--system", "probe", "--option", "share=7")
     assert wrong.endswith(f"option share=7.0: expected float from 0 to 1 (in {python})")
     (system.parent / "weights.bin").unlink()

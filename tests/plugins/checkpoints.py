@@ -1,4 +1,4 @@
-"""Small real checkpoints in the formats of demucs and Open-Unmix, for tests: random weights, nothing to fetch.
+"""Small real checkpoints in the formats of demucs, Open-Unmix and Conv-TasNet, for tests: random weights.
 
 The weights are drawn from a fixed seed, so a checkpoint is the same in every run. PyTorch's generator is left as
 it was.
@@ -129,3 +129,38 @@ def write_umx_repo(
         (folder / f"{target}.json").write_text(
             json.dumps({"epochs_trained": 1, "args": arguments, "best_loss": 1.0}), encoding="utf-8"
         )
+
+
+CONVTASNET = {
+    "N": 16,
+    "L": 20,
+    "B": 8,
+    "H": 12,
+    "P": 3,
+    "X": 3,
+    "R": 2,
+    "C": 2,
+    "audio_channels": 2,
+    "samplerate": 44100,
+    "norm_type": "cLN",
+    "causal": True,
+    "mask_nonlinear": "relu",
+}
+"""The published Conv-TasNet's configuration, with small numbers."""
+
+
+def recipes_convtasnet(**settings: Any) -> Any:
+    """A Conv-TasNet as pyclarity's recipe builds it; normalisations, which begin as 1 and 0, are random as well."""
+    from recipes.cad2.task1.ConvTasNet.local.tasnet import ConvTasNetStereo
+
+    network = ConvTasNetStereo(**{**CONVTASNET, **settings})
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(("gamma", "beta")):
+                parameter += 0.1 * torch.randn_like(parameter)
+    return network
+
+
+def write_convtasnet_repo(folder: Path, **settings: Any) -> None:
+    """Write config.json and model.safetensors as the recipe's network itself writes them for the Hugging Face hub."""
+    seeded(lambda: recipes_convtasnet(**settings)).save_pretrained(folder)

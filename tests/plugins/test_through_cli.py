@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from checkpoints import write_demucs_repo, write_umx_repo
+from checkpoints import write_convtasnet_repo, write_demucs_repo, write_umx_repo
 
 
 @pytest.mark.parametrize(
     ("system", "write", "model"),
-    [("demucs", write_demucs_repo, True), ("umx", write_umx_repo, False)],
+    [("demucs", write_demucs_repo, True), ("umx", write_umx_repo, False), ("convtasnet", write_convtasnet_repo, False)],
 )
 def test_local_checkpoints_run_through_the_command_line(system, write, model, run_cli, tiny_set, tmp_path):
     name = write(tmp_path / "weights")

@@ -13,6 +13,8 @@ import pytest
 import torch
 from checkpoints import write_umx_repo
 
+from harness.causality.audit import audit
+from harness.causality.futures import other_than
 from harness.errors import UsageError
 from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
 from harness_plugins.torch_support import DEMO_ADVICE
@@ -103,9 +105,25 @@ def test_model_of_another_rate(tmp_path: Path) -> None:
         separated(system, music(frames / RATE))
 
 
-def test_unidirectional_model(tmp_path: Path) -> None:
-    write_umx_repo(tmp_path, unidirectional=True, nfft=1024)
-    separated(loaded(tmp_path), music(0.5))
+@pytest.mark.parametrize(
+    ("unidirectional", "niter", "measured"), [(True, 0, True), (True, 1, False), (False, 0, False)]
+)
+def test_look_ahead_of_a_unidirectional_model_is_one_window(
+    tmp_path: Path, unidirectional: bool, niter: int, measured: bool
+) -> None:
+    """Networks that run backwards, and the Wiener filter, look further."""
+    write_umx_repo(tmp_path, unidirectional=unidirectional, nfft=1024)
+    system = loaded(tmp_path, niter=niter)
+    assert system.measure_look_ahead == measured
+    assert not system.causal
+
+    mixture = music(3.0)
+    seen = audit(lambda piece: np.hstack(list(separated(system, piece).values())), mixture, other_than(mixture), cuts=1)
+    assert seen.verdict == "not causal"
+    assert (seen.whole_piece or seen.look_ahead > 1023) == (not measured)
+    if measured:
+        # A window is centred on its frame, and its outermost samples hardly count.
+        assert 900 < seen.look_ahead <= 1023
 
 
 def test_half_precision_is_stored_and_not_computed_with(repo: Path, tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from harness_plugins.demucs.published import (
     owner_and_name,
     read_bag,
 )
-from harness_plugins.torch_support import answers, checkpoint_cache, download, host, hushed, weights_missing
+from harness_plugins.torch_support import (
+    answers,
+    checkpoint_cache,
+    download,
+    host,
+    hushed,
+    quiet_downloads,
+    weights_missing,
+)
 
 _NEEDS_DIFFQ = "has quantized weights, which need the package diffq: pip install 'demucs[quantized]'"
 
@@ -122,11 +130,6 @@ class _Source:
         if self.hub is None:
             return None
         from huggingface_hub import constants, hf_hub_download
-        from huggingface_hub.utils import (
-            are_progress_bars_disabled,
-            disable_progress_bars,
-            enable_progress_bars,
-        )
 
         if not cached:
             if constants.HF_HUB_OFFLINE:
@@ -135,11 +138,9 @@ class _Source:
             if not answers(constants.ENDPOINT):
                 self.problems.append(f"{host(constants.ENDPOINT)} does not answer")
                 return None
-        bars_were_off = are_progress_bars_disabled()
-        disable_progress_bars()
         repo_id, short = self.hub
         try:
-            with hushed("huggingface_hub"):
+            with hushed("huggingface_hub"), quiet_downloads():
                 bag = read_bag(Path(hf_hub_download(repo_id, f"{short}.yaml", local_files_only=cached)))
                 files = [
                     Path(hf_hub_download(repo_id, f"{signature}.safetensors", local_files_only=cached))
@@ -151,9 +152,6 @@ class _Source:
             if not cached:
                 self.problems.append(f"{host(constants.ENDPOINT)} fails ({one_line(error)})")
             return None
-        finally:
-            if not bars_were_off:
-                enable_progress_bars()
         return _Weights(files, bag)
 
     def _on_server(self, *, cached: bool) -> _Weights | None:
