@@ -256,19 +256,11 @@ def _play(session: "Session", name: str, music: "Signal | None", card: "Device",
 @contextmanager
 def _status(session: "Session", music: "Signal | None") -> Iterator[Callable[["Exchange"], None]]:
     """Shows the load while the music plays: a line that changes on a terminal, one now and then elsewhere."""
-    from harness.live.session import LATELY_SECONDS
-
     started = monotonic()
     total = None if music is None else len(music) / PROTOCOL.sample_rate
 
     def text(exchange: "Exchange") -> str:
-        load = session.load(LATELY_SECONDS)
-        assert load is not None
-        spent = f"{monotonic() - started:.1f} s" + ("" if total is None else f" of {total:.1f} s")
-        return (
-            f"{spent}  load p50 {load.wall_p50:.2f}  p99 {load.wall_p99:.2f} (processor {load.cpu_p50:.2f}, "
-            f"{load.cpu_p99:.2f})  late blocks {session.late}  xruns {exchange.xruns}  clipped {session.clipped}"
-        )
+        return status_line(session, exchange.xruns, monotonic() - started, total)
 
     if console.err.is_terminal:
         from rich.live import Live
@@ -286,6 +278,26 @@ def _status(session: "Session", music: "Signal | None") -> Iterator[Callable[["E
             console.say(text(exchange))
 
     yield say
+
+
+def status_line(session: "Session", xruns: int, spent: float, total: float | None) -> str:
+    """How a session does, on one line of a terminal: load of the last seconds, the rest since the start.
+
+    Args:
+        session: that has processed a block.
+        xruns: so far.
+        spent: seconds since it began.
+        total: seconds of the music, or None.
+    """
+    from harness.live.session import LATELY_SECONDS
+
+    load = session.load(LATELY_SECONDS)
+    assert load is not None
+    of = "" if total is None else f" of {total:.0f}"
+    return (
+        f"{spent:.1f}{of} s: load p50 {load.wall_p50:.2f}, p99 {load.wall_p99:.2f} (CPU {load.cpu_p99:.2f}), "
+        f"late {session.late}, xruns {xruns}, clipped {session.clipped}"
+    )
 
 
 def _outcome(session: "Session", samples: int) -> dict[str, Any]:

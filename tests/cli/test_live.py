@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from streamers import Louder
 from support import RunCli, TinySet
 
 from harness.chain import remix_live
 from harness.challenge import PROTOCOL, STEMS
+from harness.cli.live import status_line
 from harness.haaqi import conformance
 from harness.live.files import read_music
+from harness.live.playing import process_all
+from harness.live.session import Session
+from harness.systems.streaming import OwnStream
 
 RATE = PROTOCOL.sample_rate
 STREAMERS = Path(__file__).parent.parent / "streamers.py"
@@ -148,6 +154,18 @@ def test_without_the_package_sounddevice_one_line_says_what_to_install(
         done = run_cli("live", *BANDS, song)
         assert done.code == 1
         assert expected in done.error
+
+
+def test_the_status_fits_a_terminal_and_tells_everything() -> None:
+    session = Session(OwnStream(Louder(), None, {"vocals": 20.0}), "enhancer", dict.fromkeys(STEMS, 0.0), None)
+    process_all(session, MUSIC)
+    line = status_line(session, 12, 1799.9, 1800.0)
+    assert re.fullmatch(
+        r"1799.9 of 1800 s: load p50 \d\.\d\d, p99 \d+\.\d\d \(CPU \d\.\d\d\), late \d+, xruns 12, clipped \d+", line
+    )
+    assert f"clipped {session.clipped}" in line
+    assert session.clipped > 0
+    assert len(line) <= 90
 
 
 # With PortAudio, in processes of their own: it looks at ALSA's configuration once.
