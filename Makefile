@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 SPLEETER := .venv-spleeter
 SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
 
-.PHONY: demo spleeter spleeter-environment browser test quick lint format checkpoints install clean
+.PHONY: demo spleeter spleeter-environment browser sound test quick lint format checkpoints install clean
 
 # Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
 demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
@@ -32,6 +32,10 @@ test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_A
 browser:  ## Chromium, in which the tests look at the report
 	command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	    sh .ci/system-packages $(PYTHON) chromium=chromium
+
+sound:  ## PortAudio, with which harness live plays: the package sounddevice does not bring it on Linux
+	ldconfig -p | grep -q libportaudio.so.2 || \
+	    sh .ci/system-packages $(PYTHON) the-library-portaudio=libportaudio2
 
 quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from harness import errors
 from harness.apart.channel import Gone
-from harness.apart.child import Wrong, sendable
+from harness.apart.child import Wrong
 from harness.apart.host import OwnHost
 from harness.apart.measuring import Cost
 from harness.apart.output import Output
 from harness.apart.places import interpreter_of, view_for
 from harness.apart.process import Child, Terms
+from harness.apart.returned import Returned, Unsent, described, returned_from
 from harness.apart.streams import ChildStream
 from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal
@@ -71,17 +72,6 @@ class Found:
     kind: str
     broken: tuple[tuple[str, str, str], ...] = ()
     streaming: bool = False
-
-
-@dataclass(frozen=True)
-class Unsent:
-    """What a system returned in place of a signal, as a message goes on: "is a NoneType, ..."."""
-
-    text: str
-
-
-Returned = NDArray[Any] | Unsent
-"""What a system returned: an array, of whatever shape and kind of numbers, or something else."""
 
 
 class Raised(SystemFailure):
@@ -285,7 +275,7 @@ class Apart:
         if not isinstance(unsent, list) or len(unsent) != count or unsent.count(None) != len(returned):
             self.close()
             raise Gone("broke the protocol: its answer has the wrong form")
-        return [next(waiting) if each is None else Unsent(_described(each)) for each in unsent], cost
+        return [next(waiting) if each is None else Unsent(described(each)) for each in unsent], cost
 
     def _start_anew(self) -> None:
         """Start the child again after it died."""
@@ -393,11 +383,11 @@ class InProcess:
     def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
         true = None if true_stems is None else [true_stems[name].copy() for name in STEMS]
         with _wrong_as_failure():
-            return [_returned(stem) for stem in self.host.separate(mixture.copy(), true)], None
+            return [returned_from(stem) for stem in self.host.separate(mixture.copy(), true)], None
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
         with _wrong_as_failure():
-            return _returned(self.host.enhance(mixture.copy(), listener, gains)), None
+            return returned_from(self.host.enhance(mixture.copy(), listener, gains)), None
 
     def open_stream(self, listener: Listener | None = None, gains: Gains | None = None) -> Stream:
         return OwnStream(self.host.system, listener, gains)
@@ -422,19 +412,6 @@ def _document(listener: Listener) -> dict[str, Any]:
     """A listener as `harness.apart.child.listener_of` takes it."""
     ears = [[list(ear.frequencies), list(ear.levels)] for ear in (listener.left, listener.right)]
     return {"id": listener.id, "ears": ears}
-
-
-def _returned(value: Any) -> Returned:
-    sent = sendable(value, 2**40)
-    return Unsent(_described(sent)) if isinstance(sent, dict) else sent
-
-
-def _described(unsent: Any) -> str:
-    if isinstance(unsent, dict) and isinstance(unsent.get("shape"), list):
-        shape = ", ".join(str(size)[:20] for size in unsent["shape"][:8])
-        return f"has shape ({shape}), expected (samples, 2)"
-    kind = str(unsent.get("is", "something"))[:100] if isinstance(unsent, dict) else "something"
-    return f"is a {kind}, expected a NumPy array of floats"
 
 
 def list_systems(plugins: Sequence[str]) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _gains(pairs: list[str]) -> dict[str, float]:
 def _listener(name: str, data: str | None, split: str | None) -> "Listener":
     known = {who.id: who for scene in evaluation_set(data, split).whole for who in scene.listeners}
     if name not in known:
-        some = ", ".join(list(known)[:5]) + (", ..." if len(known) > 5 else "")
+        some = ", ".join(sorted(known)[:5]) + (", ..." if len(known) > 5 else "")
         raise UsageError(f"no listener {name} in the evaluation set (it has {some})")
     return known[name]
 

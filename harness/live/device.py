@@ -9,6 +9,10 @@ from typing import Any
 from harness.challenge import PROTOCOL
 from harness.live.exchange import Exchange, SoundFailure
 
+FILE_LATENCY_SECONDS = 0.2
+"""What a device may hold of music from a file, for which nobody waits. PortAudio's own "high" latency is 35 ms with
+ALSA's virtual devices, too little for some sound servers."""
+
 INSTEAD = "--output FILE needs no sound device"
 
 
@@ -45,6 +49,8 @@ def portaudio() -> ModuleType:
         raise SoundFailure(
             f"PortAudio cannot be loaded ({error}): install it (apt-get install libportaudio2); {INSTEAD}"
         ) from None
+    except Exception as error:  # the package's own kind, which it is too early to name
+        raise SoundFailure(f"PortAudio does not start ({' '.join(str(error).split())}); {INSTEAD}") from None
     return sounddevice  # type: ignore[no-any-return]
 
 
@@ -92,7 +98,8 @@ def running(device: Device, exchange: Exchange) -> Iterator[float]:
         SoundFailure: it cannot be started.
     """
     sounddevice = portaudio()
-    common = {"samplerate": PROTOCOL.sample_rate, "dtype": "float32", "latency": "low" if exchange.captures else "high"}
+    latency = "low" if exchange.captures else FILE_LATENCY_SECONDS
+    common = {"samplerate": PROTOCOL.sample_rate, "dtype": "float32", "latency": latency}
     try:
         if device.input is None:
             stream = sounddevice.OutputStream(
@@ -109,9 +116,9 @@ def running(device: Device, exchange: Exchange) -> Iterator[float]:
     except (ValueError, sounddevice.PortAudioError) as error:
         reason = " ".join(str(error).split())
         raise SoundFailure(f"the sound device {device.name} cannot be started ({reason}); {INSTEAD}") from None
-    latency = stream.latency
+    added = stream.latency
     try:
-        yield float(sum(latency) if isinstance(latency, tuple) else latency)
+        yield float(sum(added) if isinstance(added, tuple) else added)
     finally:
         stream.abort()
         stream.close()

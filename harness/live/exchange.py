@@ -107,14 +107,15 @@ class Exchange:
             self._out.put(signal[late:])
 
     def get(self, count: int) -> Signal:
-        """Wait for the next samples that the card has recorded: (count, 2).
+        """Wait for the next samples that the card has recorded: (count, 2), finite and within +-1.
 
         Raises:
             SoundFailure: it brings none any more.
         """
         with self._changed:
             self._wait(lambda: len(self._in) >= count, "brings no sound")
-            return self._in.take(count).astype(np.float64)
+            # Some drivers hand over memory that nobody has written to.
+            return np.clip(np.nan_to_num(self._in.take(count).astype(np.float64)), -1, 1)
 
     def drain(self) -> None:
         """Wait until everything that was handed over is played.

@@ -13,7 +13,7 @@ from harness.live.device import Device, running
 from harness.live.exchange import Exchange
 from harness.live.session import Session
 
-FILE_CUSHION_SECONDS = 0.1
+FILE_CUSHION_SECONDS = 1.0
 """Music from a file may be processed so long before it is heard: nobody waits for it."""
 
 CARD_CUSHION_SECONDS = 0.02

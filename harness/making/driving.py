@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.apart.channel import Gone
 from harness.apart.measuring import Cost
-from harness.apart.running import Raised, Returned, Running, Unsent
+from harness.apart.returned import Returned, Unsent
+from harness.apart.running import Raised, Running
 from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal, check_signal
 from harness.errors import HarnessError, SystemFailure

@@ -153,7 +153,6 @@ class Manifest(Document, extra="forbid"):
             "evaluation set": self.evaluation_set.mixtures_sha256,
             # Something that was learned and could not be hashed: no two such systems are known to be the same.
             **({"weights that could not be identified": self.unidentified} if self.unidentified else {}),
-            **({"chain": self.chain} if self.chain != "baseline" else {}),
             # Files from a debugging session never stand among others.
             **({"run in the harness's own process": True} if self.isolation == "in-process" else {}),
             # Only where there is something to say: those of older files stay what they are.

@@ -63,14 +63,14 @@ def legend(runs: Sequence[RunRecord]) -> list[str]:
     if measured:
         marks.append(f"{MARKS['measured']} measured ({_cuts(measured)})")
     if any(run.basis == "streamed" for run in runs):
-        marks.append(f"{MARKS['streamed']} streamed block by block")
+        marks.append(f"{MARKS['streamed']} streamed")
     if marks and any(run.basis == "declared" for run in runs):
-        marks.append("without a mark declared only")
+        marks.append("no mark: only declared")
     lines = [f"class: {', '.join(marks)}"] if marks else []
-    processors = dict.fromkeys(run.load.processor or "unknown" for run in runs if run.load is not None)
+    processors = dict.fromkeys(run.load.processor or "an unknown processor" for run in runs if run.load is not None)
     if processors:
         lines.append(
-            f"load: of 100 blocks 99 take at most this share of their duration, on one core ({', '.join(processors)})"
+            f"load: 99 % of blocks take at most this share of their duration, on one core of {', '.join(processors)}"
         )
     return lines
 

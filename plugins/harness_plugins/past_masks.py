@@ -8,6 +8,8 @@ The masks and the table of frequency bands are those of `harmonic_percussive`, c
 - The median over time is that of the present and of frames of the past, `STRIDE` samples apart. A stroke stands out
   from its first sample on; a tone counts as percussive until it fills half of these frames.
 - The short window looks at the music itself: what the long one leaves of it is known only after the synthesis.
+- The percussive share of a bin rises at once and falls within `RELEASE`: the masks of frames that are 2 ms apart would
+  jump, and jumps are heard.
 
 The frames of the past stay the same for several blocks. The median of them and the present is the present, limited to
 the middle two of them, so that one partial sort serves all these blocks, and is shared out among them: a block costs
@@ -118,7 +120,7 @@ class _PercussiveShare:
         self._lower = np.zeros(bins, np.float32)
         self._upper = np.zeros(bins, np.float32)
         self._heard = 0
-        self._share_of_bins = -(-bins // stride)
+        self._at_a_time = -(-bins // stride)
 
     def of(self, spectrum: Array) -> Array:
         """The share in the next frame, a spectrum of shape (2, bins): (bins,), 0 to 1."""
@@ -140,7 +142,7 @@ class _PercussiveShare:
         self._heard += 1
         if phase == 0:
             self._frames[kept % len(self._frames)] = power
-        some = slice(phase * self._share_of_bins, (phase + 1) * self._share_of_bins)
+        some = slice(phase * self._at_a_time, (phase + 1) * self._at_a_time)
         upper = len(self._frames) // 2
         ranked = np.partition(self._frames[:, some], (upper - 1, upper), axis=0)
         self._lower[some], self._upper[some] = ranked[upper - 1], ranked[upper]

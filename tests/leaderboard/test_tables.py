@@ -140,11 +140,11 @@ def test_classes_say_what_they_rest_on(classes: Board, width: int) -> None:
         "caught": "non-causal†", "live": "live‡", "tried": "causal†", "believed": "causal", "offline": "non-causal",
     }  # fmt: skip
     text = " ".join(" ".join(lines).split())
-    assert "class: † measured (1 to 16 cuts), ‡ streamed block by block, without a mark declared only" in text
+    assert "class: † measured (1 to 16 cuts), ‡ streamed, no mark: only declared" in text
     assert f"caught is not causal: {WHOLE_PIECE.reason}" in text
     assert "Load" in header
     assert [line.count("0.44") for line in table] == [0, 1, 0, 0, 0]
-    assert "on one core (A Processor)" in text
+    assert "on one core of A Processor" in text
 
 
 def test_times_are_shown_where_there_is_room(classes: Board) -> None:

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import median_filter
 
 from harness.challenge import STEMS
 from harness.errors import UsageError
 from harness.systems.streaming import OwnStream, is_causal, stream
 from harness_plugins.harmonic_percussive import LONG_WINDOW
 from harness_plugins.live import Live
-from harness_plugins.past_masks import Divider, asymmetric_windows
+from harness_plugins.past_masks import Divider, _PercussiveShare, asymmetric_windows
 
 RATE = 44100
 BLOCK = Live.block
@@ -86,6 +87,21 @@ def test_masks_of_one_give_the_music_back(band):
     mixture = sum(band.values())[: 100 * BLOCK]
     found = np.concatenate([divider.process(block)["vocals"] for block in np.split(mixture, 100)])
     np.testing.assert_allclose(found[BLOCK:], mixture[:-BLOCK], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("memory", [3, 9])
+def test_the_medians_are_those_of_scipy_and_numpy(memory):
+    rng = np.random.default_rng(4)
+    spectra = (rng.standard_normal((40, 2, 33)) + 1j * rng.standard_normal((40, 2, 33))).astype(np.complex64)
+    found = _PercussiveShare(64, memory, stride=1, falls=0.5)
+    powers, share = np.zeros((memory, 33)), np.zeros(33)
+    for spectrum in spectra:
+        power = np.sum(np.abs(spectrum) ** 2, axis=0)
+        powers = np.vstack([powers[1:], power])
+        along_time, along_frequency = np.median(powers, axis=0), median_filter(power, 17, mode="nearest")
+        now = along_frequency / (along_time + along_frequency + 1e-30)
+        share = np.maximum(now, 0.5 * now + 0.5 * share)
+        np.testing.assert_allclose(found.of(spectrum), share, rtol=1e-4)
 
 
 @pytest.mark.parametrize("block", [1, 100, 110])
