@@ -9,6 +9,7 @@ from harness.causality.audit import CUTS, Advance, audit, calls_for
 from harness.causality.delay import delay_of
 from harness.causality.futures import FUTURES, Future, other_than
 from harness.causality.subject import Subject, music_of, subject_of
+from harness.chain import NALR_DELAY
 from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
 from harness.errors import SubmissionError, SystemFailure, printable
@@ -128,7 +129,7 @@ def look_at(
 
     A streaming system is streamed again and again: it must return the same each time, with other music in between,
     and lag the music by what it declares. How far it looks ahead and how late it is then follow from its block and its
-    latency. With a chain it is measured like any other system.
+    latency, to which the live chain adds NAL-R's delay. With the baseline's chain it is measured like any other system.
 
     Args:
         subject: the system.
@@ -142,7 +143,7 @@ def look_at(
     """
     if not subject.found.streaming:
         return audit(subject, music, other_than(music), cuts=cuts or CUTS, advance=advance)
-    if subject.chain is not None:
+    if subject.chain == "baseline":
         return audit(
             subject, music, other_than(music), cuts=cuts or STREAMED_CUTS, futures=tuple(FUTURES), advance=advance
         )
@@ -164,9 +165,10 @@ def look_at(
         advance=advance,
     )
     assert subject.streamed is not None
+    chain = NALR_DELAY if subject.chain == "live" else 0
     if delays[0] is not None:
-        _confirm_latency(subject.found.name, subject.streamed, delays[0])
-    return _streamed_record(seen, subject.streamed, confirmed=delays[0] is not None)
+        _confirm_latency(subject.found.name, subject.streamed, delays[0] - chain)
+    return _streamed_record(seen, subject.streamed, chain, confirmed=delays[0] is not None)
 
 
 def _confirm_latency(name: str, streamed: Streamed, delay: int) -> None:
@@ -178,8 +180,13 @@ def _confirm_latency(name: str, streamed: Streamed, delay: int) -> None:
         )
 
 
-def _streamed_record(seen: CausalityRecord, streamed: Streamed, confirmed: bool) -> CausalityRecord:
-    """The verdict on a streaming system, from the audit of what it returned and from how it was streamed."""
+def _streamed_record(seen: CausalityRecord, streamed: Streamed, chain: int, confirmed: bool) -> CausalityRecord:
+    """The verdict on a streaming system, from the audit of what it returned and from how it was streamed.
+
+    Args:
+        chain: samples of delay that its chain adds.
+        confirmed: whether its latency is.
+    """
     changed = [each.cut - each.first_changed for each in seen.evidence if each.first_changed is not None]
     leaked = max(changed, default=0) > streamed.look_ahead
     ahead = f"{streamed.look_ahead} samples ({1e3 * streamed.look_ahead / PROTOCOL.sample_rate:.2f} ms)"
@@ -201,6 +208,6 @@ def _streamed_record(seen: CausalityRecord, streamed: Streamed, confirmed: bool)
             "look_ahead": None if verdict == "none" or leaked else streamed.look_ahead,
             "whole_piece": False,
             "gain_db": None,
-            "delay": streamed.delay if confirmed else None,
+            "delay": streamed.delay + chain if confirmed else None,
         }
     )

@@ -101,7 +101,8 @@ def test_numbers_at_random_are_the_same_each_time(plugin: Plugin, found_set: Eva
 def test_who_declares_nothing_is_not_examined_unless_it_wants_to_be(plugin: Plugin, found_set: EvaluationSet) -> None:
     path = separating(plugin, "x / np.abs(x).max()", declared=False)
     assert examined(path, found_set) is None
-    record = examined(path, found_set, measure=True)
+    path.write_text(path.read_text().replace("causal = False", "causal, measure_look_ahead = False, True"))
+    record = examined(path, found_set)
     assert record is not None
     assert record.verdict == "not causal"
 
@@ -118,7 +119,7 @@ def test_a_reference_is_not_examined(found_set: EvaluationSet) -> None:
     running = InProcess(Wanted("oracle"))
     found = running.find()
     manifest = loaded_manifest(running, found.kind, found_set, False)
-    assert examine(running, found, manifest, found_set, measure=True) is None
+    assert examine(running, found, manifest.model_copy(update={"measure": True}), found_set) is None
     with pytest.raises(UsageError, match="oracle is a reference"):
         subject_of(running, found, found_set)
 
@@ -244,7 +245,17 @@ def test_a_streaming_system_behind_the_live_chain(plugin: Plugin, found_set: Eva
         running.load()
         record = look_at(subject_of(running, found, found_set, "live"), music_of(found_set, 1.5), cuts=1)
     # 89 samples of its latency remain, and NAL-R's 110.
-    assert (record.basis, record.verdict, record.delay) == ("measured", "causal", 199)
+    assert (record.basis, record.verdict, record.look_ahead, record.delay) == ("streamed", "causal", 220, 199)
+
+
+def test_a_streaming_system_behind_the_baselines_chain(plugin: Plugin, found_set: EvaluationSet) -> None:
+    path = streaming(plugin, "x")
+    # One ear in both: no copies of the mixture, so that the loudness of the whole piece does not cancel.
+    path.write_text(path.read_text().replace("y = x", "y = x[:, :1] * [1, 1]"))
+    with at_work(path) as (running, found):
+        running.load()
+        record = look_at(subject_of(running, found, found_set, "baseline"), music_of(found_set, 1.5), cuts=1)
+    assert (record.basis, record.verdict, record.whole_piece) == ("measured", "not causal", True)
 
 
 def test_an_enhancer_owns_its_chain(found_set: EvaluationSet) -> None:
