@@ -60,7 +60,7 @@ def row(name: str, record: CausalityRecord, calls: int, seconds: float, mark: st
     ahead = "all" if record.whole_piece else "-" if record.look_ahead is None else str(record.look_ahead)
     delay = "-" if record.delay is None else str(record.delay)
     figures = f"{ahead:>7} {delay:>6} {record.cuts:>5} {calls:>6} {seconds:>7.1f}"
-    print(f"{name:32} {record.verdict:11} {figures}  {mark}{record.reason.partition(': ')[2][:60]}", flush=True)
+    print(f"{name:32} {record.verdict:11} {figures}  {mark}{record.reason[:60]}", flush=True)
 
 
 def seeded(process: Callable[[Signal], Signal]) -> Callable[[Signal], Signal]:

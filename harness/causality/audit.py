@@ -343,13 +343,12 @@ class _Audit:
         tried = f"{self.cuts} cut{'s' if self.cuts > 1 else ''}"
         if self.whole_piece and self.worst is not None:
             cause, by = IN_WORDS[self.worst.future], "" if self.gain is None else f" by {self.gain:+.2f} dB"
-            return f"not causal: {cause} changes {'the gain of ' if by else ''}the whole piece{by}, {tried}"
+            return f"{cause} changes {'the gain of ' if by else ''}the whole piece{by}, {tried}"
         at_least = "at least " if self.to_the_end else ""
-        seen = f"looks {at_least}{_in_words(self.look_ahead)} ahead, {ALLOWED} are allowed, {tried}"
-        return f"not causal: {seen}" if self.refuted else f"causal within what was tried: {seen}"
+        return f"looks {at_least}{_in_words(self.look_ahead)} ahead, {ALLOWED} are allowed, {tried}"
 
     def _not_repeatable(self) -> str:
-        return f"no verdict: two calls with the same music differ by {self.noise or 0:.0f} dB of the peak"
+        return f"two calls with the same music differ by {self.noise or 0:.0f} dB of the peak"
 
 
 def _in_words(samples: int) -> str:

@@ -1,7 +1,5 @@
 """Whether a system is causal: by an audit, or, of a streaming system, by how it was streamed."""
 
-from contextlib import suppress
-from pathlib import Path
 from typing import Literal
 
 from harness.apart.running import Found, Running
@@ -12,11 +10,10 @@ from harness.causality.subject import Subject, music_of, subject_of
 from harness.chain import NALR_DELAY
 from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
-from harness.errors import SubmissionError, SystemFailure, printable
-from harness.making.plan import Overwrite
+from harness.errors import SystemFailure, printable
 from harness.music.evaluationset import EvaluationSet
 from harness.submission.causality import CausalityRecord
-from harness.submission.manifest import Manifest, read_manifest
+from harness.submission.manifest import Manifest
 from harness.systems.streaming import ALLOWED, Streamed, is_causal
 
 SECONDS = 4.0
@@ -45,30 +42,20 @@ def examined(
     found: Found,
     manifest: Manifest,
     evaluation_set: EvaluationSet,
-    folder: Path,
-    overwrite: Overwrite = "missing",
     advance: Advance = lambda _count, _what: None,
 ) -> Manifest:
-    """The manifest with the verdict on its system's causality: that of the submission which is resumed, or a new one.
+    """The manifest with the verdict on its system's causality.
 
-    Args:
-        running, found, manifest, evaluation_set, advance: as for `examine`.
-        folder: the submission.
-        overwrite: "missing" where a submission may be resumed.
+    It is found anew each time, also where a submission is resumed: what its manifest says anybody may have written.
+
+    Args, and what is raised, are those of `examine`; and
 
     Raises:
-        WrongLatency, DataError: as `examine`.
-        SystemFailure: what it declares is not what was found.
+        SystemFailure: what the system declares is not what was found.
     """
     if found.streaming != (manifest.streaming is not None):
         raise SystemFailure(f"system {found.name} was found to work block by block or not, and declares the contrary")
-    before = None
-    with suppress(SubmissionError):  # whoever writes there will say what is wrong with it
-        before = read_manifest(folder) if overwrite == "missing" else None
-    if before is not None and before.causality is not None and before.key == manifest.key:
-        record: CausalityRecord | None = before.causality
-    else:
-        record = examine(running, found, manifest, evaluation_set, advance=advance)
+    record = examine(running, found, manifest, evaluation_set, advance=advance)
     return manifest.model_copy(update={"causality": record})
 
 
@@ -105,7 +92,7 @@ def examine(
     except WrongLatency:
         raise
     except SystemFailure as error:
-        reason = printable(f"no verdict: {' '.join(str(error).split())}")[:REASON_LENGTH]
+        reason = printable(" ".join(str(error).split()))[:REASON_LENGTH]
         return CausalityRecord(basis="streamed" if found.streaming else "measured", verdict="none", reason=reason)
 
 
@@ -196,10 +183,10 @@ def _streamed_record(seen: CausalityRecord, streamed: Streamed, chain: int, conf
     reason = seen.reason
     if leaked:
         verdict = "not causal"
-        reason = f"not causal: streamed, and yet its output changes {max(changed)} samples before the music does"
+        reason = f"streamed, and yet its output changes {max(changed)} samples before the music does"
     elif seen.verdict != "none":
         verdict = "causal" if is_causal(streamed.block) else "not causal"
-        reason = f"{verdict}: {how}; {latency}"
+        reason = f"{how}; {latency}"
     return seen.model_copy(
         update={
             "basis": "streamed",

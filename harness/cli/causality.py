@@ -162,7 +162,7 @@ def _show(record: "CausalityRecord", manifest: "Manifest", subject: "Subject", t
     name = console.escape(f"{manifest.system} {manifest.version}")
     console.out.print(f"[bold]{name}[/bold] ({at}), declared {manifest.class_}")
     colour = COLOURS[record.verdict]
-    console.out.print(f"[{colour}]{console.escape(record.reason)}[/{colour}]", soft_wrap=True)
+    console.out.print(f"[{colour}]{console.escape(record.in_words)}[/{colour}]", soft_wrap=True)
     table = Table("", "samples", "ms", "", box=None, pad_edge=False)
     table.columns[1].justify = table.columns[2].justify = "right"
     through = _through(record)

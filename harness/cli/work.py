@@ -121,7 +121,7 @@ def run(
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
         lock.ensure_locked()
         manifest = loaded(found_system, found, soft_clip, chain.value)
-        manifest = _examined(found_system, manifest, found, folder, overwrite)
+        manifest = _examined(found_system, manifest, found)
         enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)
         found_system.running.close()
         failed = enhancement.failures
@@ -170,7 +170,7 @@ def enhance(
         reference = found_system.found.kind == "reference"
         found = look_at_music(evaluation_set(data, split, scenes, limit), stems=reference)
         manifest = loaded(found_system, found, soft_clip, chain.value)
-        manifest = _examined(found_system, manifest, found, folder, overwrite)
+        manifest = _examined(found_system, manifest, found)
         result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))
     if as_json:
         console.print_json(
@@ -211,18 +211,16 @@ def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:
     return hidden
 
 
-def _examined(
-    system: Opened, manifest: "Manifest", found: "EvaluationSet", folder: Path, overwrite: Overwrite
-) -> "Manifest":
+def _examined(system: Opened, manifest: "Manifest", found: "EvaluationSet") -> "Manifest":
     """The manifest with the verdict on the system's causality, which is said as well."""
     from harness.causality.examining import calls_of, examined, is_examined
 
     if not is_examined(system.found, manifest):
         return manifest
     with console.progress(f"Is {manifest.system} causal?", calls_of(system.found), "calls") as advance:
-        result = examined(system.running, system.found, manifest, found, folder, overwrite.value, advance)
+        result = examined(system.running, system.found, manifest, found, advance)
     if (verdict := result.causality) is not None:
-        console.say(f"{manifest.system}: {verdict.reason}")
+        console.say(f"{manifest.system}: {verdict.in_words}")
         if verdict.verdict == "not causal" and manifest.class_ == "causal":
             console.warn(f"{manifest.system} declares itself causal and is not: its run is non-causal")
     return result

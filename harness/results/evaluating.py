@@ -141,7 +141,7 @@ def _run(
     manifest = named(lambda: loaded_manifest(system, about.kind, found, False, chain), about.name, "set up")
     if not run.here and is_examined(about, manifest):
         with bar(f"Is {about.name} causal?", calls_of(about), "calls") as advance:
-            manifest = examined(system, about, manifest, found, folder, advance=advance)
+            manifest = examined(system, about, manifest, found, advance)
     with bar(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
         overwrite: Overwrite = "always" if run.here else "missing"
         made = enhance(system, manifest, found, folder, overwrite=overwrite, workers=workers, advance=advance)

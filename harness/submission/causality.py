@@ -44,7 +44,7 @@ class CausalityRecord(Document, extra="forbid"):
     Attributes:
         basis: "measured" by changing the future of the music, or "streamed": it never had the future.
         verdict: "causal" within what was tried, "not causal", or "none" where it cannot be told.
-        reason: the verdict in words, one line.
+        reason: what the verdict rests on, in words, one line.
         look_ahead: L in samples; None for the whole piece, and without a verdict.
         whole_piece: whether the output depends on statistics of the whole piece.
         gain_db: the single gain that explains the whole-piece dependence, if one does.
@@ -68,6 +68,13 @@ class CausalityRecord(Document, extra="forbid"):
     noise_db: _Decibels | None = None
     levels: Annotated[dict[str, Samples | None], at_most(20)] = Field(default_factory=dict)
     evidence: Annotated[list[EvidenceRecord], Field(max_length=1000)] = Field(default_factory=list)
+
+    @property
+    def in_words(self) -> str:
+        """The verdict with its reason."""
+        causal = "causal within what was tried" if self.basis == "measured" else "causal"
+        verdict = {"causal": causal, "not causal": "not causal", "none": "no verdict"}[self.verdict]
+        return f"{verdict}: {self.reason}"
 
 
 class LoadRecord(Document, extra="forbid"):
