@@ -16,6 +16,7 @@ demo: $(VENV)/installed  ## install, then run every bundled system on the embedd
 	$(BIN)/harness run --engine fast --system centre
 	$(BIN)/harness run --engine fast --system umx --option model=demo --output submissions/umx-demo
 	$(BIN)/harness run --engine fast --system demucs --option model=demo --output submissions/demucs-demo
+	$(BIN)/harness run --engine fast --system live --chain live
 	$(BIN)/harness run --engine fast --system oracle
 	$(BIN)/harness report
 	@echo
