@@ -48,7 +48,9 @@ def test_each_small_system_gets_its_verdict(known: Known, piece: Signal) -> None
     assert (record.gain_db is not None) == known.gain
     if known.delay is not None:
         assert record.delay == known.delay
-    assert record.reason.startswith({"causal": "causal within", "none": "no verdict"}.get(known.verdict, "not causal"))
+    assert record.in_words.startswith(
+        {"causal": "causal within", "none": "no verdict"}.get(known.verdict, "not causal")
+    )
 
 
 def test_one_cut_that_refutes_is_the_last(piece: Signal) -> None:
