@@ -10,7 +10,7 @@ from harness.causality.subject import Subject, music_of, subject_of
 from harness.chain import NALR_DELAY
 from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
-from harness.errors import SystemFailure, printable
+from harness.errors import DataError, SystemFailure, printable
 from harness.music.evaluationset import EvaluationSet
 from harness.submission.causality import CausalityRecord
 from harness.submission.manifest import Manifest
@@ -48,9 +48,10 @@ def examined(
 
     It is found anew each time, also where a submission is resumed: what its manifest says anybody may have written.
 
-    Args, and what is raised, are those of `examine`; and
+    Args are those of `examine`.
 
     Raises:
+        WrongLatency: as `examine`.
         SystemFailure: what the system declares is not what was found.
     """
     if found.streaming != (manifest.streaming is not None):
@@ -76,22 +77,21 @@ def examine(
         advance: called with each call of the system; there are about `calls_of(found)`.
 
     Returns:
-        The verdict; "none" also where the system fails on one of the pieces that an audit makes up. None for a system
-        that neither streams nor is said to be causal, and for a reference.
+        The verdict; "none" also where the system fails on one of the pieces that an audit makes up, or where there is
+        no music to try. None for a system that neither streams nor is said to be causal, and for a reference.
 
     Raises:
         WrongLatency: it names both figures.
-        DataError: the music cannot be read.
     """
     if not is_examined(found, manifest):
         return None
     subject = subject_of(running, found, evaluation_set)
-    music = music_of(evaluation_set, STREAMED_SECONDS if found.streaming else SECONDS)
     try:
+        music = music_of(evaluation_set, STREAMED_SECONDS if found.streaming else SECONDS)
         return look_at(subject, music, advance=advance)
     except WrongLatency:
         raise
-    except SystemFailure as error:
+    except (SystemFailure, DataError) as error:
         reason = printable(" ".join(str(error).split()))[:REASON_LENGTH]
         return CausalityRecord(basis="streamed" if found.streaming else "measured", verdict="none", reason=reason)
 

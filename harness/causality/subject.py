@@ -97,19 +97,26 @@ def _does_something(pair: Pair) -> bool:
 def music_of(evaluation_set: EvaluationSet, seconds: float) -> Signal:
     """Music of an evaluation set, (samples, 2): its pieces one after another, cut to so many seconds, or repeated.
 
+    A piece that cannot be used is left out: it fails its own pairs when they are made.
+
     Raises:
-        DataError: a piece cannot be read, or all are silent.
+        DataError: none can be used, or all are silent.
     """
     wanted = round(seconds * PROTOCOL.sample_rate)
     pieces: list[Signal] = []
+    problem = f"all music of {evaluation_set.name} is silent: name another evaluation set with --data"
     for scene in {scene.folder: scene for scene in evaluation_set.scenes}.values():
-        piece = scene.read("mixture")
+        try:
+            piece = scene.read("mixture")
+        except DataError as error:
+            problem = str(error)
+            continue
         loud = np.abs(piece).max(axis=1)
         if loud.any():
             pieces.append(piece[np.argmax(loud > AUDIBLE * loud.max()) :])
         if sum(map(len, pieces)) >= wanted:
             break
     if not pieces:
-        raise DataError(f"all music of {evaluation_set.name} is silent: name another evaluation set with --data")
+        raise DataError(problem)
     joined = np.concatenate(pieces)
     return np.tile(joined, (-(-wanted // len(joined)), 1))[:wanted]

@@ -319,20 +319,21 @@ def _outcome(session: "Session", samples: int) -> dict[str, Any]:
 def _show(about: dict[str, Any]) -> None:
     where = about["output"] or about["device"]
     seconds, samples = about["seconds"], about["samples"]
-    console.out.print(f"{console.escape(str(where))}: {seconds:.2f} s through {console.escape(about['system'])}")
+    lines = [f"{console.escape(str(where))}: {seconds:.2f} s through {console.escape(about['system'])}"]
     rate = about["sample_rate"] / 1000
     nalr = ", NAL-R's 2.5 ms included" if about["nalr_delay"] else ""
-    console.out.print(
+    lines.append(
         f"  block {about['block']} samples ({about['block'] / rate:.2f} ms), latency {about['latency']}; "
         f"through-delay {about['through_delay']} samples ({about['through_delay_ms']:.2f} ms{nalr})"
     )
     if "device_adds_ms" in about:
-        console.out.print(f"  the sound device adds {about['device_adds_ms']:.0f} ms; xruns {about['xruns']}")
+        lines.append(f"  the sound device adds {about['device_adds_ms']:.0f} ms; xruns {about['xruns']}")
     load = about["load"]
     if load is not None:
         for clock, words in (("cpu", "by processor time"), ("wall", "by the clock on the wall")):
             p50, p99, worst, late = (load[f"{clock}_{each}"] for each in ("p50", "p99", "worst", "late"))
             late = f"{late} of {load['blocks']} blocks late"
-            console.out.print(f"  load {words}: p50 {p50:.2f}, p99 {p99:.2f}, worst {worst:.2f}; {late}")
+            lines.append(f"  load {words}: p50 {p50:.2f}, p99 {p99:.2f}, worst {worst:.2f}; {late}")
     share = 100 * about["clipped"] / max(1, 2 * samples)
-    console.out.print(f"  clipped: {share:.2g} % of all samples" if about["clipped"] else "  clipped: none")
+    lines.append(f"  clipped: {share:.2g} % of all samples" if about["clipped"] else "  clipped: none")
+    console.out.print("\n".join(lines), soft_wrap=True)
