@@ -8,7 +8,7 @@ is not causal is believed.
 from dataclasses import replace
 from statistics import median
 
-from harness.challenge import PROTOCOL
+from harness.chain import NALR_DELAY
 from harness.submission.causality import CausalityRecord
 from harness.submission.manifest import Manifest
 from harness.systems.streaming import ALLOWED
@@ -18,15 +18,13 @@ MAX_THROUGH = 441
 """Samples at 44.1 kHz that a sound may take through the whole chain of a live run: 10 ms, within which a hearing aid's
 output should follow its input (T. Cox, "Causality and latency", Clarity project's blog, 2021)."""
 
-NALR_DELAY = PROTOCOL.nalr_order // 2
-"""Samples by which NAL-R, a linear-phase filter, delays what a Separator made."""
-
 
 def causality_of(manifest: Manifest) -> Causality | None:
     """The verdict in a manifest, as the leaderboard keeps it: up to the amplified signal; None where there is none."""
     found = manifest.causality
     if found is None:
         return None
+    # What an Enhancer returns is amplified already.
     chain = 0 if manifest.kind == "enhancer" else NALR_DELAY
     delay = None if found.delay is None else found.delay + chain
     through = None if delay is None or found.look_ahead is None else found.look_ahead + delay

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.chain import NALR_DELAY
 from harness.music.layout import load
-from harness.scoring.classes import MAX_THROUGH, NALR_DELAY, causality_of, classified, load_of
+from harness.scoring.classes import MAX_THROUGH, causality_of, classified, load_of
 from harness.scoring.entries import run_record
 from harness.submission.causality import CausalityRecord, LoadRecord, StreamingRecord
 from harness.submission.manifest import Manifest
