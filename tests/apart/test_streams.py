@@ -1,7 +1,6 @@
 """Streaming systems in a process of their own: they get a block at a time, and whatever they do with it is told."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -205,10 +204,8 @@ def test_what_goes_wrong_in_a_block_is_told_and_the_next_piece_goes_on(case: str
 def test_the_timeout_is_that_of_the_whole_piece(start: Start) -> None:
     # Each block is quick, but there are 642 of them.
     running = start(LINE.replace("    pass\n", "    import time; time.sleep(0.02)\n"), timeout=3.0)
-    began = time.monotonic()
     with pytest.raises(Gone) as caught:
         separated(running, "separator", True, MUSIC)
-    assert time.monotonic() - began < 10
     assert str(caught.value).startswith("took longer than 3 s, and was ended (block ")
     # Another piece has its own time.
     running.seed(1)
@@ -282,16 +279,16 @@ def test_seeds_make_a_system_repeatable(here: bool, start: Start) -> None:
 
 
 def test_costs_and_loads_are_those_of_the_music_without_the_noise(start: Start) -> None:
-    spends = "    import time\n    until = time.process_time() + 0.005\n    while time.process_time() < until: pass\n"
+    spends = "    import time\n    until = time.process_time() + 0.02\n    while time.process_time() < until: pass\n"
     made = separated(start(LINE.replace("110, 110", "2205, 0").replace("    pass\n", spends)), "separator", True, MUSIC)
     assert made.cost is not None
     assert made.streamed is not None
-    # 12 blocks of 50 ms, after 20 of noise.
+    # 12 blocks of 50 ms, after 20 of noise that would cost 0.4 s more.
     assert len(made.streamed.cpu) == 12
-    assert 0.1 <= made.streamed.cpu.min() <= made.streamed.cpu.max() < 0.3
-    assert (made.streamed.wall > 0.099).all()
-    assert 0.05 <= made.cost.cpu_seconds < 0.15
-    assert made.cost.wall_seconds >= 0.06
+    assert made.streamed.cpu.min() >= 0.4
+    assert (made.streamed.wall > 0.399).all()
+    assert 0.2 <= made.cost.cpu_seconds < 0.6
+    assert made.cost.wall_seconds >= 0.24
     assert made.cost.peak_bytes > 2**24
 
 

@@ -190,10 +190,10 @@ def test_the_load_of_a_block_is_its_time_by_two_clocks() -> None:
     # A block lasts 10 ms.
     assert len(streamed.cpu) == 10
     assert streamed.wall[1] >= 5
-    assert streamed.cpu[1] < 2
+    assert streamed.cpu[1] < streamed.wall[1] / 2
     assert streamed.cpu[2] >= 5
     assert streamed.wall[2] > 4.9
-    assert np.median(streamed.wall) < 1
+    assert np.median(streamed.wall) < streamed.wall[1]
 
 
 WRONG = {
