@@ -142,7 +142,7 @@ class Channel:
     def _send(self, view: memoryview) -> None:
         view = view.cast("B")
         while view:
-            self._wait([], [self._writing])
+            self._wait(self._writing, select.POLLOUT)
             try:
                 view = view[os.write(self._writing, view[:PIPE]) :]
             except BlockingIOError:
@@ -156,7 +156,7 @@ class Channel:
         content = bytearray(count)
         view = memoryview(content)
         while view:
-            self._wait([self._reading], [])
+            self._wait(self._reading, select.POLLIN)
             try:
                 got = os.readv(self._reading, [view])
             except BlockingIOError:
@@ -166,16 +166,18 @@ class Channel:
             view = view[got:]
         return content
 
-    def _wait(self, reading: list[int], writing: list[int]) -> None:
-        """Wait until a descriptor is ready. Raises Gone if the child is not alive, or time is over."""
+    def _wait(self, descriptor: int, event: int) -> None:
+        """Wait until a descriptor is ready for an event. Raises Gone if the child is not alive, or time is over."""
+        # Not select.select, which knows no descriptor above 1023: the caller's program may have many files open.
+        poll = select.poll()
+        poll.register(descriptor, event)
         while True:
             left = self._until - time.monotonic()
             if left <= 0:
                 raise TimedOut
             alive = self._alive()
             # Looked at before: what a child wrote before it died is still there to be read.
-            ready = select.select(reading, writing, [], 0 if not alive else min(LOOK, left))
-            if any(ready):
+            if poll.poll(1000 * min(LOOK, left) if alive else 0):
                 return
             if not alive:
                 raise Gone

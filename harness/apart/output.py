@@ -104,11 +104,13 @@ class Pump:
 
     def _run(self) -> None:
         rest, until = b"", float("inf")
+        poll = select.poll()  # knows descriptors above 1023, too
+        poll.register(self._descriptor, select.POLLIN)
         while time.monotonic() < until:
             stopping = self._stop.is_set()
             if stopping:
                 until = min(until, time.monotonic() + LAST_WORDS)
-            if not select.select([self._descriptor], [], [], 0 if stopping else 0.05)[0]:
+            if not poll.poll(0 if stopping else 50):
                 if stopping:
                     break
                 continue

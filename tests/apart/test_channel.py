@@ -3,8 +3,11 @@
 import json
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +132,26 @@ def test_what_can_be_sent() -> None:
     assert backwards.tolist() == [0, 1, 2]
     strided = sendable(np.arange(9.0).reshape(3, 3).T, 100)
     assert strided.flags.c_contiguous
+
+
+def test_a_program_may_have_many_files_open(tmp_path: Path) -> None:
+    """Descriptors above 1023, in a process of its own with many files open."""
+    script = """
+import os, resource, sys
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if hard != resource.RLIM_INFINITY and hard < 1500:
+    sys.exit(77)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1500, hard))
+opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+from harness.apart.output import Output
+from harness.apart.process import Terms
+from harness.apart.running import Apart, Wanted
+apart = Apart(Wanted("passthrough"), Terms(), Output())
+apart.start()
+print(apart.find().kind)
+apart.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    if done.returncode == 77:
+        pytest.skip("so many files may not be opened here")
+    assert (done.returncode, done.stdout) == (0, "enhancer\n"), done.stderr
