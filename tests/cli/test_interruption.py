@@ -1,5 +1,6 @@
 """Runs that are stopped in the middle: the next one goes on, nothing is lost, doubled or half-written."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -69,7 +70,8 @@ def wait_until(condition, process):
 def scores(work):
     if not (work / "board.db").exists():
         return []
-    with sqlite3.connect(work / "board.db", timeout=10) as database:
+    # Closed at once: asked again and again, connections that wait for the garbage collector hold a thousand files open.
+    with contextlib.closing(sqlite3.connect(work / "board.db", timeout=10)) as database:
         try:
             return database.execute(
                 "SELECT remix_id, engine, left_score, right_score, scored_at FROM scores ORDER BY remix_id, engine"
