@@ -102,11 +102,6 @@ def audit_causality(
     raise typer.Exit(EXIT_CODES[record.verdict])
 
 
-def _through(record: "CausalityRecord") -> int | None:
-    """Look-ahead and delay together."""
-    return None if record.look_ahead is None or record.delay is None else record.look_ahead + record.delay
-
-
 def _milliseconds(samples: int | None) -> float | None:
     from harness.challenge import PROTOCOL
 
@@ -121,7 +116,6 @@ def _missed(record: "CausalityRecord") -> dict[float, float]:
 
 
 def _as_json(record: "CausalityRecord", manifest: "Manifest", subject: "Subject", took: float) -> dict[str, Any]:
-    through = _through(record)
     return {
         "system": manifest.system,
         "version": manifest.version,
@@ -136,8 +130,8 @@ def _as_json(record: "CausalityRecord", manifest: "Manifest", subject: "Subject"
         "look_ahead_ms": _milliseconds(record.look_ahead),
         "delay_samples": record.delay,
         "delay_ms": _milliseconds(record.delay),
-        "through_samples": through,
-        "through_ms": _milliseconds(through),
+        "through_samples": record.through,
+        "through_ms": _milliseconds(record.through),
         "whole_piece": record.whole_piece,
         "gain_db": record.gain_db,
         "sensitivity_db": record.sensitivity_db,
@@ -165,7 +159,6 @@ def _show(record: "CausalityRecord", manifest: "Manifest", subject: "Subject", t
     console.out.print(f"[{colour}]{console.escape(record.in_words)}[/{colour}]", soft_wrap=True)
     table = Table("", "samples", "ms", "", box=None, pad_edge=False)
     table.columns[1].justify = table.columns[2].justify = "right"
-    through = _through(record)
     ahead = "the output uses music so far ahead"
     if record.whole_piece:
         table.add_row("look-ahead L", "all", "", ahead)
@@ -175,7 +168,7 @@ def _show(record: "CausalityRecord", manifest: "Manifest", subject: "Subject", t
     late = "the output lags the music" if record.delay is not None else unknown
     for label, samples, meaning in (
         ("delay D", record.delay, late),
-        ("through L + D", through, "a sound reaches the ear so late, with any computer"),
+        ("through L + D", record.through, "a sound reaches the ear so late, with any computer"),
     ):
         if samples is not None or label == "delay D":
             shown = ("?", "?") if samples is None else (str(samples), f"{_milliseconds(samples):.2f}")

@@ -94,7 +94,8 @@ def play(
     seconds = CARD_CUSHION_SECONDS if captures else FILE_CUSHION_SECONDS
     cushion = session.block + round(seconds * PROTOCOL.sample_rate)
     exchange = Exchange(cushion, captures, capacity=cushion + 2 * session.block + PROTOCOL.sample_rate)
-    interrupted, shown, samples, added = False, 0.0, 0, 0.0
+    interrupted, shown, samples = False, 0.0, 0
+    added: float | None = None  # by the card, once it runs; it may be 0
     with ExitStack() as stack:
         try:
             if captures:
@@ -103,18 +104,18 @@ def play(
                 made = session.process(block)
                 exchange.put(made)
                 samples += len(block)
-                if not captures and exchange.filled and not added:
+                if not captures and exchange.filled and added is None:
                     added = stack.enter_context(running(device, exchange))
                 if time.monotonic() - shown > SHOWN_EVERY_SECONDS:
                     show(exchange)
                     shown = time.monotonic()
-            if not added:
+            if added is None:
                 added = stack.enter_context(running(device, exchange))
             exchange.drain()
             time.sleep(added)  # what the card itself still holds
         except KeyboardInterrupt:
             interrupted = True
-    total = added + exchange.added / PROTOCOL.sample_rate
+    total = (added or 0.0) + exchange.added / PROTOCOL.sample_rate
     heard = samples if music is None else min(samples, len(music))
     return Played(heard, exchange.xruns, total, interrupted)
 

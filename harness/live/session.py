@@ -90,5 +90,4 @@ class Session:
         if not self._wall:
             return None
         last = 0 if seconds is None else -max(1, round(seconds * PROTOCOL.sample_rate / self.block))
-        cpu, wall = np.array(self._cpu[last:]), np.array(self._wall[last:])
-        return load_of(Streamed([], self.block, self.latency, 0, cpu, wall))
+        return load_of(np.array(self._cpu[last:]), np.array(self._wall[last:]))

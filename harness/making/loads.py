@@ -3,20 +3,25 @@
 import platform
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import printable
 from harness.submission.causality import LoadRecord
-from harness.systems.streaming import Streamed
 
 MOST = 1e9
 """Load that a record holds at most: a child says what its blocks took."""
 
 
-def load_of(streamed: Streamed) -> LoadRecord:
-    """The record of one piece of music: quantiles over all its blocks, and how many of them came late."""
-    cpu, wall = (np.minimum(load, MOST) for load in (streamed.cpu, streamed.wall))
+def load_of(cpu: NDArray[Any], wall: NDArray[Any]) -> LoadRecord:
+    """The record of one piece of music: quantiles over all its blocks, and how many of them came late.
+
+    Args:
+        cpu, wall: load of each block by the two clocks, (blocks,); see `harness.systems.streaming.Streamed`.
+    """
+    cpu, wall = (np.minimum(load, MOST) for load in (cpu, wall))
     return LoadRecord(
         blocks=len(cpu),
         cpu_p50=float(np.quantile(cpu, 0.5)),

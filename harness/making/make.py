@@ -222,7 +222,7 @@ class _Work:
         if made is not None and made.cost is not None:
             self.manifest.costs[piece[:300]] = CostRecord(**vars(made.cost))
         if made is not None and made.streamed is not None:
-            self.manifest.loads[piece[:300]] = load_of(made.streamed)
+            self.manifest.loads[piece[:300]] = load_of(made.streamed.cpu, made.streamed.wall)
 
     def _write(self, make: Callable[[], Signal], pair: Pair) -> None:
         """Write a pair's file, and record it.

@@ -9,8 +9,8 @@ from typing import Any
 from harness.report.view import BoardView
 from harness.report.words import hundredths, seconds, web_address
 from harness_leaderboard import classes, labels
+from harness_leaderboard.history import Event, OldDeclaration
 from harness_leaderboard.ranking import Row
-from harness_leaderboard.records import Event, OldDeclaration
 from harness_leaderboard.whole import WholeRun
 
 EACH = 3

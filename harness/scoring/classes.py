@@ -26,8 +26,6 @@ def causality_of(manifest: Manifest) -> Causality | None:
         return None
     # What an Enhancer returns is amplified already.
     chain = 0 if manifest.kind == "enhancer" else NALR_DELAY
-    delay = None if found.delay is None else found.delay + chain
-    through = None if delay is None or found.look_ahead is None else found.look_ahead + delay
     reason = found.reason
     if found.verdict == "not causal" and manifest.class_ == "causal":
         reason = f"declared causal, but {reason}"
@@ -38,8 +36,8 @@ def causality_of(manifest: Manifest) -> Causality | None:
         reason=reason,
         look_ahead=found.look_ahead,
         whole_piece=found.whole_piece,
-        delay=delay,
-        through=through,
+        delay=None if found.delay is None else found.delay + chain,
+        through=None if found.through is None else found.through + chain,
         cuts=found.cuts,
         evidence=found.model_dump(mode="json", exclude=set(told)),
     )

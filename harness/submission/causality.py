@@ -70,6 +70,11 @@ class CausalityRecord(Document, extra="forbid"):
     evidence: Annotated[list[EvidenceRecord], Field(max_length=1000)] = Field(default_factory=list)
 
     @property
+    def through(self) -> int | None:
+        """Through-delay T = L + D in samples; None where one of them is not known."""
+        return None if self.look_ahead is None or self.delay is None else self.look_ahead + self.delay
+
+    @property
     def in_words(self) -> str:
         """The verdict with its reason."""
         causal = "causal within what was tried" if self.basis == "measured" else "causal"

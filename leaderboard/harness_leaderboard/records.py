@@ -343,34 +343,6 @@ class StoredRun:
 
 
 @dataclass(frozen=True)
-class OldDeclaration:
-    """What a run declared until `replaced_at`; `intact` says whether the harness wrote this."""
-
-    run: Mapping[str, Any]
-    replaced_at: str
-    intact: bool = True
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that was done to a run: when, what, and why.
-
-    Attributes:
-        what: "entered", "declared anew", "replaced", "renamed", "hidden", "unhidden", "removed", "restored",
-            "rescored", "audited", "imported" or "changes dropped".
-        details: more of it, as JSON values.
-        intact: whether the harness wrote this.
-    """
-
-    at: str
-    run_id: int | None
-    what: str
-    why: str
-    details: Mapping[str, Any]
-    intact: bool = True
-
-
-@dataclass(frozen=True)
 class PairScores:
     """The scored pairs of a run as parallel columns, in no particular order.
 

@@ -23,15 +23,14 @@ from sqlalchemy import Connection, select
 from harness_leaderboard import costs, entering, merging, reading, repairing, scoring, whole
 from harness_leaderboard.checksums import of_declaration, of_environment, of_event
 from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.history import Event, OldDeclaration
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
 from harness_leaderboard.opening import OpenDatabase
 from harness_leaderboard.records import (
     Engine,
     EnhancedFile,
     EvaluationSetRecord,
-    Event,
     NewScore,
-    OldDeclaration,
     PairScores,
     PieceCost,
     RunRecord,

@@ -13,9 +13,10 @@ from stored import PAIRS, RUN, add, kill_while_migrating, mark, set_pairs
 
 from harness_leaderboard.database import sqlite_engine
 from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.history import Event, OldDeclaration
 from harness_leaderboard.opening import alembic_config
 from harness_leaderboard.ranking import boards
-from harness_leaderboard.records import EvaluationSetRecord, Event, OldDeclaration, ScoreRecord
+from harness_leaderboard.records import EvaluationSetRecord, ScoreRecord
 from harness_leaderboard.store import Store
 
 AT = "2024-01-31T12:00:00Z"

@@ -12,7 +12,6 @@ from support import FRAMES, RunCli, TinySet
 
 from harness.making.loads import load_of, processor
 from harness.submission.manifest import MANIFEST, Manifest
-from harness.systems.streaming import Streamed
 
 Write = Callable[..., Path]
 
@@ -166,7 +165,7 @@ def test_what_was_said_of_chain_and_stream_is_part_of_a_key_only_where_it_is_sai
 def test_a_load_counts_every_block() -> None:
     cpu = np.array([0.1] * 97 + [0.5, 1.0, 3.0])
     wall = np.array([0.2] * 97 + [1.5, 1e12, 2.0])
-    load = load_of(Streamed([], 64, 0, 0, cpu, wall))
+    load = load_of(cpu, wall)
     assert (load.blocks, load.cpu_late, load.wall_late) == (100, 1, 3)
     assert (load.cpu_p50, load.cpu_worst, load.wall_p50, load.wall_worst) == (0.1, 3.0, 0.2, 1e9)
     assert load.cpu_p99 == pytest.approx(np.quantile(cpu, 0.99))
