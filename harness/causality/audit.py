@@ -345,13 +345,14 @@ class _Audit:
             cause, by = IN_WORDS[self.worst.future], "" if self.gain is None else f" by {self.gain:+.2f} dB"
             return f"{cause} changes {'the gain of ' if by else ''}the whole piece{by}, {tried}"
         at_least = "at least " if self.to_the_end else ""
-        return f"looks {at_least}{_in_words(self.look_ahead)} ahead, {ALLOWED} are allowed, {tried}"
+        return f"looks {at_least}{samples_in_words(self.look_ahead)} ahead, {ALLOWED} are allowed, {tried}"
 
     def _not_repeatable(self) -> str:
         return f"two calls with the same music differ by {self.noise or 0:.0f} dB of the peak"
 
 
-def _in_words(samples: int) -> str:
+def samples_in_words(samples: int) -> str:
+    """Samples at 44.1 kHz with their time: "220 samples (4.99 ms)"."""
     return f"{samples} samples ({1e3 * samples / PROTOCOL.sample_rate:.2f} ms)"
 
 

@@ -3,12 +3,11 @@
 from typing import Literal
 
 from harness.apart.running import Found, Running
-from harness.causality.audit import CUTS, Advance, audit, calls_for
+from harness.causality.audit import CUTS, Advance, audit, calls_for, samples_in_words
 from harness.causality.delay import delay_of
 from harness.causality.futures import FUTURES, Future, other_than
 from harness.causality.subject import Subject, music_of, subject_of
 from harness.chain import NALR_DELAY
-from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
 from harness.errors import DataError, SystemFailure, printable
 from harness.music.evaluationset import EvaluationSet
@@ -176,7 +175,7 @@ def _streamed_record(seen: CausalityRecord, streamed: Streamed, chain: int, conf
     """
     changed = [each.cut - each.first_changed for each in seen.evidence if each.first_changed is not None]
     leaked = max(changed, default=0) > streamed.look_ahead
-    ahead = f"{streamed.look_ahead} samples ({1e3 * streamed.look_ahead / PROTOCOL.sample_rate:.2f} ms)"
+    ahead = samples_in_words(streamed.look_ahead)
     how = f"streamed in blocks of {streamed.block}, looks {ahead} ahead, {ALLOWED} are allowed"
     latency = f"latency {streamed.latency}{'' if confirmed else ' not'} confirmed"
     verdict: Literal["causal", "not causal", "none"] = "none"

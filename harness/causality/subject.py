@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.apart.running import Found, Running
-from harness.chain import Chain, remix_live
+from harness.chain import Chain
 from harness.challenge import PROTOCOL, STEMS, Gains
-from harness.enhancement import Signal, amplify, remix
+from harness.enhancement import Signal, amplify
 from harness.errors import DataError, SystemFailure, UsageError
 from harness.hearing import Listener
 from harness.making.driving import ANYTHING, enhanced, reason_for, separated
@@ -72,10 +72,7 @@ class Subject:
         self.streamed = parts.streamed
         if self.chain is None:
             return np.concatenate([parts.stems[name] for name in STEMS], axis=1)
-        if self.chain == "live":
-            delay = 0 if parts.streamed is None else parts.streamed.delay
-            return amplify(remix_live(parts.stems, self.gains, music, delay), self.listener)
-        return amplify(remix(parts.stems, self.gains, music), self.listener)
+        return amplify(parts.remix(self.chain, self.gains, music), self.listener)
 
 
 def subject_of(running: Running, found: Found, evaluation_set: EvaluationSet, chain: Chain | None = None) -> Subject:

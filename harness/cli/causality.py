@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness import console
-from harness.cli.common import DEMO, Data, Json, PluginSources, Split, evaluation_set
+from harness.cli.common import Data, Json, PluginSources, Split, data_folder, evaluation_set
 from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Python, Timeout, loaded, opened
 from harness.cli.work import ChainName, Options
 from harness.errors import SystemFailure
-from harness.files import expanded
 
 if TYPE_CHECKING:
     from harness.causality.subject import Subject
@@ -78,7 +77,8 @@ def audit_causality(
     from harness.causality.subject import music_of, subject_of
 
     manner = Manner(python, timeout, memory, isolate, in_process)
-    hidden = [] if data is None or data == DEMO else [expanded(data, "--data").absolute()]
+    folder = data_folder(data)
+    hidden = [] if folder is None else [folder]
     try:
         with opened(system, option, plugin, manner, hidden) as found_system:
             found = evaluation_set(data, split)

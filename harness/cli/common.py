@@ -176,6 +176,11 @@ def evaluation_set(
     return loaded.select(names, limit)
 
 
+def data_folder(data: str | None) -> Path | None:
+    """The folder that --data names; None for the embedded evaluation set."""
+    return None if data is None or data == DEMO else expanded(data, "--data").absolute()
+
+
 def named_set(data: str | None, split: str | None) -> "EvaluationSet | None":
     """The evaluation set that --data and --split name, for commands that do without one; None if none is named.
 

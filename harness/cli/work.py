@@ -10,7 +10,6 @@ from harness import console
 from harness.cli import outcomes, verdicts
 from harness.cli.common import (
     DEFAULT_DATABASE,
-    DEMO,
     Data,
     Database,
     Engine,
@@ -23,6 +22,7 @@ from harness.cli.common import (
     Scenes,
     Split,
     Workers,
+    data_folder,
     evaluation_set,
     given,
     output_folder,
@@ -204,8 +204,9 @@ def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:
     """What a sandboxed system must not see."""
     folder = folder.absolute()
     hidden = [folder.parent if folder.parent.name == "submissions" else folder]
-    if data is not None and data != DEMO:
-        hidden.append(expanded(data, "--data").absolute())
+    music = data_folder(data)
+    if music is not None:
+        hidden.append(music)
     if db is not None and db.startswith("sqlite:///"):
         hidden.append(Path(db.removeprefix("sqlite:///").partition("?")[0]).absolute())
     return hidden

@@ -12,8 +12,9 @@ from harness.apart.channel import Gone
 from harness.apart.measuring import Cost
 from harness.apart.returned import Returned, Unsent
 from harness.apart.running import Raised, Running
+from harness.chain import Chain, remix_live
 from harness.challenge import PROTOCOL, STEMS, Gains
-from harness.enhancement import Signal, check_signal
+from harness.enhancement import Signal, check_signal, remix
 from harness.errors import HarnessError, SystemFailure
 from harness.hearing import Listener
 from harness.music.evaluationset import Scene
@@ -39,6 +40,19 @@ class Separated:
     stems: dict[str, Signal]
     cost: Cost | None
     streamed: Streamed | None
+
+    def remix(self, chain: Chain, gains: Gains, mixture: Signal) -> Signal:
+        """The remix before amplification, (samples, 2).
+
+        Args:
+            chain: what follows separation.
+            gains: target gain of each stem in dB.
+            mixture: the music that was separated, (samples, 2).
+        """
+        if chain == "live":
+            delay = 0 if self.streamed is None else self.streamed.delay
+            return remix_live(self.stems, gains, mixture, delay)
+        return remix(self.stems, gains, mixture)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness.apart.running import Running
-from harness.chain import Chain, remix_live
+from harness.chain import Chain
 from harness.challenge import STEMS
-from harness.enhancement import Signal, amplify, remix, to_remix_format
+from harness.enhancement import Signal, amplify, to_remix_format
 from harness.errors import SystemFailure, UsageError, first_problem
 from harness.files import locked_folder, remove_leftovers, write_whole
 from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
@@ -189,7 +189,7 @@ class _Work:
             return
         self._keep(first.song, separated)
         for scene, scene_pairs in by_scene.items():
-            remixed = None if separated is None else self._remixed(separated, scene, mixture)
+            remixed = None if separated is None else separated.remix(self.manifest.chain, scene.gains, mixture)
             jobs = []
             for pair in scene_pairs:
                 if remixed is not None:
@@ -210,13 +210,6 @@ class _Work:
                     yield pair, reason_for(self.manifest.system, error)
                 else:
                     yield pair, None
-
-    def _remixed(self, separated: Separated, scene: Scene, mixture: Signal) -> Signal:
-        """The remix of a scene, before amplification, by the chain that was chosen."""
-        if self.manifest.chain == "live":
-            delay = 0 if separated.streamed is None else separated.streamed.delay
-            return remix_live(separated.stems, scene.gains, mixture, delay)
-        return remix(separated.stems, scene.gains, mixture)
 
     def _keep(self, piece: str, made: Separated | Enhanced | None) -> None:
         if made is not None and made.cost is not None:

@@ -7,8 +7,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.systems import Option, Signal, System, hookimpl
-from harness.systems.streaming import StreamingSeparator
+from harness.systems import Option, Signal, StreamingSeparator, System, hookimpl
 
 if TYPE_CHECKING:
     from harness_plugins.past_masks import Divider
