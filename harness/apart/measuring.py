@@ -1,6 +1,7 @@
 """What a child takes, and keeping it from taking too much."""
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -82,7 +83,8 @@ class Meter:
         for process in self._recent():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
+                total += _own_seconds(process.pid, times.user + times.system)
+                total += times.children_user + times.children_system
         return total
 
     def peak_bytes(self) -> int:
@@ -103,6 +105,18 @@ class Meter:
             if self.violation:
                 end(family)
                 return
+
+
+def _own_seconds(pid: int, counted: float) -> float:
+    """CPU time of one process by the clock that Linux keeps of it, in nanoseconds; elsewhere what was `counted`.
+
+    The counted times go in steps of 10 ms, and a short piece of music may take less. The clock's number is made of
+    the process's own as clock_getcpuclockid(3) makes it.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return time.clock_gettime((~pid << 3) | 2)
+    return counted
 
 
 def _resident(family: list[psutil.Process]) -> int:
