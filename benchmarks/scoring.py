@@ -49,7 +49,7 @@ def main() -> None:
         path.write_bytes(encode(samples))
         submitted = read_remix(path, scene.frames)
         music = tuple((file, sha256_of(file)) for file in (scene.folder / f"{name}.wav" for name in MUSIC))
-        task = tasks.ScoreTask(pair, path, submitted.sha256, music)
+        task = tasks.ScoreTask(pair, path.parent, submitted.sha256, music)
 
         reference = reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)
         ears = []

@@ -93,7 +93,7 @@ def tasks_of(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
         samples, _ = to_remix_format(amplify(pair.scene.read("mixture"), pair.listener))
         path.write_bytes(encode(samples))
         music = tuple((file, sha256_of(file)) for file in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
-        made.append(tasks.ScoreTask(pair, path, sha256_of(path), music))
+        made.append(tasks.ScoreTask(pair, path.parent, sha256_of(path), music))
     return made
 
 

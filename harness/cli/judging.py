@@ -248,6 +248,7 @@ def _judge(
     from harness.errors import ArchiveRefused
     from harness.submission.archive import file_limits, open_archive, unpacking_folder
     from harness.submission.manifest import MANIFEST
+    from harness.submission.protocols import form_of
     from harness.submission.validation import Problem, Verdict, ensure_readable
 
     try:
@@ -258,14 +259,14 @@ def _judge(
             return judge_folder(source, found, found.pairs, workers)
         ensure_readable(source)
         limits = file_limits(found)
-        with open_archive(source) as archive:
+        with open_archive(source, limits) as archive:
             folder = kept.enter_context(unpacking_folder())
             # The manifest says what it is for; the rest is worth unpacking only if that is this evaluation set.
             problems = archive.unpack(folder, {MANIFEST: limits.pop(MANIFEST)})
             _check_purpose(folder, source, archive.entries.__contains__, found, data)
             with console.progress(f"Unpacking {source}", len(archive.entries), "files") as advance:
                 problems += archive.unpack(folder, limits, advance)
-            problems += archive.strays({MANIFEST, *limits})
+            problems += archive.strays({MANIFEST, *limits}, form_of(found.protocol))
         return judge_folder(folder, found, found.pairs, workers, source=source, problems=problems)
     except ArchiveRefused as error:
         return Verdict(source, source, problems=[Problem("", _reason(source, error))])

@@ -27,6 +27,7 @@ from harness.files import expanded
 __all__ = ["runs"]
 
 if TYPE_CHECKING:
+    from harness.music.evaluationset import EvaluationSet
     from harness_leaderboard.records import StoredRun
 
 Reason = Annotated[
@@ -139,7 +140,7 @@ def rescore(
                 if not folder.is_dir():
                     raise UsageError(f"its files are not in {folder} any more: name their folder with --submission")
                 verdict = judge(folder, found, found.pairs, workers_or_default(workers))
-                _keep_known(store.find_run(status.id), verdict)
+                _keep_known(store.find_run(status.id), verdict, found)
                 dropped = store.drop_changed(status.id)
                 if dropped:
                     console.warn(f"run {status.id}: {dropped} entries were changed outside the harness and are dropped")
@@ -156,26 +157,26 @@ def rescore(
     raise typer.Exit(1 if missing or any(result.failures for result in scored) else 0)
 
 
-def _keep_known(stored: "StoredRun", verdict: Any) -> None:
+def _keep_known(stored: "StoredRun", verdict: Any, found: "EvaluationSet") -> None:
     """Leave of a judged folder only the files that the run was entered with: what has changed since is another's."""
-    from harness.challenge import PROTOCOL
     from harness.errors import SubmissionError
 
-    known = {PROTOCOL.remix_name(*pair_id): pair.file_sha256 for pair_id, pair in stored.pairs.items()}
-    # Which file a pair had is not known where that was changed outside the harness: the one that is there counts.
-    unknown = {PROTOCOL.remix_name(*pair_id) for pair_id, pair in stored.pairs.items() if pair.changed}
+    pairs = {pair.id: pair for pair in found.all_pairs}
     verdict.problems.clear()
-    changed = [name for name, sha256 in known.items() if sha256 and verdict.hashes.get(name) != sha256]
+    # Which files a pair had is not known where that was changed outside the harness: those that are there count.
+    other = [
+        pairs[pair_id]
+        for pair_id, record in stored.pairs.items()
+        if verdict.content(pairs[pair_id]) != record.file_sha256 and not (record.changed and not record.file_sha256)
+    ]
+    changed = [pair.remix_name for pair in other if stored.pairs[pair.id].file_sha256]
     if changed:
         raise SubmissionError(
             f"{len(changed)} of its files are missing in {verdict.folder} or have changed, {changed[0]} for one: "
             "score the folder as a submission of its own (harness score)"
         )
-    verdict.hashes = {
-        name: sha256
-        for name, sha256 in verdict.hashes.items()
-        if known.get(name) == sha256 or (name in unknown and known.get(name) is None)
-    }
+    not_its = {name for pair in other for name in pair.files}
+    verdict.hashes = {name: sha256 for name, sha256 in verdict.hashes.items() if name not in not_its}
 
 
 def audit(

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from pydantic import ValidationError
 
 from harness.apart.running import Running
 from harness.chain import Chain
-from harness.challenge import STEMS
+from harness.challenge import CAD1, STEMS
 from harness.enhancement import Signal, amplify, to_remix_format
 from harness.errors import SystemFailure, UsageError, first_problem
 from harness.files import locked_folder, remove_leftovers, write_whole
@@ -31,9 +31,13 @@ from harness.music.evaluationset import EvaluationSet, Pair, PairId, Scene
 from harness.submission.causality import StreamingRecord
 from harness.submission.flac import encode
 from harness.submission.manifest import CostRecord, FileRecord, Manifest, manifest_for, write_manifest
+from harness.submission.stems import stem_files
 from harness.systems.streaming import is_causal
 
 log = logging.getLogger(__name__)
+
+Files = dict[str, tuple[bytes, int | None]]
+"""Contents of the files of a pair by their names, and how many samples were clipped where that can be."""
 
 SAVE_SECONDS = 5.0
 """The manifest is saved at most this often while files are written; a killed run repeats no more than that."""
@@ -84,13 +88,15 @@ def enhance(
     """
     result = Enhancement(manifest)
     with locked_folder(folder):
+        for inner in {PurePosixPath(name).parent for pair in evaluation_set.all_pairs for name in pair.files}:
+            remove_leftovers(folder / inner)
         remove_leftovers(folder)
         planned = plan(result.manifest, evaluation_set, folder, overwrite)
         result.manifest = result.manifest.model_copy(update=dict(planned.added))
         result.manifest.files.update(planned.kept)
         result.manifest.costs.update(planned.costs)
         result.manifest.loads.update(planned.loads)
-        result.kept += [pair.id for pair in evaluation_set.pairs if pair.remix_name in planned.kept]
+        result.kept += [pair.id for pair in evaluation_set.pairs if planned.kept.keys() >= set(pair.files)]
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
         write_manifest(folder, result.manifest)
         clear(folder, planned.removed)
@@ -134,6 +140,8 @@ def loaded_manifest(
         UsageError: a chain is chosen for an Enhancer, which has its own.
         SystemFailure: it cannot be loaded, or what it declares is not what a manifest may hold.
     """
+    if evaluation_set.protocol == CAD1:
+        _check_makes_stems(kind, soft_clip, chain)
     if kind == "enhancer" and chain != "baseline":
         raise UsageError(
             f"the {chain} chain is for systems that separate; an Enhancer owns its chain, from the mixture to the "
@@ -164,6 +172,19 @@ def loaded_manifest(
         raise SystemFailure(f"system {name} declares itself wrongly: {first_problem(error)}") from None
 
 
+def _check_makes_stems(kind: str, soft_clip: bool, chain: Chain) -> None:
+    """Raise UsageError for what the first challenge has no place for."""
+    if kind == "enhancer":
+        raise UsageError(
+            f"the {CAD1.title} scores eight stems, and an Enhancer returns a remix: run a Separator, or choose another "
+            "evaluation set with --data"
+        )
+    if chain != "baseline":
+        raise UsageError(f"the {CAD1.title} has no remix to score, so no {chain} chain: leave the chain out")
+    if soft_clip:
+        raise UsageError(f"the {CAD1.title} passes every remix through tanh: leave out --soft-clip")
+
+
 class _Work:
     """One system at work on one submission."""
 
@@ -189,9 +210,15 @@ class _Work:
             return
         self._keep(first.song, separated)
         for scene, scene_pairs in by_scene.items():
-            remixed = None if separated is None else separated.remix(self.manifest.chain, scene.gains, mixture)
+            of_stems = scene.protocol == CAD1 and separated is not None
+            remixed = None
+            if separated is not None and not of_stems:
+                remixed = separated.remix(self.manifest.chain, scene.gains, mixture)
             jobs = []
             for pair in scene_pairs:
+                if separated is not None and of_stems:
+                    jobs.append((pair, self.pool.submit(self._write, partial(stem_files, separated.stems, pair))))
+                    continue
                 if remixed is not None:
                     make = partial(amplify, remixed, pair.listener)
                 else:
@@ -202,7 +229,8 @@ class _Work:
                         continue
                     self._keep(" ".join(pair.id), made)
                     make = partial(np.asarray, made.signal)
-                jobs.append((pair, self.pool.submit(self._write, make, pair)))
+                files = partial(_remix_file, make, pair, self.manifest.soft_clip)
+                jobs.append((pair, self.pool.submit(self._write, files)))
             for pair, job in jobs:
                 try:
                     job.result()
@@ -217,18 +245,23 @@ class _Work:
         if made is not None and made.streamed is not None:
             self.manifest.loads[piece[:300]] = load_of(made.streamed.cpu, made.streamed.wall)
 
-    def _write(self, make: Callable[[], Signal], pair: Pair) -> None:
-        """Write a pair's file, and record it.
+    def _write(self, make: Callable[[], Files]) -> None:
+        """Write a pair's files, and record each.
 
         Recorded here, by the thread that wrote it: who interrupts us stops the main thread, perhaps between the
         file and its record, and the file would be made again.
         """
-        signal = make()
-        if not np.isfinite(signal).all():
-            raise SystemFailure("its remix is not finite: what it returned is far too large")
-        samples, clipped = to_remix_format(signal, self.manifest.soft_clip)
-        if not samples.any():
-            raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
-        content = encode(samples)
-        write_whole(self.folder / pair.remix_name, content)
-        self.manifest.files[pair.remix_name] = FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
+        for name, (content, clipped) in make().items():
+            write_whole(self.folder / name, content)
+            self.manifest.files[name] = FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
+
+
+def _remix_file(make: Callable[[], Signal], pair: Pair, soft_clip: bool) -> Files:
+    """The remix of a pair. Raises SystemFailure if it is not finite, or silent."""
+    signal = make()
+    if not np.isfinite(signal).all():
+        raise SystemFailure("its remix is not finite: what it returned is far too large")
+    samples, clipped = to_remix_format(signal, soft_clip)
+    if not samples.any():
+        raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
+    return {pair.remix_name: (encode(samples), clipped)}

@@ -6,6 +6,7 @@ interrupts this, no old file is taken for a new one.
 
 import contextlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,8 +56,8 @@ def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwr
     Raises:
         SubmissionError: what is there may not be touched.
     """
-    known = {pair.remix_name for pair in evaluation_set.all_pairs}
-    there = {path.name for path in folder.iterdir()} & known
+    known = [name for pair in evaluation_set.all_pairs for name in pair.files]
+    there = {name for name in known if os.path.lexists(folder / name)}  # a broken link is there as well
     if overwrite == "always":
         return _always(manifest, evaluation_set, folder, there)
     before = read_manifest(folder)
@@ -111,7 +112,7 @@ def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, the
         before = read_manifest(folder)
     if before is None or before.key != manifest.key:
         return Plan({}, tuple(evaluation_set.pairs), frozenset(there))
-    selected = {pair.remix_name for pair in evaluation_set.pairs}
+    selected = {name for pair in evaluation_set.pairs for name in pair.files}
     kept = _intact(before, folder, there - selected)
     removed = frozenset(there & selected)
     return Plan(kept, tuple(evaluation_set.pairs), removed, _added(before), **_measured(before, kept))
@@ -125,17 +126,14 @@ def _measured(before: Manifest, kept: Mapping[str, FileRecord]) -> dict[str, Any
 def _intact(before: Manifest, folder: Path, names: set[str]) -> dict[str, FileRecord]:
     """The files that are as the manifest says."""
     # Only regular files: a link would be refused later, and a named pipe would have us wait for its writer.
-    candidates = [folder / name for name in sorted(names & set(before.files))]
+    candidates = {folder / name: name for name in sorted(names & set(before.files))}
     hashes = sha256_of_all([path for path in candidates if path.is_file() and not path.is_symlink()])
-    return {
-        path.name: before.files[path.name]
-        for path, sha256 in hashes.items()
-        if before.files[path.name].sha256 == sha256
-    }
+    found = ((candidates[path], sha256) for path, sha256 in hashes.items())
+    return {name: before.files[name] for name, sha256 in found if before.files[name].sha256 == sha256}
 
 
 def _rest(kept: dict[str, FileRecord], evaluation_set: EvaluationSet) -> Plan:
-    return Plan(kept, tuple(pair for pair in evaluation_set.pairs if pair.remix_name not in kept))
+    return Plan(kept, tuple(pair for pair in evaluation_set.pairs if not kept.keys() >= set(pair.files)))
 
 
 def clear(folder: Path, names: Sequence[str] | frozenset[str]) -> None:

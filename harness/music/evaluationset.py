@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from harness.challenge import PROTOCOL, STEMS, Gains
+from harness.challenge import PROTOCOL, STEMS, Gains, Protocol
 from harness.enhancement import MIN_SECONDS, Signal, check_signal
 from harness.errors import DataError, SubmissionError, UsageError
 from harness.files import canonical_sha256, read_bounded, sha256_of_all
@@ -55,6 +55,10 @@ class Scene:
         position: name of the head's and loudspeakers' position, e.g. "hlp_0056"; None in headphone form.
         angles: where the left and the right loudspeaker stand, in degrees from straight ahead, positive to the right;
             None where the set does not say.
+        protocol: by which it is enhanced and scored. Where that has no scenes, a song stands for one, and its gains
+            are all zero.
+        segment: the first sample at 44.1 kHz that is scored, and the one after the last; None for all of them. Systems
+            are given the whole music in any case.
     """
 
     id: str
@@ -65,6 +69,8 @@ class Scene:
     folder: Path
     position: str | None = None
     angles: tuple[float, float] | None = None
+    protocol: Protocol = PROTOCOL
+    segment: tuple[int, int] | None = None
 
     def read(self, name: str, hashes: Mapping[Path, str] | None = None) -> Signal:
         """Read "mixture" or one stem: (samples, 2), float64, full scale +-1, 44.1 kHz.
@@ -114,6 +120,11 @@ class Scene:
         """Length of the mixture in samples at 44.1 kHz, from the file's header."""
         return frames(self.folder / "mixture.wav")
 
+    @property
+    def scored_frames(self) -> int:
+        """How many samples at 44.1 kHz are scored: those of the segment, or all."""
+        return self.frames if self.segment is None else self.segment[1] - self.segment[0]
+
 
 PairId = tuple[str, str]
 """A scene-listener pair by the identifiers of its scene and its listener."""
@@ -133,8 +144,13 @@ class Pair:
 
     @property
     def remix_name(self) -> str:
-        """File name of its remix in a submission."""
-        return PROTOCOL.remix_name(*self.id)
+        """File of its remix in a submission, which is the only one under the ICASSP 2024 protocol."""
+        return self.scene.protocol.remix_name(*self.id)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its files in a submission, as paths with "/" between folders."""
+        return self.scene.protocol.files(*self.id)
 
 
 @dataclass(frozen=True)
@@ -152,6 +168,11 @@ class EvaluationSet:
     split: str
     scenes: tuple[Scene, ...]
     whole: tuple[Scene, ...]
+
+    @property
+    def protocol(self) -> Protocol:
+        """By which it is enhanced and scored."""
+        return self.whole[0].protocol
 
     @property
     def pairs(self) -> list[Pair]:
@@ -205,8 +226,10 @@ class EvaluationSet:
         return canonical_sha256(
             {
                 "split": self.split,
+                **_of_protocol(self.protocol),
                 "scenes": [
                     {
+                        **_of_segment(scene),
                         "scene": scene.id,
                         "song": scene.song,
                         "gains": dict(scene.gains),
@@ -230,6 +253,8 @@ class EvaluationSet:
         found = {}
         for scene in self.whole:
             about = {
+                **_of_protocol(scene.protocol),
+                **_of_segment(scene),
                 "scene": scene.id,
                 "gains": dict(scene.gains),
                 "audio": {name: hashes[scene.folder / f"{name}.wav"] for name in ("mixture", *STEMS)},
@@ -252,6 +277,15 @@ class EvaluationSet:
                 raise DataError(
                     f"{folder}: the files differ in length ({listed} samples): fetch or regenerate this music"
                 )
+
+
+def _of_protocol(protocol: Protocol) -> dict[str, str]:
+    """What tells an evaluation set from one under the ICASSP 2024 protocol, whose identity names none."""
+    return {} if protocol == PROTOCOL else {"protocol": protocol.name}
+
+
+def _of_segment(scene: Scene) -> dict[str, tuple[int, int]]:
+    return {} if scene.segment is None else {"segment": scene.segment}
 
 
 def _missing_music(path: Path) -> str:

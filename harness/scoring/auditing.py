@@ -89,7 +89,7 @@ def audit(
         if pair.id in pair_ids:
             known = run.pairs[pair.id].file_sha256
             assert known is not None, "a scored pair has a file"
-            tasks.append(ScoreTask(pair, folder / pair.remix_name, known, music_of(pair.scene, hashes)))
+            tasks.append(ScoreTask(pair, folder, known, music_of(pair.scene, hashes)))
     result = Audit()
     for task, outcome in score(tasks, workers):
         stored = run.pairs[task.pair.id].score

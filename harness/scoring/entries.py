@@ -13,20 +13,22 @@ A run is found again by what made its files (the manifest's key). But that is on
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from harness.challenge import PROTOCOL
+from harness.challenge import Protocol
 from harness.errors import UsageError
 from harness.files import canonical_sha256, sha256_of_all
 from harness.music.evaluationset import EvaluationSet, PairId
 from harness.scoring.classes import load_of
+from harness.submission.forms import content
 from harness.submission.manifest import Manifest
 from harness.submission.validation import Verdict
 from harness_leaderboard.records import PairRecord, PieceCost, RunRecord, RunStatus, StoredRun
 from harness_leaderboard.store import Store
 
-MAX_REMIX_BYTES = 2**30
-"""Nothing that is larger can be a remix; it is not even hashed."""
+MAX_FILE_BYTES = 2**30
+"""Nothing that is larger can be of a submission; it is not even hashed."""
 
 
 MAX_NAME = 100
@@ -102,7 +104,7 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
         """Whether the submission has every file that the run knows, with the same content."""
         return all(
             pair.file_sha256 in (None, contents.get(name)) or name in ignored or (may_lack and name not in contents)
-            for name, pair in _by_name(run).items()
+            for name, pair in _by_name(run, evaluation_set.protocol).items()
         )
 
     def stored(status: RunStatus) -> StoredRun:
@@ -160,9 +162,9 @@ def _same_variant(run: RunRecord, manifest: Manifest) -> bool:
     return (run.system, run.version, dict(run.settings)) == ours
 
 
-def _by_name(run: StoredRun) -> dict[str, PairRecord]:
-
-    return {PROTOCOL.remix_name(*pair_id): pair for pair_id, pair in run.pairs.items()}
+def _by_name(run: StoredRun, protocol: Protocol) -> dict[str, PairRecord]:
+    """The pairs of a run by their remixes' names, as `_contents` has them."""
+    return {protocol.remix_name(*pair_id): pair for pair_id, pair in run.pairs.items()}
 
 
 def _declared(verdict: Verdict) -> str:
@@ -176,17 +178,21 @@ def label_of(verdict: Verdict) -> str:
 
 
 def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
-    """SHA-256 of every remix in the folder, whatever is selected."""
-    others = (verdict.folder / pair.remix_name for pair in evaluation_set.all_pairs)
-    regular = [
-        path
-        for path in others
-        if path.name not in verdict.hashes
-        and path.is_file()
-        and not path.is_symlink()
-        and path.stat().st_size <= MAX_REMIX_BYTES
-    ]
-    return {**{path.name: sha256 for path, sha256 in sha256_of_all(regular).items()}, **verdict.hashes}
+    """SHA-256 of what is in the folder for every pair, whatever is selected, by the names of the remixes."""
+    others = {
+        name: path
+        for pair in evaluation_set.all_pairs
+        for name in pair.files
+        if name not in verdict.hashes and _may_be_hashed(path := verdict.folder / name)
+    }
+    found = sha256_of_all(list(others.values()))
+    hashes = {**{name: found[path] for name, path in others.items()}, **verdict.hashes}
+    contents = {pair.remix_name: content(pair, hashes) for pair in evaluation_set.all_pairs}
+    return {name: sha256 for name, sha256 in contents.items() if sha256 is not None}
+
+
+def _may_be_hashed(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE_BYTES
 
 
 def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> RunRecord:

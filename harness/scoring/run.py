@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 
+from harness.challenge import PROTOCOL
 from harness.errors import EvaluatorError
 from harness.files import write_whole
 from harness.haaqi import lock
@@ -304,7 +305,7 @@ class _Work:
 
     def _task(self, pair: Pair, folder: Path, sha256: str, check: bool) -> ScoreTask:
         music = music_of(pair.scene, self.hashes)
-        return ScoreTask(pair, folder / pair.remix_name, sha256, music, self.engine, check)
+        return ScoreTask(pair, folder, sha256, music, self.engine, check)
 
     def record(self, task: ScoreTask, outcome: Outcome) -> None:
         """Store what came of a pair.
@@ -327,7 +328,7 @@ class _Work:
             self.store.add_scores(scores, self.fingerprint, self.environments)
         if problem:
             raise EvaluatorError(
-                f"{task.path.parent} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
+                f"{task.folder} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
                 "score it with --engine locked, and see harness evaluator verify --engine fast"
             )
 
@@ -353,16 +354,17 @@ def _files(entry: Entry, evaluation_set: EvaluationSet) -> tuple[dict[PairId, En
     """The good files of the selected pairs, and why others are not good."""
     verdict = entry.verdict
     messages = {problem.file: problem.message for problem in verdict.problems}
+    wrong = {pair.id: [name for name in pair.files if name in messages] for pair in evaluation_set.pairs}
     invalid = {
-        pair.id: messages[pair.remix_name]
-        for pair in evaluation_set.pairs
-        if pair.remix_name in messages and pair.id not in entry.failures
+        pair_id: messages[names[0]] if evaluation_set.protocol == PROTOCOL else f"{names[0]} {messages[names[0]]}"
+        for pair_id, names in wrong.items()
+        if names and pair_id not in entry.failures
     }
     clipped = {name: record.clipped for name, record in verdict.manifest.files.items()} if verdict.manifest else {}
     files = {
-        pair.id: EnhancedFile(*pair.id, verdict.hashes[pair.remix_name], clipped.get(pair.remix_name))
+        pair.id: EnhancedFile(*pair.id, sha256, clipped.get(pair.remix_name))
         for pair in evaluation_set.pairs
-        if pair.remix_name in verdict.hashes and pair.id not in invalid
+        if pair.id not in invalid and (sha256 := verdict.content(pair)) is not None
     }
     return files, invalid
 

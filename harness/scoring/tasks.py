@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from harness.challenge import STEMS
+from harness.challenge import PROTOCOL, STEMS
 from harness.compute.local import map_unordered
 from harness.enhancement import Signal
 from harness.errors import EvaluatorError, HarnessError
 from harness.haaqi import fast
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
+from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
-from harness.submission.flac import read_remix
+from harness.submission.protocols import form_of
 from harness_leaderboard.records import Engine
 
 
@@ -23,14 +25,14 @@ class ScoreTask:
     """One pair to be scored: everything that a worker needs.
 
     Attributes:
-        path, sha256: the submitted file and what it must contain.
+        folder, sha256: of the submission, and what it must hold for the pair (`submission.forms.content`).
         music: what the scene's files must contain, as pairs of path and SHA-256.
         engine: what computes the score.
         check: whether the locked evaluator scores the pair as well, where the engine is the fast one.
     """
 
     pair: Pair
-    path: Path
+    folder: Path
     sha256: str
     music: tuple[tuple[Path, str], ...]
     engine: Engine = "locked"
@@ -105,35 +107,60 @@ def _score_chunk(tasks: Sequence[ScoreTask]) -> list[Outcome]:
 
 
 def _score_one(task: ScoreTask) -> Outcome:
+    scene, remix = task.pair.scene, task.pair.remix_name
+    rules = RULES[scene.protocol.name]
     try:
-        scene = task.pair.scene
-        submitted = read_remix(task.path, scene.frames)
+        submitted = form_of(scene.protocol).read(task.folder, task.pair)
         if submitted.sha256 != task.sha256:
-            return f"{task.path.name} has changed since it was checked: run the command again"
+            return f"{remix} has changed since it was checked: run the command again"
         reference = _reference(scene, task.music)
     except FileNotFoundError:
-        return f"{task.path.name} is gone: run the command again"
+        return f"{remix} is gone: run the command again"
     except HarnessError as error:
         return str(error)
 
-    def scored_by(engine: Callable[..., Score]) -> Score | str:
+    def scored_by(engine: Engine) -> Score | str:
         try:
-            return engine(scene.id, reference, submitted.signal, task.pair.listener)
+            return rules.engines[engine](scene.id, reference, submitted.signals, task.pair.listener)
         except EvaluatorError as error:
             return str(error)
 
     if task.engine == "locked":
-        return scored_by(score_pair)
-    found = scored_by(fast.score_pair)
+        return scored_by("locked")
+    found = scored_by("fast")
     # That a pair cannot be scored is for the locked evaluator to say, sample or not.
     if isinstance(found, Score) and not task.check:
         return found
-    locked = scored_by(score_pair)
+    locked = scored_by("locked")
     return locked if isinstance(found, str) and isinstance(locked, str) else Checked(found, locked)
 
 
 @lru_cache(maxsize=1)
-def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Signal:
-    """The reference mixture of a scene; kept for the scene's next pair."""
-    hashes = dict(music)
+def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Any:
+    """What a scene's submissions are compared with; kept for the scene's next pair."""
+    return RULES[scene.protocol.name].reference(scene, dict(music))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How pairs are scored under a protocol.
+
+    Attributes:
+        reference: makes what a scene's submissions are compared with; its arguments are the scene, and what its files
+            must contain.
+        engines: of each engine what scores a pair, given the scene's name, that reference, `Submitted.signals` and the
+            listener. Raises EvaluatorError.
+    """
+
+    reference: Callable[[Scene, Mapping[Path, str]], Any]
+    engines: Mapping[Engine, Callable[[str, Any, Any, Listener], Score]]
+
+
+def _reference_mixture(scene: Scene, hashes: Mapping[Path, str]) -> Signal:
     return reference_mixture(scene.read_stems(hashes), scene.read("mixture", hashes), scene.gains)
+
+
+RULES: Mapping[str, Rules] = {
+    PROTOCOL.name: Rules(_reference_mixture, {"locked": score_pair, "fast": fast.score_pair}),
+}
+"""The rules of each protocol, by its name."""

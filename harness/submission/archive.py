@@ -23,8 +23,9 @@ from pathlib import Path
 from harness.errors import ArchiveRefused, DataError, StorageError, SubmissionError
 from harness.files import cache_folder, locked_folder
 from harness.music.evaluationset import EvaluationSet
-from harness.submission.flac import max_bytes
+from harness.submission.forms import Form
 from harness.submission.manifest import MANIFEST, max_manifest_bytes
+from harness.submission.protocols import form_of
 from harness.submission.validation import MAX_STRAYS, Problem, ensure_readable, why_stray
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,13 @@ def file_limits(evaluation_set: EvaluationSet) -> dict[str, int]:
         assert missing is not None, "an evaluation set has scenes"
         raise missing
     longest = max(frames.values())
-    remixes = {pair.remix_name: max_bytes(frames.get(pair.scene.folder, longest)) for pair in evaluation_set.all_pairs}
-    return {MANIFEST: max_manifest_bytes(len(remixes)), **remixes}
+    form = form_of(evaluation_set.protocol)
+    files = {
+        name: form.max_bytes(name, frames.get(pair.scene.folder, longest))
+        for pair in evaluation_set.all_pairs
+        for name in pair.files
+    }
+    return {MANIFEST: max_manifest_bytes(len(files)), **files}
 
 
 @contextlib.contextmanager
@@ -126,10 +132,10 @@ class Archive:
 
     Attributes:
         path: of the zip file.
-        entries: its files by name; without those of macOS, and without the top folder if one holds everything.
+        entries: its files by name; without those of macOS, and without the folders that hold everything.
     """
 
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+    def __init__(self, path: Path, file: zipfile.ZipFile, known: Collection[str]) -> None:
         self.path = path
         self._file = file
         infos = file.infolist()
@@ -139,7 +145,8 @@ class Archive:
         for info in wanted:
             _check_entry(info)
         _check_overlaps(infos, file.start_dir)
-        self.entries = _flattened(wanted)
+        nested = any("/" in name for name in known)
+        self.entries = _nested(wanted, known) if nested else _flattened(wanted)
 
     def unpack(
         self, folder: Path, limits: Mapping[str, int], advance: Callable[[int, str], None] = lambda _, __: None
@@ -183,10 +190,10 @@ class Archive:
             advance(1, name)
         return problems
 
-    def strays(self, known: Collection[str]) -> list[Problem]:
+    def strays(self, known: Collection[str], form: Form) -> list[Problem]:
         """The files that do not belong to a submission; they are not unpacked."""
         names = [name for name in self.entries if name not in known]
-        problems = [Problem(name, why_stray(name)) for name in names[:MAX_STRAYS]]
+        problems = [Problem(name, why_stray(name, form)) for name in names[:MAX_STRAYS]]
         if len(names) > MAX_STRAYS:
             problems.append(Problem("", f"holds {len(names) - MAX_STRAYS} more entries that do not belong"))
         return problems
@@ -198,6 +205,7 @@ class Archive:
         further.file_size += 1
         left = info.file_size
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # `path` is one of the names that are known
             with self._file.open(further) as packed, path.open("xb") as file:
                 while chunk := packed.read(min(CHUNK, left + 1)):
                     left -= len(chunk)
@@ -219,14 +227,19 @@ class Archive:
 
 
 @contextlib.contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
+def open_archive(path: Path, known: Collection[str]) -> Iterator[Archive]:
     """Open a zip file and check its directory.
+
+    Args:
+        path: of the zip file.
+        known: the files that a submission may hold, by name.
 
     Raises:
         UsageError: there is none.
         SubmissionError: it may not be read.
         ArchiveRefused: it is damaged or truncated, too much is in it, or an entry is a link, encrypted, compressed in
-            an unusual way, in a folder (one that holds everything is fine), or named so that it could lead elsewhere.
+            an unusual way, in a folder where there should be none (one that holds everything is fine), or named so that
+            it could lead elsewhere.
     """
     ensure_readable(path)
     with contextlib.ExitStack() as stack:
@@ -238,7 +251,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             file = stack.enter_context(zipfile.ZipFile(raw))
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, OverflowError, OSError) as error:
             raise ArchiveRefused(f"is damaged, truncated or no zip file ({error}): pack it again") from None
-        yield Archive(path, file)
+        yield Archive(path, file, known)
 
 
 def _of_macos(name: str) -> bool:
@@ -295,3 +308,32 @@ def _flattened(infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     if not files:
         raise ArchiveRefused("holds no files")
     return files
+
+
+def _nested(infos: list[zipfile.ZipInfo], known: Collection[str]) -> dict[str, zipfile.ZipInfo]:
+    """Entries by their paths in the submission, which may lie in some folders of its own.
+
+    Raises:
+        ArchiveRefused: a name that is there twice, or no files.
+    """
+    top = next((top for info in infos if (top := _top(info.filename, known)) is not None), "")
+    files: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        if info.is_dir():
+            continue
+        name = info.filename.removeprefix(top)
+        if name in files:
+            raise ArchiveRefused(f"holds {name} twice")
+        files[name] = info
+    if not files:
+        raise ArchiveRefused("holds no files")
+    return files
+
+
+def _top(name: str, known: Collection[str]) -> str | None:
+    """The folders that a known file lies in, with a "/" at the end if there are any; None if it is none."""
+    parts = name.split("/")
+    for start in range(len(parts)):
+        if "/".join(parts[start:]) in known:
+            return "".join(f"{part}/" for part in parts[:start])
+    return None

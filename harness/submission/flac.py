@@ -1,4 +1,4 @@
-"""One remix as a FLAC file: writing it, and reading and checking a stranger's."""
+"""One submitted signal as a FLAC file: writing it, and reading and checking a stranger's."""
 
 import hashlib
 import io
@@ -15,8 +15,8 @@ from harness.files import read_bounded
 
 
 @dataclass(frozen=True)
-class Remix:
-    """A submitted remix: int16 samples of shape (samples, 2) at 32 kHz, and the SHA-256 of its file."""
+class Flac:
+    """What a submitted file holds: int16 samples of shape (samples, channels), and the SHA-256 of the file."""
 
     samples: NDArray[np.int16]
     sha256: str
@@ -27,23 +27,23 @@ class Remix:
         return (self.samples / 32768.0).astype(np.float32)
 
 
-def encode(samples: NDArray[np.int16]) -> bytes:
-    """FLAC file, 32 kHz, 16 bit, of int16 samples (samples, 2)."""
+def encode(samples: NDArray[np.int16], rate: int = PROTOCOL.remix_sample_rate) -> bytes:
+    """FLAC file, 16 bit, of int16 samples (samples, channels), or (samples,) for one channel."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, PROTOCOL.remix_sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def max_bytes(music_frames: int) -> int:
-    """Size in bytes that no remix of `music_frames` samples at 44.1 kHz can exceed.
+def max_bytes(frames: int, channels: int) -> int:
+    """Size in bytes that no FLAC file of 16 bit with so many samples and channels can exceed.
 
     FLAC stores what does not compress as it is: the raw size, with room for headers and tags.
     """
-    return int(PROTOCOL.remix_frames(music_frames)[-1] * 2 * 2 * 1.1) + 2**18
+    return int(frames * channels * 2 * 1.1) + 2**18
 
 
-def read_remix(path: Path, music_frames: int) -> Remix:
-    """Read and check one submitted remix.
+def read_remix(path: Path, music_frames: int) -> Flac:
+    """Read and check one submitted remix: stereo, 32 kHz.
 
     Args:
         path: the file.
@@ -51,28 +51,44 @@ def read_remix(path: Path, music_frames: int) -> Remix:
 
     Raises:
         FileNotFoundError: there is none.
-        SubmissionError: a link, too large, damaged, or not FLAC, 32 kHz, 16 bit, stereo, of the right length;
+        SubmissionError: as `read_flac`; or every sample is zero.
+    """
+    return read_flac(path, PROTOCOL.remix_sample_rate, 2, PROTOCOL.remix_frames(music_frames))
+
+
+def read_flac(path: Path, rate: int, channels: int, lengths: range, may_be_silent: bool = False) -> Flac:
+    """Read and check one submitted file.
+
+    Args:
+        path: the file.
+        rate: sample rate in Hz that it must have.
+        channels: how many it must have.
+        lengths: numbers of samples that it may have; they bound its size too.
+        may_be_silent: whether every sample may be zero.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SubmissionError: a link, too large, damaged, or not FLAC of 16 bit with this rate, channels and length;
             something lies before or behind the music; or every sample is zero.
     """
-    lengths = PROTOCOL.remix_frames(music_frames)
-    content = read_bounded(path, limit=max_bytes(music_frames))
+    content = read_bounded(path, limit=max_bytes(lengths[-1], channels))
     try:
-        samples = _decode(path.name, content, lengths)
+        samples = _decode(path.name, content, rate, channels, lengths)
     except soundfile.LibsndfileError as error:
         raise SubmissionError(f"{path.name}: damaged or not FLAC inside ({error.error_string})") from None
     _check_around(path.name, content, samples)
-    if not samples.any():
+    if not may_be_silent and not samples.any():
         raise SubmissionError(f"{path.name}: is silent: every sample is zero")
-    return Remix(samples, hashlib.sha256(content).hexdigest())
+    return Flac(samples, hashlib.sha256(content).hexdigest())
 
 
-def _decode(name: str, content: bytes, lengths: range) -> NDArray[np.int16]:
+def _decode(name: str, content: bytes, rate: int, channels: int, lengths: range) -> NDArray[np.int16]:
     with soundfile.SoundFile(io.BytesIO(content)) as file:
         for what, found, expected in (
             ("format", file.format, "FLAC"),
             ("bits", file.subtype, f"PCM_{PROTOCOL.bits}"),
-            ("sample rate", file.samplerate, PROTOCOL.remix_sample_rate),
-            ("channels", file.channels, 2),
+            ("sample rate", file.samplerate, rate),
+            ("channels", file.channels, channels),
         ):
             if found != expected:
                 raise SubmissionError(f"{name}: {what} is {found}, expected {expected}")

@@ -21,10 +21,12 @@ from pydantic_core import PydanticCustomError
 from harness import __version__, enhancement
 from harness import chain as live
 from harness.chain import Chain
+from harness.challenge import CAD1, Protocol
 from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ensure_few_values, ensure_printable
 from harness.errors import MAX_KEY, SubmissionError, first_problem, printable
 from harness.files import canonical_sha256, read_bounded, sha256_of, write_whole
 from harness.music.evaluationset import EvaluationSet
+from harness.submission import stems
 from harness.submission.causality import CausalityRecord, LoadRecord, StreamingRecord
 from harness.systems import TRAINING_DATA
 from harness.systems.declaring import MAX_NAMED
@@ -226,7 +228,7 @@ def manifest_for(
             },
             "soft_clip": soft_clip,
             "chain": chain,
-            "pipeline_sha256": _pipeline_sha256(chain),
+            "pipeline_sha256": _pipeline_sha256(chain, evaluation_set.protocol),
             "unidentified": secrets.token_hex(16) if declared.get("unidentified") else None,
             "files": {},
             "costs": {},
@@ -237,11 +239,13 @@ def manifest_for(
     )
 
 
-def _pipeline_sha256(chain: Chain) -> str:
+def _pipeline_sha256(chain: Chain, protocol: Protocol) -> str:
     """Identity of what turns stems into files: our own code, and the libraries that it calls."""
     own = {"enhancement": sha256_of(Path(enhancement.__file__))}
     if chain == "live":
         own["chain"] = sha256_of(Path(live.__file__))
+    if protocol == CAD1:
+        own["stems"] = sha256_of(Path(stems.__file__))
     versions = {name: metadata.version(name) for name in ("pyclarity", "pyloudnorm", "soxr")}
     return canonical_sha256({**own, **versions})
 

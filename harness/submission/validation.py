@@ -1,22 +1,22 @@
 """Judging submissions: every problem is reported, not only the first.
 
-A submission is valid if it holds exactly one good remix for each scene-listener pair, a manifest that agrees with
-them (or none), and nothing else.
+A submission is valid if it holds exactly the files of each scene-listener pair (`forms`), all of them good, a manifest
+that agrees with them (or none), and nothing else.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from harness.challenge import PROTOCOL
 from harness.errors import SubmissionError, UsageError
 from harness.files import PARTIAL
 from harness.music.evaluationset import EvaluationSet, Pair, Scene
-from harness.submission.flac import read_remix
+from harness.submission.forms import Form, content
 from harness.submission.manifest import MANIFEST, Manifest, max_manifest_bytes, read_manifest
+from harness.submission.protocols import form_of
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
 """Endings of the names of archives. Only zip files are read; of the others it is said that they were not."""
@@ -59,6 +59,10 @@ class Verdict:
     def valid(self) -> bool:
         """Whether it was judged, and nothing is wrong."""
         return not self.problems and self.not_judged is None
+
+    def content(self, pair: Pair) -> str | None:
+        """SHA-256 of what is submitted for a pair; None unless all of its files are good."""
+        return content(pair, self.hashes)
 
     @property
     def label(self) -> str:
@@ -143,14 +147,18 @@ def judge(
         DataError: the evaluation set's music is missing.
     """
     verdict = Verdict(folder, source or folder, problems=list(problems))
-    due = {pair.remix_name: pair.scene for pair in (evaluation_set.pairs if pairs is None else pairs)}
-    known = {pair.remix_name for pair in evaluation_set.all_pairs}
-    present = _scan(verdict, known)
+    form = form_of(evaluation_set.protocol)
+    due = {name: pair.scene for pair in (evaluation_set.pairs if pairs is None else pairs) for name in pair.files}
+    known = {name for pair in evaluation_set.all_pairs for name in pair.files}
+    present = _scan(verdict, known, form)
     _check_manifest(verdict, evaluation_set, present, len(known))
 
     def check(name: str) -> tuple[str, str | SubmissionError]:
+        if "/" in name and name not in present:
+            # Not even looked for: a folder on the way may be a link that leads elsewhere.
+            return name, SubmissionError(f"{name}: missing")
         try:
-            return name, read_remix(folder / name, due[name].frames).sha256
+            return name, form.check(folder, name, due[name])
         except FileNotFoundError:
             return name, SubmissionError(f"{name}: missing")
         except SubmissionError as error:
@@ -162,39 +170,46 @@ def judge(
             if isinstance(result, SubmissionError):
                 # A link, for one, is both found by the scan and refused by the reader: say it once.
                 if name not in reported:
-                    verdict.problems.append(Problem(name, _without(name, result)))
+                    verdict.problems.append(Problem(name, _without(PurePosixPath(name).name, _without(name, result))))
             else:
                 verdict.hashes[name] = result
             advance(name)
-    _compare(verdict, due)
+    _compare(verdict, due, form)
     return verdict
 
 
-def _scan(verdict: Verdict, known: set[str]) -> set[str]:
-    """List the folder without following links; report whatever does not belong. Returns the remixes there."""
-    present = set()
-    strays = 0
-    try:
-        with os.scandir(verdict.folder) as entries:
-            for entry in entries:
-                if entry.name == MANIFEST or entry.name in known:
-                    if entry.is_symlink():
-                        verdict.problems.append(Problem(entry.name, "is a link: submit the file itself"))
-                    elif entry.name != MANIFEST:
-                        present.add(entry.name)
-                    continue
-                strays += 1
-                if strays <= MAX_STRAYS:
-                    verdict.problems.append(Problem(entry.name, why_stray(entry.name, _kind(entry))))
-    except OSError as error:
-        raise SubmissionError(f"{verdict.folder} cannot be read: {error.strerror}") from None
-    if strays > MAX_STRAYS:
-        verdict.problems.append(Problem("", f"holds {strays - MAX_STRAYS} more entries that do not belong"))
+def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
+    """List the folder without following links; report whatever does not belong. Returns the pairs' files there."""
+    folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
+    present: set[str] = set()
+    strays: list[Problem] = []
+    waiting = ["."]
+    while waiting:
+        inner = waiting.pop()
+        try:
+            with os.scandir(verdict.folder / inner) as entries:
+                for entry in entries:
+                    name = entry.name if inner == "." else f"{inner}/{entry.name}"
+                    kind = _kind(entry)
+                    if kind == "folder" and name in folders:
+                        waiting.append(name)
+                    elif name == MANIFEST or name in known:
+                        if kind == "link":
+                            verdict.problems.append(Problem(name, "is a link: submit the file itself"))
+                        elif name != MANIFEST:
+                            present.add(name)
+                    else:
+                        strays.append(Problem(name, why_stray(name, form, kind)))
+        except OSError as error:
+            raise SubmissionError(f"{verdict.folder / inner} cannot be read: {error.strerror}") from None
+    verdict.problems += strays[:MAX_STRAYS]
+    if len(strays) > MAX_STRAYS:
+        verdict.problems.append(Problem("", f"holds {len(strays) - MAX_STRAYS} more entries that do not belong"))
     verdict.problems.sort(key=lambda problem: problem.file)
     return present
 
 
-def _without(name: str, error: SubmissionError) -> str:
+def _without(name: str, error: SubmissionError | str) -> str:
     """What an error says of the file that it begins with."""
     return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")
 
@@ -205,21 +220,15 @@ def _kind(entry: "os.DirEntry[str]") -> Kind:
     return "folder" if entry.is_dir(follow_symlinks=False) else "file"
 
 
-def why_stray(name: str, kind: Kind = "file") -> str:
-    """What to say of an entry that is neither the manifest nor a remix of the evaluation set."""
+def why_stray(name: str, form: Form, kind: Kind = "file") -> str:
+    """What to say of an entry that is neither the manifest nor a file of a pair of the evaluation set."""
     if kind == "link":
         return "is a link, and does not belong here: remove it"
     if kind == "folder":
-        return "is a folder: a submission holds files only"
-    if name.startswith(PARTIAL):
+        return form.why_no_folder
+    if PurePosixPath(name).name.startswith(PARTIAL):
         return "is left over from an interrupted run: run the same command again, or remove it"
-    if name.endswith(".txt"):
-        return "is a text file: the official program would take it for a scale factor; remove it"
-    if name.endswith("_remix.flac"):
-        return "names no scene-listener pair of the evaluation set"
-    if name.endswith(".flac"):
-        return "is not named <scene>_<listener>_remix.flac"
-    return "does not belong to a submission: remove it"
+    return form.why_stray(name) or "does not belong to a submission: remove it"
 
 
 def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: set[str], pairs: int) -> None:
@@ -253,7 +262,7 @@ def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: se
         verdict.problems.append(Problem(MANIFEST, f"lists {len(absent) - MAX_STRAYS} more files that are not there"))
 
 
-def _compare(verdict: Verdict, due: Mapping[str, Scene]) -> None:
+def _compare(verdict: Verdict, due: Mapping[str, Scene], form: Form) -> None:
     """Compare the good files with what the manifest says of them."""
     if verdict.manifest is None:
         return
@@ -265,7 +274,7 @@ def _compare(verdict: Verdict, due: Mapping[str, Scene]) -> None:
             verdict.problems.append(
                 Problem(name, f"has SHA-256 {sha256[:12]}..., {MANIFEST} says {record.sha256[:12]}...")
             )
-        if record.clipped and record.clipped > (most := 2 * PROTOCOL.remix_frames(due[name].frames)[-1]):
+        if record.clipped and record.clipped > (most := form.max_clipped(name, due[name].scored_frames)):
             verdict.problems.append(
                 Problem(name, f"has at most {most} samples, {MANIFEST} says that {record.clipped} were clipped")
             )

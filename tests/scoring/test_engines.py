@@ -460,7 +460,7 @@ def test_scores_disagree_by_more_than_the_tolerance():
 def tasks_of(scenes, listeners, submissions, engine="fast", check=()):
     people = [Listener(f"L{index:04}", LISTENERS["V1"].left, LISTENERS["V1"].right) for index in range(listeners)]
     return [
-        ScoreTask(pair, folder / pair.remix_name, "0" * 64, (), engine, (pair.id in check))
+        ScoreTask(pair, folder, "0" * 64, (), engine, (pair.id in check))
         for index in range(scenes)
         for scene in [
             Scene(f"scene_{index:05}", "song", "track", dict.fromkeys(STEMS, 0), tuple(people), Path("music"))

@@ -48,7 +48,7 @@ def packed(submission: Path, path: Path, prefix: str = "", method: int = zipfile
 
 def why_refused(path: Path) -> str:
     """What is said of an archive that is refused: one line."""
-    with pytest.raises(ArchiveRefused) as refused, open_archive(path):
+    with pytest.raises(ArchiveRefused) as refused, open_archive(path, [ONE]):
         pass
     assert "\n" not in str(refused.value)
     return str(refused.value)
