@@ -10,7 +10,7 @@ HAAQI: Kates & Arehart, "The Hearing-Aid Audio Quality Index (HAAQI)", IEEE/ACM 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,16 @@ from harness.hearing import Audiogram, Listener
 
 @dataclass(frozen=True)
 class Score:
-    """HAAQI of one scene-listener pair: 0 (worst) to 1 (identical to the reference)."""
+    """HAAQI of one scene-listener pair: 0 (worst) to 1 (identical to the reference).
+
+    Attributes:
+        left, right: of each ear; where stems are scored, the mean over those of that ear.
+        stems: of each stem by its name, "left_drums" and so on, where the protocol scores stems.
+    """
 
     left: float
     right: float
+    stems: Mapping[str, float] | None = field(default=None, hash=False)
 
     @property
     def mean(self) -> float:
@@ -55,15 +61,21 @@ def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32],
     Raises:
         EvaluatorError: a silent reference, or HAAQI fails or gives no number from 0 to 1.
     """
-    # The generator is global state: leave it as it was found.
-    state = np.random.get_state()
-    try:
-        np.random.seed(PROTOCOL.seed(scene_id))
+    with seeded(PROTOCOL.seed(scene_id)):
         left = _score_ear("left", reference[:, 0], processed[:, 0], listener.left)
         right = _score_ear("right", reference[:, 1], processed[:, 1], listener.right)
+    return Score(left, right)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator, from which HAAQI draws, and leave it as it was found."""
+    state = np.random.get_state()
+    try:
+        np.random.seed(seed)
+        yield
     finally:
         np.random.set_state(state)
-    return Score(left, right)
 
 
 @dataclass(frozen=True)
@@ -102,8 +114,8 @@ def ear_signals(ear: str, reference: Signal, processed: NDArray[np.float32], aud
 
 
 @contextmanager
-def failures_named(ear: str) -> Iterator[None]:
-    """Turn whatever HAAQI fails with into an EvaluatorError.
+def failures_named(ear: str, stem: str = "") -> Iterator[None]:
+    """Turn whatever HAAQI fails with on an ear, or on a stem of it, into an EvaluatorError.
 
     It fails in several ways on signals with next to nothing in them (a lone click, say). One such pair must not end a
     run of thousands.
@@ -115,7 +127,8 @@ def failures_named(ear: str) -> Iterator[None]:
     except Exception as error:
         if _is_interrupt(error):
             raise KeyboardInterrupt from error
-        raise EvaluatorError(f"HAAQI fails on the {ear} ear ({type(error).__name__}: {error})") from error
+        what = f"the {stem} of the {ear} ear" if stem else f"the {ear} ear"
+        raise EvaluatorError(f"HAAQI fails on {what} ({type(error).__name__}: {error})") from error
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -125,10 +138,11 @@ def _is_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
-def checked(ear: str, score: float) -> float:
+def checked(ear: str, score: float, stem: str = "") -> float:
     """The score, if it is one. Raises EvaluatorError if it is not a number from 0 to 1."""
     if not 0.0 <= score <= 1.0:
-        raise EvaluatorError(f"HAAQI of the {ear} ear is {score}, not a number from 0 to 1")
+        what = f"the {stem} of the {ear} ear" if stem else f"the {ear} ear"
+        raise EvaluatorError(f"HAAQI of {what} is {score}, not a number from 0 to 1")
     return float(score)
 
 

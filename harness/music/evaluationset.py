@@ -277,6 +277,12 @@ class EvaluationSet:
                 raise DataError(
                     f"{folder}: the files differ in length ({listed} samples): fetch or regenerate this music"
                 )
+        for scene in self.scenes:
+            if scene.segment is not None and scene.segment[1] > scene.frames:
+                raise DataError(
+                    f"{scene.id}: its segment ends at sample {scene.segment[1]}, its music has {scene.frames}: "
+                    "correct musdb18.segments, or fetch this music"
+                )
 
 
 def _of_protocol(protocol: Protocol) -> dict[str, str]:

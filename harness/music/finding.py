@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from harness.challenge import Protocol
 from harness.errors import UsageError
 from harness.files import expanded
 from harness.music import demo
@@ -21,12 +22,15 @@ def embedded(name: str, sha256: str) -> EvaluationSet | None:
     return found if found.sha256 == sha256 else None
 
 
-def load_evaluation_set(data: str | Path = demo.NAME, split: str | None = None) -> EvaluationSet:
+def load_evaluation_set(
+    data: str | Path = demo.NAME, split: str | None = None, protocol: Protocol | None = None
+) -> EvaluationSet:
     """Load an evaluation set, with all its scenes selected.
 
     Args:
         data: "demo" for the embedded one, or the folder that holds `metadata/` and `audio/`.
         split: e.g. "valid"; may be left out where there is only one.
+        protocol: by which it is to be scored; by default the one whose metadata is there.
 
     Raises:
         UsageError: there is no such folder or split, or the split has to be named.
@@ -34,7 +38,7 @@ def load_evaluation_set(data: str | Path = demo.NAME, split: str | None = None) 
         StorageError: the embedded one cannot be built.
     """
     if data != demo.NAME:
-        return load(expanded(str(data), "--data"), split)
+        return load(expanded(str(data), "--data"), split, protocol=protocol)
     if split not in (None, demo.SPLIT):
         raise UsageError(f"the embedded evaluation set has no split {split!r}: name your own with --data ROOT")
     return demo.demo()

@@ -8,11 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.challenge import PROTOCOL, STEMS
+from harness.challenge import CAD1, PROTOCOL, STEMS
 from harness.compute.local import map_unordered
 from harness.enhancement import Signal
 from harness.errors import EvaluatorError, HarnessError
-from harness.haaqi import fast
+from harness.haaqi import fast, stems
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
 from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
@@ -160,7 +160,14 @@ def _reference_mixture(scene: Scene, hashes: Mapping[Path, str]) -> Signal:
     return reference_mixture(scene.read_stems(hashes), scene.read("mixture", hashes), scene.gains)
 
 
+def _reference_stems(scene: Scene, hashes: Mapping[Path, str]) -> stems.Stems:
+    whole = scene.read_stems(hashes)
+    cut = slice(None) if scene.segment is None else slice(*scene.segment)
+    return stems.reference_stems({name: stem[cut] for name, stem in whole.items()})
+
+
 RULES: Mapping[str, Rules] = {
     PROTOCOL.name: Rules(_reference_mixture, {"locked": score_pair, "fast": fast.score_pair}),
+    CAD1.name: Rules(_reference_stems, {"locked": stems.score_stems, "fast": stems.score_stems_fast}),
 }
 """The rules of each protocol, by its name."""

@@ -11,7 +11,7 @@ import soundfile
 from support import AT_MIC, FRAMES, RunCli, TinySet
 
 from harness.errors import DataError
-from harness.music import layout
+from harness.music import metadata
 from harness.music.evaluationset import max_bytes
 from harness.music.layout import load
 
@@ -94,13 +94,13 @@ def test_as_many_scenes_and_pairs_as_are_allowed(tiny_set: TinySet) -> None:
 
     many(2000)
     assert len(load(tiny_set.root).pairs) == 4000
-    many(layout.MAX_SCENES + 1)
+    many(metadata.MAX_SCENES + 1)
     with pytest.raises(DataError, match=r"scenes.valid.json: the file: has 100001 entries, at most 100000"):
         load(tiny_set.root)
 
 
 def test_too_many_pairs(tiny_set: TinySet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MAX_PAIRS", 3)
+    monkeypatch.setattr(metadata, "MAX_PAIRS", 3)
     with pytest.raises(DataError, match="holds 4 scene-listener pairs, at most 3 are expected"):
         load(tiny_set.root)
 

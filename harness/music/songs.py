@@ -1,0 +1,113 @@
+"""Reading an evaluation set of the first Cadenza challenge, task 1: every song for every listener.
+
+```
+<root>/metadata/musdb18.<split>.json             [{"Track Name": "Actions - One Minute Smile", "Split": "valid"}, ...]
+<root>/metadata/listeners.<split>.json
+<root>/metadata/musdb18.segments.<split>.json    which part of each song is scored; without it, all of it is
+<root>/audio/musdb18hq/{train,test}/<Track Name>/{mixture,vocals,drums,bass,other}.wav
+```
+Songs of the split "test" lie in `test`, those of all others, "valid" too, in `train`. Pairs are in the official order:
+the first song for every listener, then the second. Where there are segments, what is scored is cut at their samples,
+out of the processed whole song and out of the true stems alike.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, FailFast, Field
+
+from harness.challenge import CAD1, STEMS
+from harness.errors import DataError
+from harness.hearing import Listener
+from harness.music.evaluationset import MAX_MUSIC_SECONDS, EvaluationSet, Scene
+from harness.music.metadata import EACH_SCENE, MAX_SCENES, MusicRecord, Text, check_names, read, read_listeners
+
+MAX_NAME_BYTES = 255
+"""Of a file's name, on the file systems of today."""
+
+_Seconds = Annotated[float, Field(strict=True, ge=0, le=MAX_MUSIC_SECONDS, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    start: _Seconds
+    end: _Seconds
+
+
+class _Segments(BaseModel):
+    objective_evaluation: _Part
+
+
+def splits_of_songs(root: Path) -> Iterator[str]:
+    """The splits under `root` that have songs and listeners, but neither scenes nor gains."""
+    metadata = root / "metadata"
+    if (metadata / "gains.json").exists():
+        return
+    for path in metadata.glob("musdb18.*.json"):
+        split = path.name.removeprefix("musdb18.").removesuffix(".json")
+        if (metadata / f"listeners.{split}.json").exists():
+            yield split
+
+
+def load_songs(root: Path, split: str, name: str) -> EvaluationSet:
+    """Read the metadata of an evaluation set of the first challenge.
+
+    Args:
+        root: the folder with `metadata/` and `audio/`.
+        split: e.g. "valid".
+        name: how to refer to it.
+
+    Raises:
+        DataError: metadata missing or malformed (names the file, the key, and what was expected).
+    """
+    metadata = root / "metadata"
+    songs_file = metadata / f"musdb18.{split}.json"
+    songs: list[MusicRecord] = read(songs_file, Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()])
+    listeners = tuple(read_listeners(metadata / f"listeners.{split}.json").values())
+    segments_file = metadata / f"musdb18.segments.{split}.json"
+    segments = _read_segments(segments_file) if segments_file.exists() else None
+    scenes = []
+    for music in songs:
+        _check_song(songs_file, music.track, listeners)
+        if segments is not None and music.track not in segments:
+            raise DataError(f"{segments_file}: no segment of {music.track!r}, which {songs_file.name} lists")
+        scenes.append(
+            Scene(
+                id=music.track,
+                song=music.track,
+                track=music.track,
+                gains=dict.fromkeys(STEMS, 0.0),
+                listeners=listeners,
+                folder=root / "audio" / "musdb18hq" / ("test" if music.split == "test" else "train") / music.track,
+                protocol=CAD1,
+                segment=None if segments is None else segments[music.track],
+            )
+        )
+    if len({scene.id for scene in scenes}) < len(scenes):
+        raise DataError(f"{songs_file}: a Track Name is there twice")
+    loaded = EvaluationSet(name, split, tuple(scenes), tuple(scenes))
+    check_names(songs_file, loaded, "songs")
+    return loaded
+
+
+def _check_song(path: Path, song: str, listeners: tuple[Listener, ...]) -> None:
+    """Raise DataError if a song's name cannot be that of a folder, or part of a file's name."""
+    if song in (".", "..") or any(character in song for character in "/\\\0"):
+        raise DataError(f"{path}: Track Name {song!r} cannot be the name of a folder: rename the song")
+    longest = max((len(CAD1.remix_name(song, who.id).rpartition("/")[2].encode()) for who in listeners), default=0)
+    if longest + len("right_vocals") - len("remix") > MAX_NAME_BYTES:
+        raise DataError(f"{path}: Track Name {song!r} is too long for the name of a file: shorten it")
+
+
+def _read_segments(path: Path) -> dict[str, tuple[int, int]]:
+    """The segments that are scored, as samples at 44.1 kHz: the first, and the one after the last."""
+    found: dict[str, _Segments] = read(path, Annotated[dict[Text, _Segments], EACH_SCENE])
+    segments = {}
+    for song, parts in found.items():
+        part = parts.objective_evaluation
+        # Truncated as the official program does it: 129.64 s is sample 5717123.
+        first, end = int(part.start * CAD1.sample_rate), int(part.end * CAD1.sample_rate)
+        if first >= end:
+            raise DataError(f"{path}: {song}.objective_evaluation: ends at {part.end:g} s, before it starts")
+        segments[song] = first, end
+    return segments
