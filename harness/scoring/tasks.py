@@ -1,21 +1,20 @@
 """What a worker does: score pairs. Nothing here writes anything."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.challenge import CAD1, PROTOCOL, STEMS
+from harness.challenge import CAD1, STEMS
 from harness.compute.local import map_unordered
-from harness.enhancement import Signal
 from harness.errors import EvaluatorError, HarnessError
 from harness.haaqi import fast, stems
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
-from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
+from harness.submission.forms import Submitted
 from harness.submission.protocols import form_of
 from harness_leaderboard.records import Engine
 
@@ -108,7 +107,6 @@ def _score_chunk(tasks: Sequence[ScoreTask]) -> list[Outcome]:
 
 def _score_one(task: ScoreTask) -> Outcome:
     scene, remix = task.pair.scene, task.pair.remix_name
-    rules = RULES[scene.protocol.name]
     try:
         submitted = form_of(scene.protocol).read(task.folder, task.pair)
         if submitted.sha256 != task.sha256:
@@ -121,7 +119,7 @@ def _score_one(task: ScoreTask) -> Outcome:
 
     def scored_by(engine: Engine) -> Score | str:
         try:
-            return rules.engines[engine](scene.id, reference, submitted.signals, task.pair.listener)
+            return _score(task, engine, reference, submitted)
         except EvaluatorError as error:
             return str(error)
 
@@ -135,39 +133,21 @@ def _score_one(task: ScoreTask) -> Outcome:
     return locked if isinstance(found, str) and isinstance(locked, str) else Checked(found, locked)
 
 
+def _score(task: ScoreTask, engine: Engine, reference: Any, submitted: Submitted) -> Score:
+    scene = task.pair.scene
+    signals: Any = submitted.signals
+    given = scene.id, reference, signals, task.pair.listener
+    if scene.protocol == CAD1:
+        return stems.score_stems(*given) if engine == "locked" else stems.score_stems_fast(*given)
+    return score_pair(*given) if engine == "locked" else fast.score_pair(*given)
+
+
 @lru_cache(maxsize=1)
 def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Any:
-    """What a scene's submissions are compared with; kept for the scene's next pair."""
-    return RULES[scene.protocol.name].reference(scene, dict(music))
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How pairs are scored under a protocol.
-
-    Attributes:
-        reference: makes what a scene's submissions are compared with; its arguments are the scene, and what its files
-            must contain.
-        engines: of each engine what scores a pair, given the scene's name, that reference, `Submitted.signals` and the
-            listener. Raises EvaluatorError.
-    """
-
-    reference: Callable[[Scene, Mapping[Path, str]], Any]
-    engines: Mapping[Engine, Callable[[str, Any, Any, Listener], Score]]
-
-
-def _reference_mixture(scene: Scene, hashes: Mapping[Path, str]) -> Signal:
-    return reference_mixture(scene.read_stems(hashes), scene.read("mixture", hashes), scene.gains)
-
-
-def _reference_stems(scene: Scene, hashes: Mapping[Path, str]) -> stems.Stems:
-    whole = scene.read_stems(hashes)
-    cut = slice(None) if scene.segment is None else slice(*scene.segment)
-    return stems.reference_stems({name: stem[cut] for name, stem in whole.items()})
-
-
-RULES: Mapping[str, Rules] = {
-    PROTOCOL.name: Rules(_reference_mixture, {"locked": score_pair, "fast": fast.score_pair}),
-    CAD1.name: Rules(_reference_stems, {"locked": stems.score_stems, "fast": stems.score_stems_fast}),
-}
-"""The rules of each protocol, by its name."""
+    """What a scene is compared with: the reference mixture, or the true stems; kept for the next pair."""
+    hashes = dict(music)
+    true = scene.read_stems(hashes)
+    if scene.protocol == CAD1:
+        cut = slice(None) if scene.segment is None else slice(*scene.segment)
+        return stems.reference_stems({name: stem[cut] for name, stem in true.items()})
+    return reference_mixture(true, scene.read("mixture", hashes), scene.gains)

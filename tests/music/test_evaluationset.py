@@ -182,7 +182,7 @@ def test_the_split_must_be_clear(tiny_set: TinySet, run_cli: RunCli, tmp_path: P
 
     (tmp_path / "bare").mkdir()
     bare = run_cli(*PASSTHROUGH, "--data", tmp_path / "bare")
-    assert (bare.code, "no metadata/scenes.<split>.json" in bare.error) == (2, True)
+    assert (bare.code, "neither metadata/scenes.<split>.json nor" in bare.error) == (2, True)
     nowhere = run_cli(*PASSTHROUGH, "--data", tmp_path / "nowhere")
     assert (nowhere.code, "nowhere: no such folder" in nowhere.error) == (2, True)
     demo = run_cli(*PASSTHROUGH, "--split", "valid")
