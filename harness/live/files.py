@@ -9,15 +9,10 @@ from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
 from harness.errors import UsageError
 from harness.files import write_whole
-
-MAX_SECONDS = 1800.0
-"""Half an hour, as for the music of evaluation sets. Bounds the memory that a file can take."""
+from harness.music.evaluationset import MAX_MUSIC_SECONDS, MAX_SAMPLE
 
 MAX_RATE = 384_000
 """Hz; far above what music is recorded with."""
-
-MAX_SAMPLE = 1000.0
-"""Full scale is 1; what is a thousand times louder is no music."""
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 """Of files that are written, by their suffix: 44.1 kHz, 24 bit, stereo."""
@@ -34,8 +29,8 @@ def read_music(path: Path) -> Signal:
         (samples, 2), float64, full scale +-1.
 
     Raises:
-        UsageError: not there, no music file, more than two channels, empty, longer than `MAX_SECONDS`, or with samples
-            that are not finite or larger than `MAX_SAMPLE`.
+        UsageError: not there, no music file, more than two channels, empty, longer than `MAX_MUSIC_SECONDS`, or with
+            samples that are not finite or larger than `MAX_SAMPLE`.
     """
     import soundfile
     import soxr
@@ -49,13 +44,13 @@ def read_music(path: Path) -> Signal:
                 raise UsageError(f"{path} has {channels} channels, expected 1 or 2: mix it down to stereo")
             if rate > MAX_RATE:
                 raise UsageError(f"{path} has a sample rate of {rate} Hz, at most {MAX_RATE} are music: convert it")
-            longest = round(MAX_SECONDS * rate)
+            longest = round(MAX_MUSIC_SECONDS * rate)
             # Not what the header announces: as much as may be, and one sample to notice that there is more.
             signal = file.read(longest + 1 if file.frames > longest else -1, dtype="float64", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UsageError(f"{path} cannot be read as music ({error}): convert it to WAV or FLAC") from None
     if len(signal) > longest:
-        raise UsageError(f"{path} lasts longer than {MAX_SECONDS / 60:.0f} minutes: cut it")
+        raise UsageError(f"{path} lasts longer than {MAX_MUSIC_SECONDS / 60:.0f} minutes: cut it")
     if not len(signal):
         raise UsageError(f"{path} is empty: it has no samples")
     if not np.isfinite(signal).all() or np.abs(signal).max() > MAX_SAMPLE:

@@ -69,7 +69,7 @@ def test_what_is_no_music_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "over 1000" in refused("loud.wav")
     soundfile.write(tmp_path / "fast.wav", np.zeros((100, 2)), 2_000_000)
     assert "sample rate of 2000000 Hz" in refused("fast.wav")
-    monkeypatch.setattr(files, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(files, "MAX_MUSIC_SECONDS", 0.1)
     soundfile.write(tmp_path / "long.wav", MUSIC, RATE)
     assert "lasts longer than" in refused("long.wav")
 
