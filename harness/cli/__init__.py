@@ -21,6 +21,7 @@ from harness.cli import (
     live,
     managing,
     reporting,
+    sets,
     systems,
     work,
 )
@@ -68,6 +69,7 @@ for _command in (
     common.add_command(app, _command)
 app.add_typer(managing.runs, name="runs")
 app.add_typer(evaluator.app, name="evaluator")
+app.add_typer(sets.app, name="set")
 
 
 def main() -> None:

@@ -1,0 +1,7 @@
+"""Commands of `harness set`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
