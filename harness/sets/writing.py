@@ -41,17 +41,18 @@ def ensure_replaceable(path: Path, content: Content) -> None:
     old = _existing(path)
     if old is None or old == as_official(content):
         return
-    try:
-        said = json.loads(old)
-    except (ValueError, RecursionError):
-        difference = "it is not JSON"
-    else:
-        difference = first_difference(said, content)
-    if difference is not None:
+    if difference := _difference(old, content):
         raise UsageError(
             f"{path} is there already and says something else ({difference}): give --overwrite to replace it, "
             "or --output to write elsewhere"
         )
+
+
+def _difference(old: bytes, new: Content) -> str | None:
+    try:
+        return first_difference(json.loads(old), new)
+    except (ValueError, RecursionError):
+        return "it is not JSON"
 
 
 def first_difference(old: Any, new: Content) -> str | None:

@@ -1,13 +1,13 @@
 """harness set scenes, harness set at-mic: what the official generator does."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness import console
 from harness.cli import common
-from harness.cli.common import Json, Workers, given
+from harness.cli.common import Json, given
 from harness.errors import UsageError
 from harness.files import expanded
 
