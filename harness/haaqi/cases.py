@@ -154,7 +154,7 @@ def _stem_cases() -> list[Case]:
     made = []
     for stem, listener_id in zip(CAD1.score_order, ("L0005", "L0004", "L0001", "L0002"), strict=True):
         listener: Listener = next(who for who in scene.listeners if who.id == listener_id)
-        amplified = processed(leaky, listener)
+        amplified = dict(processed(leaky, listener))
         for ear in EARS:
             name = f"{ear}_{stem}"
             samples, scale = to_stem_format(amplified[name])

@@ -59,13 +59,15 @@ def score_stems(
     """
     from clarity.evaluator.haaqi import compute_haaqi
 
+    levels = {name: level_of(references[name]) for name in CAD1.signals}
+    for name, level in levels.items():
+        if not np.isfinite(level):
+            ear, _, stem = name.partition("_")
+            raise EvaluatorError(f"the true {stem} of the {ear} ear are silent: HAAQI is not defined for them")
     found: dict[str, float] = {}
     with seeded(CAD1.seed(song)):
         for name in CAD1.signals:
             ear, _, stem = name.partition("_")
-            level1 = level_of(references[name])
-            if not np.isfinite(level1):
-                raise EvaluatorError(f"the true {stem} of the {ear} ear are silent: HAAQI is not defined for them")
             with failures_named(ear, stem):
                 score = (compute or compute_haaqi)(
                     processed_signal=processed[name],
@@ -74,7 +76,7 @@ def score_stems(
                     reference_sample_rate=CAD1.haaqi_sample_rate,
                     audiogram=getattr(listener, ear).for_pyclarity(),
                     equalisation=CAD1.haaqi_equalisation,
-                    level1=level1,
+                    level1=levels[name],
                 )
             found[name] = checked(ear, score, stem)
     left, right = (float(np.mean([found[f"{ear}_{stem}"] for stem in CAD1.score_order])) for ear in EARS)
