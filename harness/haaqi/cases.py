@@ -152,15 +152,16 @@ def _stem_cases() -> list[Case]:
     leaky = {name: 0.8 * stem + 0.2 * scene.read("mixture")[part] for name, stem in true.items()}
     references = reference_stems(true)
     made = []
-    for stem, listener_id in zip(CAD1.score_order, ("L0005", "L0004", "L0001", "L0002"), strict=True):
-        listener: Listener = next(who for who in scene.listeners if who.id == listener_id)
+    losses = (("S2", "N3"), ("N5", "N3"), ("normal", "N2"), ("N2", "normal"))
+    for stem, (left, right) in zip(CAD1.score_order, losses, strict=True):
+        listener = Listener(f"{left} {right}", _ear(left), _ear(right))
         amplified = dict(processed(leaky, listener))
-        for ear in EARS:
+        for ear, loss in zip(EARS, (left, right), strict=True):
             name = f"{ear}_{stem}"
             samples, scale = to_stem_format(amplified[name])
             made.append(
                 Case(
-                    f"stems: {stem} of the {ear} ear, {listener_id}, 1 s",
+                    f"stems: {stem} of the {ear} ear, {loss}, 1 s",
                     (samples / 32768).astype(np.float32) * np.float32(scale),
                     references[name],
                     getattr(listener, ear),

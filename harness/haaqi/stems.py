@@ -63,7 +63,7 @@ def score_stems(
     for name, level in levels.items():
         if not np.isfinite(level):
             ear, _, stem = name.partition("_")
-            raise EvaluatorError(f"the true {stem} of the {ear} ear are silent: HAAQI is not defined for them")
+            raise EvaluatorError(f"the true {stem} of the {ear} ear is silent: HAAQI is not defined for it")
     found: dict[str, float] = {}
     with seeded(CAD1.seed(song)):
         for name in CAD1.signals:
