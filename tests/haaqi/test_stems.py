@@ -145,7 +145,7 @@ def test_whatever_haaqi_fails_on_is_an_error_with_a_name(pairs, score_stems):
     with pytest.raises(EvaluatorError, match="HAAQI fails on the bass of the left ear"):
         scored(score_stems, pair, {**references, "left_bass": click}, processed)
     bad = {**processed, "right_drums": np.full_like(processed["right_drums"], np.nan)}
-    with pytest.raises(EvaluatorError, match="HAAQI (of|fails on) the drums of the right ear"):
+    with pytest.raises(EvaluatorError, match=r"HAAQI (of|fails on) the drums of the right ear"):
         scored(score_stems, pair, references, bad)
 
 
