@@ -186,9 +186,12 @@ def judge_folder(
     folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int, **unpacked: Any
 ) -> "Verdict":
     """`harness.submission.validation.judge`, with a progress bar; `unpacked` is what it takes of an archive."""
+    from harness.submission.protocols import form_of
     from harness.submission.validation import judge
 
-    with console.progress(f"Validating {unpacked.get('source', folder)}", len(pairs), "remixes", workers) as advance:
+    count = sum(len(pair.files) for pair in pairs)
+    unit = form_of(found.protocol).unit if count == len(pairs) else "files"
+    with console.progress(f"Validating {unpacked.get('source', folder)}", count, unit, workers) as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name), **unpacked)
 
 
@@ -301,7 +304,7 @@ def _check_purpose(
             f"{source} is for the evaluation set {declared.name}: say where that lies with "
             f"--data ROOT --split {declared.split}"
         )
-    if manifest is None and not any(holds(pair.remix_name) for pair in found.all_pairs):
+    if manifest is None and not any(holds(name) for pair in found.all_pairs for name in pair.files):
         raise UsageError(
             f"{source} has no manifest and nothing of the embedded evaluation set: say what it is for with --data ROOT"
         )

@@ -171,10 +171,13 @@ def _keep_known(stored: "StoredRun", verdict: Any, found: "EvaluationSet") -> No
         for pair_id, record in stored.pairs.items()
         if verdict.content(pairs[pair_id]) != record.file_sha256 and not (record.changed and not record.file_sha256)
     ]
-    changed = [pair.remix_name for pair in other if stored.pairs[pair.id].file_sha256]
+    changed = [pair for pair in other if stored.pairs[pair.id].file_sha256]
     if changed:
+        several = len(changed[0].files) > 1
+        which = f"those of {' for '.join(changed[0].id)}" if several else changed[0].remix_name
         raise SubmissionError(
-            f"{len(changed)} of its files are missing in {verdict.folder} or have changed, {changed[0]} for one: "
+            f"{len(changed)} of its {'pairs have files that' if several else 'files'} are missing in {verdict.folder} "
+            f"or have changed, {which} for one: "
             "score the folder as a submission of its own (harness score)"
         )
     not_its = {name for pair in other for name in pair.files}
@@ -247,7 +250,8 @@ def audit(
             console.warn(f"run {status.id}: {why_changed(status.id, stored.changed)}")
         for kind, problems in (("differs", result.disputed), ("not scored", result.unscored)):
             for (scene, listener), words in problems.items():
-                console.err.print(f"[red]{kind}:[/red] {scene} {listener}: {console.escape(words)}", soft_wrap=True)
+                line = console.escape(f"{scene} {listener}: {words}")
+                console.err.print(f"[red]{kind}:[/red] {line}", soft_wrap=True)
         if result.largest_difference is not None:
             console.say(
                 f"run {status.id}: {len(result.compared)} of {len(chosen)} pairs scored again, "
