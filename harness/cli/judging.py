@@ -135,7 +135,7 @@ def score(
         _refuse_if_unscored(unread)
     with Store.open(db, create=True) as store, ExitStack() as kept:
         found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
-        lock.ensure_locked()
+        lock.ensure_locked(found.protocol)
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.
         judged = [
@@ -152,7 +152,7 @@ def score(
         scores = iter(scored)
         results = [(verdict, next(scores) if verdict.valid else None) for verdict in judged]
         if csv is not None and scored:
-            _write_csv(csv, results, several)
+            _write_csv(csv, results, several, found)
         if as_json:
             listed = []
             for at, (verdict, result) in enumerate(results):
@@ -343,14 +343,14 @@ def _some(names: Sequence[str]) -> str:
     return printable(" ".join(names[: verdicts.SHOWN])) + more
 
 
-def _write_csv(path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool) -> None:
-    """Write the scores of one submission, or of several with the submission as the first column."""
-    from harness.scoring.run import COLUMNS, write_csv
+def _write_csv(
+    path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool, found: "EvaluationSet"
+) -> None:
+    """Write the scores with the official columns, those of several submissions with the submission as the first."""
+    from harness.scoring.rows import Row, columns_of, write_csv
 
-    rows: list[dict[str, str | float]] = [
+    columns = columns_of(found.protocol)
+    rows: list[Row] = [
         {"submission": str(verdict.source), **row} for verdict, result in results if result for row in result.rows
     ]
-    if several:
-        write_csv(path, rows, ("submission", *COLUMNS))
-    else:
-        write_csv(path, [{column: row[column] for column in COLUMNS} for row in rows])
+    write_csv(path, rows, ("submission", *columns) if several else columns)

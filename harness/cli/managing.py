@@ -214,7 +214,7 @@ def audit(
         store.check()
         status = find(store, run)
         found = evaluation_set(data, split, protocol=protocol)
-        stored = store.find_run(status.id, lock.fingerprint())
+        stored = store.find_run(status.id, lock.fingerprint(found.protocol))
         chosen = auditing.sample(stored, sample)
         if stored.changed and not chosen:
             raise UsageError(f"run {status.id}: {why_changed(status.id, stored.changed)}")
@@ -237,7 +237,7 @@ def audit(
             "changed": len(stored.changed),
         }
         agrees = {pair_id: pair_id not in result.disputed for pair_id in result.compared}
-        store.note_audit(status.id, lock.fingerprint(), agrees, outcome)
+        store.note_audit(status.id, lock.fingerprint(found.protocol), agrees, outcome)
         passed = result.passed and not stored.changed
     if as_json:
         lines = [

@@ -94,7 +94,7 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
         "run": scored.run_id,
         "key": scored.key,
         "evaluation_set": {**set_as_json(found), "sha256": found.sha256},
-        "evaluator": lock.fingerprint(),
+        "evaluator": lock.fingerprint(found.protocol),
         "engine": {
             "name": engine,
             "fast": scored.fast,

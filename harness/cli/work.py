@@ -118,10 +118,11 @@ def run(
     manner = Manner(python, timeout, memory, isolate, in_process)
     hidden = _hidden(folder, data, db)
     if in_process:
-        lock.ensure_locked()  # and proven, before a stranger's code is here
+        # And proven, before a stranger's code is here.
+        lock.ensure_locked(evaluation_set(data, split, protocol=protocol).protocol)
     with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
-        lock.ensure_locked()
+        lock.ensure_locked(found.protocol)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
         enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)

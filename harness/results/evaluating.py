@@ -99,7 +99,7 @@ def evaluate(
         stack.enter_context(leaderboard_errors())
         found = (data if isinstance(data, EvaluationSet) else load_evaluation_set(data, split)).select(scenes, limit)
         found.check_music(STEMS)
-        lock.ensure_locked()
+        lock.ensure_locked(found.protocol)
         temporary = Path(stack.enter_context(TemporaryDirectory(prefix="harness-")))
         url = f"sqlite:///{temporary / 'leaderboard.db'}" if db is None else _absolute(database_url(db, "the database"))
         folder = None if output is None else expanded(str(output), "output").absolute()
