@@ -58,7 +58,7 @@ def work(engine: str, path: Path, started: float) -> None:
     from harness.haaqi import evaluator
     from harness.hearing import Audiogram, Listener
     from harness.making import make  # noqa: F401 (a worker has it)
-    from harness.music.demo import FREQUENCIES
+    from harness.music.audiograms import FREQUENCIES
 
     score_pair = evaluator.score_pair
     if engine != "locked":
