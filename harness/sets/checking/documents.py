@@ -219,6 +219,6 @@ def _repeated(value: Any, *keys: object) -> Iterator[tuple[tuple[object, ...], s
             yield keys, key
     if isinstance(value, dict | list):
         inner: Iterable[tuple[object, Any]] = value.items() if isinstance(value, dict) else enumerate(value, 1)
-        for key, each in inner:
+        for step, each in inner:
             if isinstance(each, dict | list):
-                yield from _repeated(each, *keys, key)
+                yield from _repeated(each, *keys, step)
