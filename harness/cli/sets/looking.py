@@ -3,17 +3,27 @@
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness import console
-from harness.cli.common import Json, Split, Workers, add_command, workers_or_default
+from harness.cli.common import (
+    Json,
+    ProtocolOption,
+    Split,
+    Workers,
+    add_command,
+    evaluation_set,
+    output_folder,
+    workers_or_default,
+)
 from harness.errors import UsageError, printable
 from harness.files import expanded
 
 if TYPE_CHECKING:
-    from harness.challenge import Protocol
+    from harness.music.evaluationset import EvaluationSet
     from harness.sets.checking.findings import Finding
     from harness.sets.checking.whole import Checked
 
@@ -23,23 +33,20 @@ EXAMPLES = 3
 """Places that are named of those with the same problem."""
 _VARYING = re.compile(r'"[^"]*"|\d[\d.,]*')
 
-ProtocolName = Annotated[
-    str | None,
-    typer.Option("--protocol", metavar="NAME", help="Protocol, where the metadata allows several."),
-]
 Root = Annotated[str, typer.Argument(metavar="ROOT", help="The evaluation set's folder.")]
+Named = Annotated[str, typer.Argument(metavar="ROOT|demo", help="The evaluation set: its folder, or an embedded one.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (check,):
+    for command in (check, show, reference):
         add_command(app, command)
 
 
 def check(
     root: Root,
     split: Split = None,
-    protocol: ProtocolName = None,
+    protocol: ProtocolOption = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
@@ -49,12 +56,13 @@ def check(
 
     Exit code: 0 no problem, 1 there are some, 2 there is no such set.
     """
+    from harness.challenge import PROTOCOLS
     from harness.sets.checking.whole import check_set
 
     def progress(folders: int) -> AbstractContextManager[console.Advance]:
         return console.progress("reading music", folders, "folders", workers_or_default(workers))
 
-    by = None if protocol is None else _protocol(protocol)
+    by = None if protocol is None else PROTOCOLS[protocol.value]
     checked = check_set(expanded(root, "ROOT"), split, by, workers_or_default(workers), progress)
     if as_json:
         console.print_json(_as_json(root, checked))
@@ -63,12 +71,83 @@ def check(
     raise typer.Exit(1 if checked.findings.problems else 0)
 
 
-def _protocol(name: str) -> "Protocol":
-    from harness.challenge import PROTOCOLS
+def show(
+    root: Named,
+    split: Split = None,
+    protocol: ProtocolOption = None,
+    levels: Annotated[bool, typer.Option("--levels", help="Measure the loudness of the mixtures too.")] = False,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Show what an evaluation set holds: counts, length, hearing, gains, positions, and what it was made from."""
+    from dataclasses import asdict
 
-    if name not in PROTOCOLS:
-        raise UsageError(f"--protocol {printable(name)}: none of that name; there are {' and '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    from harness.cli.sets import tables
+    from harness.music.finding import EMBEDDED
+    from harness.sets.provenance import read_provenance
+    from harness.sets.showing import mixture_loudness, summary
+
+    def progress(pieces: int) -> AbstractContextManager[console.Advance]:
+        return console.progress("measuring mixtures", pieces, "pieces", workers_or_default(workers))
+
+    loaded = evaluation_set(root, split, protocol=protocol)
+    found = summary(loaded)
+    loudness = mixture_loudness(loaded, workers_or_default(workers), progress) if levels else None
+    provenance = {} if root in EMBEDDED else read_provenance(expanded(root, "ROOT"), loaded.split)
+    if not as_json:
+        tables.show_summary(found, loudness, provenance)
+        return
+    measured = None if loudness is None else {"lufs": loudness[0] and asdict(loudness[0]), "without": loudness[1]}
+    console.print_json({**asdict(found), "loudness": measured, "provenance": provenance})
+
+
+def reference(
+    root: Named,
+    scene: Annotated[str, typer.Option("--scene", metavar="NAME", help="The scene; a song where there are none.")],
+    listener: Annotated[str, typer.Option("--listener", metavar="NAME", help="One of its listeners.")],
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE.wav|DIR", help="Where to write it; a folder for stems.")
+    ] = None,
+    split: Split = None,
+    protocol: ProtocolOption = None,
+    as_json: Json = False,
+) -> None:
+    """Write what a system's output is compared with for a scene and a listener, to listen to.
+
+    Of the ICASSP 2024 challenge: the remix of the true stems with the gains asked for, through NAL-R, at 44.1 kHz. Of
+    the first challenge: a folder with the four true stems, as HAAQI amplifies and compares them, at 24 kHz.
+
+    The level is that of the music unless it would exceed full scale; then it is lowered, and said by how much.
+    """
+    from harness.sets.reference import reference_of, write_reference
+
+    loaded = evaluation_set(root, split, protocol=protocol)
+    found = next((pair for pair in loaded.pairs if pair.id == (scene, listener)), None)
+    if found is None:
+        raise UsageError(_no_pair(loaded, scene, listener))
+    made = reference_of(found)
+    name = f"reference_{scene}_{listener}{'.wav' if len(made.signals) == 1 else ''}"
+    written = write_reference(made, output_folder(output, Path(name)))
+    if as_json:
+        console.print_json({"files": [str(path) for path in written], "rate": made.rate, "gain_db": made.gain_db})
+        return
+    for silent in made.silent:
+        console.warn(f"{silent}: silent, so it cannot be scored")
+    for path in written:
+        _print(_plain(str(path)))
+    level = f"lowered by {-made.gain_db:.1f} dB, to fit" if made.gain_db else "level kept"
+    _print(f"24 bit, {made.rate / 1000:g} kHz, {level}; amplified by NAL-R for {_plain(listener)}")
+
+
+def _no_pair(loaded: "EvaluationSet", scene: str, listener: str) -> str:
+    """Why there is no such pair, and which there are."""
+    of = next((each for each in loaded.scenes if each.id == scene), None)
+    if of is None:
+        some = ", ".join(each.id for each in loaded.scenes[:3])
+        return f"--scene {scene}: none of that name in {loaded.name}; it has {some}" + ", ..." * (
+            len(loaded.scenes) > 3
+        )
+    return f"--listener {listener}: does not listen to {scene}; {', '.join(who.id for who in of.listeners[:20])} do"
 
 
 def _as_json(root: str, checked: "Checked") -> dict[str, Any]:
