@@ -35,7 +35,8 @@ from harness.haaqi.evaluator import reference_mixture
 from harness.haaqi.fast.sources import sources_sha256
 from harness.haaqi.lock import environment, remember
 from harness.hearing import Audiogram, Listener
-from harness.music.demo import AUDIOGRAMS, FREQUENCIES, demo
+from harness.music.audiograms import AUDIOGRAMS, FREQUENCIES
+from harness.music.demo import demo
 from harness.music.evaluationset import Scene
 
 log = logging.getLogger(__name__)
