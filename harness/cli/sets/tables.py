@@ -26,11 +26,12 @@ def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", 
 
     _print(f"{_plain(found.name)}, split {_plain(found.split)}: {PROTOCOLS[found.protocol].title}")
     _print("")
-    _table(None, [(name, value) for name, value in _counts(found) if value])
+    rows = [(name, value) for name, value in _counts(found) if value]
     if loudness is not None:
         level, without = loudness
         said = "none" if level is None else f"median {level.median:.1f}, {level.lowest:.1f} to {level.highest:.1f} LUFS"
-        _table(None, [("loudness", said + (f"; {without:,} too quiet to have one" if without else ""))])
+        rows.append(("loudness of mixtures", said + (f"; {without:,} too quiet to have one" if without else "")))
+    _table(None, rows)
     _print("")
     _table(
         ("hearing loss", "listeners", "better ear, dB HL (mean of 500, 1000, 2000, 4000 Hz)"),

@@ -231,11 +231,12 @@ def _silences(silent: dict[str, tuple[bool, ...]], wanted: Wanted) -> Iterator[t
         for name in STEMS:
             ears = [ear for ear, is_silent in zip(EARS, silent.get(name, ()), strict=False) if is_silent]
             if ears:
+                which = "both channels are" if len(ears) == len(EARS) else f"the {ears[0]} channel is"
+                other = "" if wanted.segment is None else ", or choose another segment"
                 yield (
                     f"{name}.wav",
-                    f"the {' and the '.join(ears)} channel is silent{where}: a silent stem cannot be scored, and every "
-                    "pair of this song would fail; leave the song out"
-                    + (", or choose another segment" if wanted.segment is not None else ""),
+                    f"{which} silent{where}: a silent stem cannot be scored, and every pair of this song would fail; "
+                    f"leave the song out{other}",
                 )
         return
     if all(silent.get("mixture", (False,))):
