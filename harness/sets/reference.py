@@ -59,7 +59,7 @@ def reference_of(pair: Pair) -> Reference:
 
     Under the ICASSP 2024 protocol: the true stems with the scene's gains, at the loudness of the mixture, through
     NAL-R, at 44.1 kHz. Under that of the first challenge: each true stem, cut to the song's segment if it has one, at
-    24 kHz and through the NAL-R filter that HAAQI itself applies, the filter's delay taken from it as HAAQI does.
+    24 kHz and through the NAL-R filter that HAAQI itself applies, cut to the stem's length as HAAQI cuts it.
 
     Raises:
         DataError: the music is missing, damaged, or shorter than its segment.

@@ -98,7 +98,8 @@ def show(
         tables.show_summary(found, loudness, provenance)
         return
     measured = None if loudness is None else {"lufs": loudness[0] and asdict(loudness[0]), "without": loudness[1]}
-    console.print_json({**asdict(found), "loudness": measured, "provenance": provenance})
+    gains = found.gains and {stem: {f"{gain:g}": n for gain, n in of.items()} for stem, of in found.gains.items()}
+    console.print_json({**asdict(found), "gains": gains, "loudness": measured, "provenance": provenance})
 
 
 def reference(
