@@ -98,8 +98,8 @@ def show(
         tables.show_summary(found, loudness, provenance)
         return
     measured = None if loudness is None else {"lufs": loudness[0] and asdict(loudness[0]), "without": loudness[1]}
-    gains = found.gains and {stem: {f"{gain:g}": n for gain, n in of.items()} for stem, of in found.gains.items()}
-    console.print_json({**asdict(found), "gains": gains, "loudness": measured, "provenance": provenance})
+    gains = {stem: {f"{gain:g}": n for gain, n in of.items()} for stem, of in (found.gains or {}).items()}
+    console.print_json({**asdict(found), "gains": gains or None, "loudness": measured, "provenance": provenance})
 
 
 def reference(
