@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import RunCli, TinySet, run_app, write_tiny_set
+from support import RunCli, TinySet, TinySongs, run_app, write_tiny_set, write_tiny_songs
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +48,19 @@ def tiny_set(_tiny_set: Path, tmp_path: Path) -> TinySet:
     return TinySet(shutil.copytree(_tiny_set, tmp_path / "tiny"))
 
 
+@pytest.fixture(scope="session")
+def _tiny_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("songs") / "songs"
+    write_tiny_songs(root)
+    return root
+
+
+@pytest.fixture
+def tiny_songs(_tiny_songs: Path, tmp_path: Path) -> TinySongs:
+    """A tiny evaluation set of the first challenge, of the test's own."""
+    return TinySongs(shutil.copytree(_tiny_songs, tmp_path / "songs"))
+
+
 @pytest.fixture
 def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCli:
     """`run_cli(*args)`: run `harness ARGS` in this process, in tmp_path, with a leaderboard of its own."""
@@ -68,6 +81,20 @@ def _submission(_tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def submission(_submission: Path, tmp_path: Path) -> Path:
     """A valid submission for `tiny_set` that a test may damage: passthrough's, with its manifest."""
     return shutil.copytree(_submission, tmp_path / "passthrough")
+
+
+@pytest.fixture(scope="session")
+def _stems(_tiny_songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "passthrough"
+    made = run_app("enhance", "--system", "passthrough", "--data", _tiny_songs, "--output", folder)
+    assert made.code == 0, made.stderr
+    return folder
+
+
+@pytest.fixture
+def stems(_stems: Path, tmp_path: Path) -> Path:
+    """A valid submission for `tiny_songs` that a test may damage: passthrough's, with its manifest."""
+    return shutil.copytree(_stems, tmp_path / "passthrough-stems")
 
 
 @pytest.fixture

@@ -104,9 +104,10 @@ def add(
     replaces: bool = False,
     fingerprint: str = FINGERPRINT,
     environment: Mapping[str, Any] | None = None,
+    stems: Mapping[str, float] | None = None,
 ) -> None:
     """Store one score."""
-    score = NewScore(file, reference(scene, listener), engine, left, right, replaces)
+    score = NewScore(file, reference(scene, listener), engine, left, right, replaces, stems)
     store.add_scores([score], fingerprint, {engine: environment if environment is not None else {"numpy": "2.0"}})
 
 

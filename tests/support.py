@@ -9,7 +9,7 @@ from typing import Any
 import soundfile
 from typer.testing import CliRunner
 
-from harness.challenge import PROTOCOL
+from harness.challenge import CAD1, PROTOCOL
 from harness.cli import app
 from harness.haaqi import conformance
 
@@ -53,6 +53,18 @@ class TinySet:
         return self.root / "audio" / folder[scene] / f"{name}.wav"
 
 
+def listeners_as_json() -> dict[str, Any]:
+    return {
+        name: {
+            "name": name,
+            "audiogram_cfs": list(who.left.frequencies),
+            "audiogram_levels_l": list(who.left.levels),
+            "audiogram_levels_r": list(who.right.levels),
+        }
+        for name, who in conformance.LISTENERS.items()
+    }
+
+
 def write_tiny_set(root: Path) -> None:
     def write(name: str, content: object) -> None:
         (root / "metadata" / name).write_text(json.dumps(content, indent=4))
@@ -60,18 +72,7 @@ def write_tiny_set(root: Path) -> None:
     (root / "metadata").mkdir(parents=True)
     one, two = conformance.scenes()
     write("gains.json", {f"gain_{scene.id}": dict(scene.gains) for scene in (one, two)})
-    write(
-        f"listeners.{SPLIT}.json",
-        {
-            name: {
-                "name": name,
-                "audiogram_cfs": list(who.left.frequencies),
-                "audiogram_levels_l": list(who.left.levels),
-                "audiogram_levels_r": list(who.right.levels),
-            }
-            for name, who in conformance.LISTENERS.items()
-        },
-    )
+    write(f"listeners.{SPLIT}.json", listeners_as_json())
     write(
         f"scenes.{SPLIT}.json",
         {
@@ -87,6 +88,67 @@ def write_tiny_set(root: Path) -> None:
         tiny.music(scene=scene.id).parent.mkdir(parents=True)
         for name, signal in {"mixture": scene.mixture, **scene.stems}.items():
             soundfile.write(tiny.music(name, scene.id), signal[:FRAMES], PROTOCOL.sample_rate, subtype="PCM_16")
+
+
+SONGS = ("Vector One", "Vektor [/red] & Söhne, 2")
+"""A name may hold whatever a folder's may: markup, commas, what is not ASCII."""
+SONG_FRAMES = round(0.6 * CAD1.sample_rate)
+
+
+@dataclass(frozen=True)
+class TinySongs:
+    """An evaluation set of the first challenge that a test may damage: 2 songs of 0.6 s for 2 listeners."""
+
+    root: Path
+
+    @property
+    def args(self) -> tuple[str, str]:
+        return "--data", str(self.root)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return [(song, who) for song in SONGS for who in conformance.LISTENERS]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for pair in self.pairs for name in CAD1.files(*pair)]
+
+    def metadata(self, name: str) -> Path:
+        return self.root / "metadata" / f"{name}.{SPLIT}.json"
+
+    def edit(self, name: str, change: Callable[[Any], Any]) -> Path:
+        """Change the content of a metadata file in place (or return what is to stand there instead)."""
+        path = self.metadata(name)
+        content = json.loads(path.read_text())
+        changed = change(content)
+        path.write_text(json.dumps(content if changed is None else changed))
+        return path
+
+    def music(self, name: str = "mixture", song: str = SONGS[0]) -> Path:
+        return self.root / "audio" / "musdb18hq" / "train" / song / f"{name}.wav"
+
+    def cut(self, start: float, end: float) -> None:
+        """Have only this part of each song scored, in seconds."""
+        part = {"start": start, "end": end, "duration": end - start}
+        segments = {song: {"objective_evaluation": part, "subjective_evaluation": part} for song in SONGS}
+        self.metadata("musdb18.segments").write_text(json.dumps(segments))
+
+
+def write_tiny_songs(root: Path) -> None:
+    def write(name: str, content: object) -> None:
+        (root / "metadata" / f"{name}.{SPLIT}.json").write_text(json.dumps(content, indent=4))
+
+    (root / "metadata").mkdir(parents=True)
+    write("listeners", listeners_as_json())
+    write("musdb18", [{"Track Name": song, "Split": SPLIT, "Genre": "Pop", "Source": "made up"} for song in SONGS])
+    one, _ = conformance.scenes()
+    swapped = {"vocals": "bass", "drums": "drums", "bass": "other", "other": "vocals"}
+    music = one.stems, {name: one.stems[other] for name, other in swapped.items()}
+    for song, stems in zip(SONGS, music, strict=True):
+        TinySongs(root).music(song=song).parent.mkdir(parents=True)
+        for name, signal in {"mixture": one.mixture, **stems}.items():
+            path = TinySongs(root).music(name, song)
+            soundfile.write(path, signal[:SONG_FRAMES], CAD1.sample_rate, subtype="PCM_16")
 
 
 @dataclass(frozen=True)

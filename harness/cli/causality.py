@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness import console
-from harness.cli.common import Data, Json, PluginSources, Split, data_folder, evaluation_set
+from harness.cli.common import Data, Json, PluginSources, ProtocolOption, Split, data_folder, evaluation_set
 from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Python, Timeout, loaded, opened
 from harness.cli.work import ChainName, Options
 from harness.errors import SystemFailure
@@ -57,6 +57,7 @@ def audit_causality(
     seconds: Seconds = 4.0,
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     plugin: PluginSources = None,
     python: Python = None,
     timeout: Timeout = None,
@@ -81,7 +82,7 @@ def audit_causality(
     hidden = [] if folder is None else [folder]
     try:
         with opened(system, option, plugin, manner, hidden) as found_system:
-            found = evaluation_set(data, split)
+            found = evaluation_set(data, split, protocol=protocol)
             music = music_of(found, seconds)
             subject = subject_of(
                 found_system.running, found_system.found, found, None if chain is None else chain.value

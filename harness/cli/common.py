@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -40,6 +40,13 @@ class Engine(StrEnum):
 
     locked = "locked"
     fast = "fast"
+
+
+class ProtocolName(StrEnum):
+    """By which challenge's protocol an evaluation set is enhanced and scored."""
+
+    cad_icassp_2024 = "cad_icassp_2024"
+    cad1 = "cad1"
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -102,6 +109,14 @@ def data_option(default: str, help: str) -> Any:
 
 Data = Annotated[str | None, data_option(DEMO, "Evaluation set: its folder, or the embedded one.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split, where the evaluation set has several.")]
+ProtocolOption = Annotated[
+    ProtocolName | None,
+    typer.Option(
+        "--protocol",
+        show_default="by its metadata",
+        help="The challenge whose protocol applies, where the evaluation set allows both.",
+    ),
+]
 Database = Annotated[
     str,
     typer.Option(
@@ -166,14 +181,32 @@ def output_folder(output: str | None, default: Path) -> Path:
 
 
 def evaluation_set(
-    data: str | None, split: str | None, scenes: str | None = None, limit: int | None = None
+    data: str | None,
+    split: str | None,
+    scenes: str | None = None,
+    limit: int | None = None,
+    protocol: ProtocolName | None = None,
 ) -> "EvaluationSet":
-    """Load the evaluation set that --data and --split name, with --scenes and --limit applied."""
+    """Load the evaluation set that --data, --split and --protocol name, with --scenes and --limit applied."""
+    from harness.challenge import PROTOCOLS
     from harness.music.finding import load_evaluation_set
 
-    loaded = load_evaluation_set(DEMO if data is None else data, split)
-    names = None if scenes is None else [name.strip() for name in scenes.split(",") if name.strip()]
+    wanted = None if protocol is None else PROTOCOLS[protocol.value]
+    loaded = load_evaluation_set(DEMO if data is None else data, split, wanted)
+    names = None if scenes is None else _names_in(scenes, {scene.id for scene in loaded.scenes})
     return loaded.select(names, limit)
+
+
+def _names_in(text: str, known: Collection[str]) -> list[str]:
+    """The names in a list with commas between them, of which songs' names may hold some themselves."""
+    parts = text.split(",")
+    names = []
+    while parts:
+        lengths = range(len(parts), 0, -1)
+        length = next((each for each in lengths if ",".join(parts[:each]).strip() in known), 1)
+        names.append(",".join(parts[:length]).strip())
+        del parts[:length]
+    return [name for name in names if name]
 
 
 def data_folder(data: str | None) -> Path | None:

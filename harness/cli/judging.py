@@ -20,6 +20,7 @@ from harness.cli.common import (
     EngineOption,
     Json,
     Limit,
+    ProtocolOption,
     RunName,
     Scenes,
     Split,
@@ -48,6 +49,7 @@ def validate(
     paths: Paths,
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     scenes: Scenes = None,
     limit: Limit = None,
     workers: Workers = None,
@@ -62,7 +64,7 @@ def validate(
     @cache
     def wanted() -> "EvaluationSet":
         # Once, however many submissions are judged with it; an error is each submission's.
-        return look_at_music(evaluation_set(data, split, scenes, limit), stems=False)
+        return look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=False)
 
     judged: list[Verdict] = []
     for source in _sources(paths):
@@ -99,6 +101,7 @@ def score(
     ] = None,
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     scenes: Scenes = None,
     limit: Limit = None,
     engine: EngineOption = Engine.locked,
@@ -131,7 +134,7 @@ def score(
             _show_judged(unread, [])
         _refuse_if_unscored(unread)
     with Store.open(db, create=True) as store, ExitStack() as kept:
-        found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
+        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
         lock.ensure_locked()
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.

@@ -14,6 +14,7 @@ from harness.cli.common import (
     Engine,
     EngineOption,
     Json,
+    ProtocolOption,
     Split,
     Workers,
     add_command,
@@ -101,6 +102,7 @@ def rescore(
     ] = "",
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
@@ -122,7 +124,7 @@ def rescore(
     if submission is not None and everything:
         raise UsageError("--submission goes with one run")
     with Store.open(db, create=True) as store:
-        found = evaluation_set(data, split)
+        found = evaluation_set(data, split, protocol=protocol)
         shown = [status for status in store.statuses() if status.visibility == "shown"]
         chosen = shown if run is None else [find(store, run)]
         if run is not None and chosen[0].evaluation_set.sha256 != found.sha256:
@@ -188,6 +190,7 @@ def audit(
     submission: Submission = None,
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     workers: Workers = None,
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
@@ -207,7 +210,7 @@ def audit(
     with Store.open(db, create=True) as store:
         store.check()
         status = find(store, run)
-        found = evaluation_set(data, split)
+        found = evaluation_set(data, split, protocol=protocol)
         stored = store.find_run(status.id, lock.fingerprint())
         chosen = auditing.sample(stored, sample)
         if stored.changed and not chosen:

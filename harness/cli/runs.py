@@ -16,7 +16,7 @@ from harness.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from harness_leaderboard.records import RunStatus, ScoredRun, ScoreRecord, StoredRun
+    from harness_leaderboard.records import PairRecord, RunStatus, ScoredRun, ScoreRecord, StoredRun
     from harness_leaderboard.store import Store
 
 app = typer.Typer(help="List, inspect and manage the runs on a leaderboard.")
@@ -153,9 +153,18 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
             "largest_difference": summed.largest_difference if summed else None,
             "cost": _cost(stored),
             "costs": [asdict(cost) for cost in stored.costs],
-            "pairs": [{**asdict(pair), "difference": pair.difference} for pair in stored.pairs.values()],
+            "pairs": [_pair_json(pair) for pair in stored.pairs.values()],
         }
     )
+
+
+def _pair_json(pair: "PairRecord") -> dict[str, Any]:
+    """A pair as JSON values; scores of stems only where there are some."""
+    found = {**asdict(pair), "difference": pair.difference}
+    for score in (found["locked"], found["fast"]):
+        if score is not None and score["stems"] is None:
+            del score["stems"]
+    return found
 
 
 OUTSIDE = "changed outside the harness"

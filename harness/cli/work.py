@@ -18,6 +18,7 @@ from harness.cli.common import (
     Limit,
     Overwrite,
     PluginSources,
+    ProtocolOption,
     RunName,
     Scenes,
     Split,
@@ -84,6 +85,7 @@ def run(
     name: RunName = None,
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     scenes: Scenes = None,
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
@@ -118,7 +120,7 @@ def run(
     if in_process:
         lock.ensure_locked()  # and proven, before a stranger's code is here
     with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
-        found = look_at_music(evaluation_set(data, split, scenes, limit), stems=True)
+        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
         lock.ensure_locked()
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
@@ -146,6 +148,7 @@ def enhance(
     output: Output = None,
     data: Data = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     scenes: Scenes = None,
     limit: Limit = None,
     overwrite: OverwriteOption = Overwrite.missing,
@@ -168,7 +171,7 @@ def enhance(
     manner = Manner(python, timeout, memory, isolate, in_process)
     with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
         reference = found_system.found.kind == "reference"
-        found = look_at_music(evaluation_set(data, split, scenes, limit), stems=reference)
+        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=reference)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
         result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))

@@ -1,23 +1,24 @@
-"""The proof that the evaluator is the locked one.
+"""The proof that the evaluator is the locked one, for each protocol its own.
 
-`lock.json` records the exact versions of the packages that make a score, the SHA-256 of every source file of theirs
-that can change one, the protocol's constants and the conformance vectors. `verify` compares installed files and this
-program with it and scores the vectors. The fingerprint, a hash of the lock, travels with every score: scores with
-different fingerprints are never ranked together.
+`lock.json` (of the first challenge: `lock_cad1.json`) records the exact versions of the packages that make a score,
+the SHA-256 of every source file of theirs that can change one, the protocol's constants and the conformance vectors.
+`verify` compares installed files and this program with it and scores the vectors. The fingerprint, a hash of the lock,
+travels with every score: scores with different fingerprints are never ranked together.
 """
 
 import json
 import logging
 import platform
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.challenge import PROTOCOL
+from harness.challenge import CAD1, PROTOCOL, Protocol
 from harness.compute import local
 from harness.errors import EvaluatorError, StorageError
 from harness.files import cache_folder, canonical_sha256, sha256_of, write_whole
@@ -57,36 +58,78 @@ _OWN_SOURCES = (
     "enhancement.py",
     "music/evaluationset.py",
     "hearing.py",
-    "haaqi/conformance.csv",
     "haaqi/conformance.py",
     "haaqi/evaluator.py",
-    "haaqi/lock.json",
     "haaqi/lock.py",
     "submission/flac.py",
 )
 
+
+@dataclass(frozen=True)
+class _Evaluator:
+    """What makes the scores of a protocol.
+
+    Attributes:
+        lock, vectors: names of the files beside this one that hold its lock and the official scores.
+        packages: as `LOCKED_PACKAGES`.
+        sources: of these packages.
+        own: our files on the way to a score, from the folder `harness`: if one changes, the vectors are scored again.
+    """
+
+    lock: str
+    vectors: str
+    packages: Mapping[str, str]
+    sources: tuple[str, ...]
+    own: tuple[str, ...]
+
+
+_EVALUATORS: Mapping[str, _Evaluator] = {
+    PROTOCOL.name: _Evaluator("lock.json", "conformance.csv", LOCKED_PACKAGES, SOURCES, _OWN_SOURCES),
+    # It measures no loudness, and its stems' root mean square is our own (`harness.haaqi.stems`).
+    CAD1.name: _Evaluator(
+        "lock_cad1.json",
+        "conformance_cad1.csv",
+        {"pyclarity": "clarity"},
+        tuple(
+            source
+            for source in SOURCES
+            if source.startswith("clarity/") and source != "clarity/utils/signal_processing.py"
+        ),
+        (
+            *_OWN_SOURCES,
+            "haaqi/conformance_cad1.py",
+            "haaqi/stems.py",
+            "submission/forms.py",
+            "submission/protocols.py",
+            "submission/stems.py",
+        ),
+    ),
+}
+
 _REPAIR = "reinstall it: pip install --force-reinstall --no-deps {}"
 
 
-@lru_cache(maxsize=1)
-def lock() -> dict[str, Any]:
-    """The lock as shipped with the harness."""
-    content: dict[str, Any] = json.loads(resources.files(__package__).joinpath("lock.json").read_bytes())
+@lru_cache
+def lock(protocol: Protocol = PROTOCOL) -> dict[str, Any]:
+    """The lock of a protocol's evaluator, as shipped with the harness."""
+    name = _EVALUATORS[protocol.name].lock
+    content: dict[str, Any] = json.loads(resources.files(__package__).joinpath(name).read_bytes())
     return content
 
 
-def fingerprint() -> str:
-    """SHA-256 that names the locked evaluator; it stands on every score."""
-    return canonical_sha256(lock())
+def fingerprint(protocol: Protocol = PROTOCOL) -> str:
+    """SHA-256 that names a protocol's locked evaluator; it stands on every score."""
+    return canonical_sha256(lock(protocol))
 
 
-def current() -> dict[str, Any]:
-    """What `lock.json` would hold if it were made from what is installed here."""
+def current(protocol: Protocol = PROTOCOL) -> dict[str, Any]:
+    """What the protocol's lock would hold if it were made from what is installed here."""
+    evaluator = _EVALUATORS[protocol.name]
     return {
-        "packages": {name: _version(name) for name in LOCKED_PACKAGES},
-        "protocol": json.loads(json.dumps(asdict(PROTOCOL))),
-        "sources": {source: _source_sha256(source) for source in SOURCES},
-        "conformance_sha256": sha256_of(Path(__file__).with_name("conformance.csv")),
+        "packages": {name: _version(name) for name in evaluator.packages},
+        "protocol": json.loads(json.dumps(asdict(protocol))),
+        "sources": {source: _source_sha256(source) for source in evaluator.sources},
+        "conformance_sha256": sha256_of(Path(__file__).with_name(evaluator.vectors)),
     }
 
 
@@ -110,9 +153,9 @@ def _source_sha256(source: str) -> str | None:
     return sha256_of(path) if path and path.is_file() else None
 
 
-def source_problems() -> list[str]:
+def source_problems(protocol: Protocol = PROTOCOL) -> list[str]:
     """Compare installed versions, source files and protocol with the lock; one line for each difference."""
-    locked, found = lock(), current()
+    locked, found = lock(protocol), current(protocol)
     problems = []
     for package, version in locked["packages"].items():
         if found["packages"].get(package) != version:
@@ -134,36 +177,37 @@ def source_problems() -> list[str]:
                 f"protocol constant {name} is {actual!r}, locked is {expected!r}: reinstall cadenza-harness"
             )
     if found["conformance_sha256"] != locked["conformance_sha256"]:
-        problems.append("conformance.csv has been changed: reinstall cadenza-harness")
+        problems.append(f"{_EVALUATORS[protocol.name].vectors} has been changed: reinstall cadenza-harness")
     return problems
 
 
-def _problems_of_workers() -> list[str]:
+def _problems_of_workers(protocol: Protocol) -> list[str]:
     """`source_problems` of what scores, where that is not this process but workers which may import other files."""
     if not local.is_doubtful():
         return []
-    ((_, problems),) = local.map_unordered(_problems_in, [None], workers=1)
+    ((_, problems),) = local.map_unordered(source_problems, [protocol], workers=1)
     return problems
 
 
-def _problems_in(_: object) -> list[str]:
-    return source_problems()
-
-
-def verify() -> list[str]:
-    """Prove from the ground up that the evaluator is the locked one: sources, protocol, then scores.
+def verify(protocol: Protocol = PROTOCOL) -> list[str]:
+    """Prove from the ground up that a protocol's evaluator is the locked one: sources, constants, then scores.
 
     Returns:
-        One line for every difference; empty if the evaluator is the locked one. Takes some seconds.
+        One line for every difference; empty if the evaluator is the locked one. Takes some seconds, under the first
+        challenge's protocol up to half a minute.
     """
-    problems = source_problems() or _problems_of_workers()
+    problems = source_problems(protocol) or _problems_of_workers(protocol)
     if not problems:
-        from harness.haaqi.conformance import disagreements
-
-        problems = disagreements()
+        problems = _disagreements(protocol)
         if not problems:
-            remember(_proof())
+            remember(_proof(protocol))
     return problems
+
+
+def _disagreements(protocol: Protocol) -> list[str]:
+    from harness.haaqi import conformance, conformance_cad1
+
+    return conformance_cad1.disagreements() if protocol == CAD1 else conformance.disagreements()
 
 
 def remember(proof: Path) -> None:
@@ -174,8 +218,8 @@ def remember(proof: Path) -> None:
         log.info("the proof cannot be kept (set HARNESS_CACHE to a writable folder): %s", error)
 
 
-def ensure_locked() -> None:
-    """Refuse to continue unless the evaluator is the locked one.
+def ensure_locked(protocol: Protocol = PROTOCOL) -> None:
+    """Refuse to continue unless a protocol's evaluator is the locked one.
 
     Sources, versions and protocol are checked every time; the conformance vectors are scored once for each
     environment (versions of everything that computes, and of our own code) and remembered in the cache folder.
@@ -183,20 +227,23 @@ def ensure_locked() -> None:
     Raises:
         EvaluatorError: with the first difference.
     """
-    problems = source_problems() or _problems_of_workers()
-    if not problems and not _proof().is_file():
+    problems = source_problems(protocol) or _problems_of_workers(protocol)
+    if not problems and not _proof(protocol).is_file():
         log.info("proving the evaluator, once in this environment (some seconds) ...")
-        problems = verify()
+        problems = verify(protocol)
     if problems:
         more = f" (and {len(problems) - 1} more: harness evaluator verify)" if problems[1:] else ""
         raise EvaluatorError(f"the evaluator is not the locked one, so nothing is scored: {problems[0]}{more}")
 
 
-def _proof() -> Path:
+def _proof(protocol: Protocol) -> Path:
     """Where it is remembered that the vectors agreed in this very environment."""
-    own = Path(__file__).parents[1]
-    sources = {name: sha256_of(own / name) for name in _OWN_SOURCES}
-    identity = canonical_sha256({"environment": environment(), "own": sources, "current": current()})
+    folder, evaluator = Path(__file__).parent, _EVALUATORS[protocol.name]
+    own = {name: sha256_of(folder.parent / name) for name in evaluator.own}
+    shipped = {name: sha256_of(folder / name) for name in (evaluator.lock, evaluator.vectors)}
+    identity = canonical_sha256(
+        {"environment": environment(), "own": {**own, **shipped}, "current": current(protocol)}
+    )
     return cache_folder() / "evaluator" / f"{identity}.json"
 
 

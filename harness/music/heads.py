@@ -1,11 +1,16 @@
-"""A small model of a head between two loudspeakers, to bring music to the ear microphones.
+"""Heads between two loudspeakers, to bring music to the ear microphones: a small model, and a measured one's files.
 
-Spherical head after Brown & Duda, "A structural model for binaural sound synthesis", IEEE Trans. Speech and Audio
-Processing 6(5), 1998: Woodworth's delay (their eq. 3) and a one-pole, one-zero head shadow (eq. 4 and 5), with
+The model: spherical head after Brown & Duda, "A structural model for binaural sound synthesis", IEEE Trans. Speech and
+Audio Processing 6(5), 1998: Woodworth's delay (their eq. 3) and a one-pole, one-zero head shadow (eq. 4 and 5), with
 ears at +-100 degrees. No pinna, no torso, no room. The music is brought to the microphones as the official
 `generate_dataset/generate_at_mic_musdb18.py` does it: each loudspeaker through its pair of impulse responses, and
 each stem on its own brought back to the loudness that it had before (so at-mic stems do not sum to the at-mic mixture).
+
+The measured head: KEMAR, Gardner & Martin, "HRTF measurements of a KEMAR dummy-head microphone", MIT Media Lab
+Perceptual Computing Technical Report 280, 1994; see `kemar/README.md` for what may be done with it.
 """
+
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +27,13 @@ MIN_ALPHA, MIN_ANGLE = 0.1, 150.0
 """Depth of the head shadow and the angle, in degrees, at which it is deepest (Brown & Duda 1998)."""
 TAPS = 128
 """Length of the impulse responses: 2.9 ms at 44.1 kHz. The shadow filter has decayed by then."""
+
+KEMAR_FOLDER = Path(__file__).parent / "kemar"
+"""Impulse responses of a KEMAR dummy head: `ear-KEMAR-n30.0.wav` from 30 degrees to the left, `...-p30.0.wav` to the
+right; (512, 2) float32 each, left ear and right ear, 44.1 kHz."""
+KEMAR_SUBJECT, KEMAR_MIC = "KEMAR", "ear"
+KEMAR_ANGLES = (20.0, 25.0, 30.0, 35.0, 40.0)
+"""Degrees to either side at which a loudspeaker was measured, of those that are shipped."""
 
 
 def impulse_responses(angle: float) -> Signal:

@@ -15,6 +15,7 @@ the first challenge's layout, which has neither scenes nor gains.
 """
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -46,11 +47,24 @@ POSITION_FILES = ("head_loudspeaker_positions.json", "head_positions.json")
 
 
 def splits(root: Path) -> dict[str, Protocol]:
-    """The splits under `root`, sorted by name, and the protocol of each by the files that are there."""
-    found: dict[str, Protocol] = dict.fromkeys(splits_of_songs(root), CAD1)
-    for path in (root / "metadata").glob("scenes.*.json"):
-        found[path.name.removeprefix("scenes.").removesuffix(".json")] = PROTOCOL
+    """The splits under `root`, sorted by name, and the protocol of each by the files that are there.
+
+    Where both would do, it is that of ICASSP 2024: nobody writes gains for the first challenge.
+    """
+    found: dict[str, Protocol] = {}
+    if not (root / "metadata" / "gains.json").exists():
+        found.update(dict.fromkeys(splits_of_songs(root), CAD1))
+    found.update(dict.fromkeys(_splits_of_scenes(root), PROTOCOL))
     return dict(sorted(found.items()))
+
+
+def _splits_of_scenes(root: Path) -> Iterator[str]:
+    for path in (root / "metadata").glob("scenes.*.json"):
+        yield path.name.removeprefix("scenes.").removesuffix(".json")
+
+
+_NEEDED = {PROTOCOL: "scenes.{split}.json", CAD1: "musdb18.{split}.json and listeners.{split}.json"}
+"""What tells in metadata/ that a split can be scored by a protocol."""
 
 
 def load(
@@ -66,13 +80,16 @@ def load(
 
     Raises:
         DataError: metadata missing or malformed (names the file, the key, and what was expected).
-        UsageError: no such folder, or the split has to be named.
+        UsageError: no such folder, the split has to be named, or it cannot be scored by this protocol.
     """
     if not os.path.isdir(root):  # noqa: PTH112 - unlike Path.is_dir, False for a name that is too long
         raise UsageError(f"--data {root}: no such folder (it should hold metadata/ and audio/; or use --data demo)")
-    found = splits(root)
-    if protocol is not None:
-        found = {each: of for each, of in found.items() if of == protocol or protocol == CAD1}
+    found = splits(root) if protocol is None else _splits_by(root, protocol)
+    if protocol is not None and (not found or split not in (None, *found)):
+        raise UsageError(
+            f"--data {root}: cannot be scored by --protocol {protocol.name}, the {protocol.title}: metadata/ lacks "
+            f"{_NEEDED[protocol].format(split=split or '<split>')}; leave --protocol out, or name another set or split"
+        )
     if split is None:
         if not found:
             raise DataError(
@@ -88,6 +105,12 @@ def load(
     if (protocol or found.get(split)) == CAD1:
         return load_songs(root, split, name)
     return _load_scenes(root, split, name)
+
+
+def _splits_by(root: Path, protocol: Protocol) -> dict[str, Protocol]:
+    """The splits under `root` that can be scored by a protocol."""
+    names = splits_of_songs(root) if protocol == CAD1 else _splits_of_scenes(root)
+    return dict.fromkeys(sorted(names), protocol)
 
 
 def _load_scenes(root: Path, split: str, name: str) -> EvaluationSet:

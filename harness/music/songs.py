@@ -39,10 +39,8 @@ class _Segments(BaseModel):
 
 
 def splits_of_songs(root: Path) -> Iterator[str]:
-    """The splits under `root` that have songs and listeners, but neither scenes nor gains."""
+    """The splits under `root` that have songs and listeners."""
     metadata = root / "metadata"
-    if (metadata / "gains.json").exists():
-        return
     for path in metadata.glob("musdb18.*.json"):
         split = path.name.removeprefix("musdb18.").removesuffix(".json")
         if (metadata / f"listeners.{split}.json").exists():

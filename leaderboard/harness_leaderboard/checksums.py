@@ -44,11 +44,14 @@ def of_score(
     environment_sha256: object,
     scored_at: object,
     disputed_at: object,
+    stem_scores: object = None,
 ) -> str:
-    """Checksum of a score, see `records.NewScore` and `records.ScoreRecord`."""
+    """Checksum of a score, see `records.NewScore` and `records.ScoreRecord`; of stems it covers the text (`stems`)."""
     return of(
         *(reference_sha256, file_sha256, fingerprint, engine),
         *(left, right, score, environment_sha256, scored_at, disputed_at),
+        # Left out where there are none: scores from before stems were scored keep their checksums.
+        *(() if stem_scores is None else (stem_scores,)),
     )
 
 

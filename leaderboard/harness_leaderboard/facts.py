@@ -46,7 +46,8 @@ class StoredScore:
         about = (reference_sha256 or self.about[0], *self.about[1:])
         values = (row["left_score"], row["right_score"], row["score"])
         environment = environment_sha256 or self.environment_sha256
-        return of_score(*about, *values, environment, row["scored_at"], row["disputed_at"])
+        when = row["scored_at"], row["disputed_at"]
+        return of_score(*about, *values, environment, *when, row["stem_scores"])
 
 
 _COLUMNS = tuple(column.name for column in ScoreRow.__table__.columns)

@@ -6,7 +6,7 @@ key, same evaluation set) gets the files that it lacks here; where both have a f
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from harness_leaderboard.models import (
 )
 from harness_leaderboard.opening import NOT_OURS
 from harness_leaderboard.pairs import pairs_of_run
-from harness_leaderboard.records import EvaluationSetRecord, SetPair
+from harness_leaderboard.records import EvaluationSetRecord, NewScore, SetPair
 from harness_leaderboard.rows import (
     SET_COLUMNS,
     environment_id,
@@ -50,6 +50,7 @@ from harness_leaderboard.rows import (
     statuses,
     write_event,
 )
+from harness_leaderboard.stems import from_text, largest_difference
 
 if TYPE_CHECKING:
     from harness_leaderboard.store import Store
@@ -66,7 +67,7 @@ class Merged:
         scores: how many scores are new here.
         known: how many scores were here already, with the same numbers to the last bit.
         different: how many were here already, with other numbers; ours stay.
-        largest_difference: between theirs and ours, in any ear; None if there is none.
+        largest_difference: between theirs and ours, in any ear or stem; None if there is none.
         files_kept: pairs for which both have a file, and not the same; ours stays.
         refused: how many scores, files and runs of theirs were changed outside the harness, and left out.
     """
@@ -283,12 +284,18 @@ def _scores(
         merged.scores += len(new)
         for key in keyed.keys() & stored.keys():
             ours, theirs = stored[key], keyed[key]
-            gap = max(abs(ours[ear] - theirs[ear]) for ear in ("left_score", "right_score"))
+            gap = largest_difference(_numbers(ours), _numbers(theirs))
             if gap:
                 merged.different += 1
                 merged.largest_difference = max(gap, merged.largest_difference or 0.0)
             else:
                 merged.known += 1
+
+
+def _numbers(row: Mapping[str, Any]) -> NewScore:
+    """The numbers of a score from a row of `models.ScoreRow`."""
+    stems = from_text(row["stem_scores"])
+    return NewScore("", "", row["engine"], row["left_score"], row["right_score"], stems=stems)
 
 
 def _pairs(connection: Connection, statement: Any) -> dict[int, str]:

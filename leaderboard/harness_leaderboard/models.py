@@ -154,7 +154,8 @@ class RemixRow(Base):
 class ScoreRow(Base):
     """The score that an engine under an evaluator gives a remix.
 
-    The engine has no default: whoever writes a score has to say what computed it.
+    The engine has no default: whoever writes a score has to say what computed it. The scores of stems are JSON, kept as
+    text: the checksum is over what was written, whatever a database would make of it.
     """
 
     __tablename__ = "scores"
@@ -177,6 +178,7 @@ class ScoreRow(Base):
     scored_at: Mapped[str]
     disputed_at: Mapped[str | None]
     checksum: Mapped[str | None]
+    stem_scores: Mapped[str | None]
 
 
 class RunRow(Base):

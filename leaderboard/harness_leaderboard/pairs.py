@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select, text
 from harness_leaderboard.checksums import of_pair, of_score
 from harness_leaderboard.models import EnvironmentRow, EvaluatorRow
 from harness_leaderboard.records import State
+from harness_leaderboard.stems import StemScores, from_text
 
 PAIRS_OF_RUN = text(
     "SELECT p.scene, p.listener, p.track, b.sha256, r.remix_id, r.state, r.reason, r.clipped, r.checksum,"
@@ -15,7 +16,9 @@ PAIRS_OF_RUN = text(
     " CASE WHEN p.evaluation_set_id = u.evaluation_set_id AND (m.id IS NULL OR m.reference_id = p.reference_id)"
     " THEN 1 ELSE 0 END,"
     " l.engine, l.left_score, l.right_score, l.score, l.environment_id, l.scored_at, l.disputed_at, l.checksum,"
-    " f.engine, f.left_score, f.right_score, f.score, f.environment_id, f.scored_at, f.disputed_at, f.checksum"
+    " l.stem_scores,"
+    " f.engine, f.left_score, f.right_score, f.score, f.environment_id, f.scored_at, f.disputed_at, f.checksum,"
+    " f.stem_scores"
     " FROM run_pairs r JOIN runs u ON u.id = r.run_id JOIN set_pairs p ON p.id = r.pair_id"
     " JOIN reference_signals b ON b.id = p.reference_id"
     " LEFT JOIN remixes m ON m.id = r.remix_id"
@@ -35,6 +38,7 @@ class Values(NamedTuple):
     environment_sha256: str
     scored_at: str
     disputed_at: str | None
+    stems: StemScores | None = None
 
 
 class Pair(NamedTuple):
@@ -90,15 +94,15 @@ def _checked(row: Any, run_id: int, fingerprint: str | None, environments: dict[
         return Pair(scene, listener, track, reference, None, "pending", None, None, None, True, None, None, ())
     values: list[Values | None] = []
     changed: tuple[str, ...] = ()
-    for first in (0, 8):
-        engine, left, right, score, environment, scored_at, disputed_at, of_this = scores[first : first + 8]
+    for first in (0, 9):
+        engine, left, right, score, environment, scored_at, disputed_at, of_this, stems = scores[first : first + 9]
         if engine is None:
             values.append(None)
             continue
         environment = environments.get(environment, "")
-        said = Values(left, right, score, environment, scored_at, disputed_at)
-        if of_this == of_score(reference, file_sha256, fingerprint, engine, *said):
-            values.append(said)
+        said = left, right, score, environment, scored_at, disputed_at
+        if of_this == of_score(reference, file_sha256, fingerprint, engine, *said, stems):
+            values.append(Values(*said, from_text(stems)))
         else:
             values.append(None)
             changed += (engine,)

@@ -24,6 +24,7 @@ from harness_leaderboard.records import (
     StoredRun,
 )
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
+from harness_leaderboard.stems import largest_difference
 
 SHARES_OF_RUN = text(
     "SELECT b.run_id, count(DISTINCT a.remix_id) FROM run_pairs a"
@@ -93,7 +94,8 @@ def _record(engine: Engine, said: Values | None) -> ScoreRecord | None:
     if said is None:
         return None
     return ScoreRecord(
-        engine, said.left, said.right, said.score, said.scored_at, said.environment_sha256, said.disputed_at
+        *(engine, said.left, said.right, said.score, said.scored_at, said.environment_sha256, said.disputed_at),
+        stems=said.stems,
     )
 
 
@@ -141,7 +143,7 @@ def _read_through(connection: Connection, run_id: int, evaluator: int) -> tuple[
                 counts["only_fast"] += 1
             else:
                 counts["checked"] += 1
-                gap = max(abs(fast.left - locked.left), abs(fast.right - locked.right))
+                gap = largest_difference(fast, locked)
                 largest = gap if largest is None else max(gap, largest)
         said = locked or fast
         if said is None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from harness_leaderboard.causality import Basis, Class
 from harness_leaderboard.causality import Causality as Causality
 from harness_leaderboard.causality import Load as Load
+from harness_leaderboard.stems import StemScores, largest_difference
 
 State = Literal["pending", "enhanced", "scored", "failed"]
 """Where a pair stands: nothing there yet, a file is there, the file is scored, or it went wrong."""
@@ -38,7 +39,7 @@ class By(StrEnum):
 
 
 CHECK_TOLERANCE = 1e-6
-"""How far a fast score of an ear may be from the locked one; any further, and the run is disputed."""
+"""How far a fast score of an ear or a stem may be from the locked one; any further, and the run is disputed."""
 
 
 def checks_due(pairs: int) -> int:
@@ -192,6 +193,8 @@ class NewScore:
         engine: what computed it.
         left, right: the score of each ear, from 0 to 1.
         replaces: whether it takes the place of this engine's own earlier score of the same file.
+        stems: of each stem by its name ("left_vocals"), where the evaluator scores stems: 1 to 64 of them, their names
+            of 1 to 50 characters. `left` and `right` are then the means over those of an ear.
     """
 
     file_sha256: str
@@ -200,6 +203,7 @@ class NewScore:
     left: float
     right: float
     replaces: bool = False
+    stems: StemScores | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,7 @@ class ScoreRecord:
 
     Attributes:
         disputed_at: when an audit got another score for the file; None if none did.
+        stems: of each stem by its name, where the evaluator scores stems.
     """
 
     engine: Engine
@@ -217,6 +222,7 @@ class ScoreRecord:
     scored_at: str
     environment_sha256: str
     disputed_at: str | None = None
+    stems: StemScores | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -251,10 +257,10 @@ class PairRecord:
 
     @property
     def difference(self) -> float | None:
-        """How far the fast score is from the locked one, in the ear where it is further; None without both."""
+        """How far the fast score is from the locked one, in the ear or stem where it is furthest; None without both."""
         if self.locked is None or self.fast is None:
             return None
-        return max(abs(self.fast.left - self.locked.left), abs(self.fast.right - self.locked.right))
+        return largest_difference(self.fast, self.locked)
 
     @property
     def disputed(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from harness_leaderboard import stems
 from harness_leaderboard.checksums import of_score
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import ScoreKey, delete_scores, stored_scores
@@ -36,6 +37,8 @@ def add_scores(
                     f"remix {score.file_sha256[:12]}: the {ear} score {value} is not from 0 to 1 and was not stored: "
                     "check the file"
                 )
+        if score.stems is not None:
+            stems.check(score.stems, f"remix {score.file_sha256[:12]}")
     evaluator = evaluator_id(connection, fingerprint)
     if evaluator is None:
         raise LeaderboardError(f"no run was entered under evaluator {fingerprint[:12]}: enter one first")
@@ -78,8 +81,9 @@ def add_scores(
             "checksum": of_score(
                 *(score.reference_sha256, score.file_sha256, fingerprint, score.engine),
                 *(float(score.left), float(score.right), (float(score.left) + float(score.right)) / 2),
-                *(environment_sha256[score.engine], at, None),
+                *(environment_sha256[score.engine], at, None, stems.as_text(score.stems)),
             ),
+            "stem_scores": stems.as_text(score.stems),
         }
         for key, score in new.items()
         if key not in kept

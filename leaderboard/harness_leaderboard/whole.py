@@ -14,6 +14,7 @@ from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.reading import in_words, scored_runs
 from harness_leaderboard.records import Engine, PairScores, PieceCost, ScoredRun, State, Visibility
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
+from harness_leaderboard.stems import largest_difference
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,7 @@ def _pairs(connection: Connection, run_id: int, evaluator: int | None) -> tuple[
         columns.right.append(None if said is None else said.right)
         columns.score.append(None if said is None else said.score)
         columns.clipped.append(pair.clipped)
-        both = (
-            None if locked is None or fast is None else (abs(fast.left - locked.left), abs(fast.right - locked.right))
-        )
-        columns.difference.append(None if both is None else max(both))
+        columns.difference.append(None if locked is None or fast is None else largest_difference(fast, locked))
         columns.reason.append(pair.reason)
         columns.file_sha256.append(pair.file_sha256)
         columns.environment.append(None if said is None else intern(said.environment_sha256))

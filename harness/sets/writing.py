@@ -1,0 +1,81 @@
+"""Writing metadata files: byte for byte as the official programs write them, and never over something else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SubmissionError, UsageError
+from harness.files import read_bounded, write_whole
+from harness.music.metadata import MAX_METADATA_BYTES
+
+Content = dict[str, Any] | list[Any]
+
+
+def as_official(content: Content) -> bytes:
+    """A metadata file's bytes: indented by four, in ASCII with escapes, no line end after the last bracket."""
+    return json.dumps(content, indent=4).encode("ascii")
+
+
+def write_metadata(path: Path, content: Content) -> bool:
+    """Write a metadata file, whole or not at all.
+
+    Returns:
+        Whether it was written: not if the same bytes are there already.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    new = as_official(content)
+    if _existing(path) == new:
+        return False
+    write_whole(path, new)
+    return True
+
+
+def ensure_replaceable(path: Path, content: Content) -> None:
+    """Check that writing `content` loses nothing: the file is not there, or says the same.
+
+    Raises:
+        UsageError: it says something else: names the first difference.
+    """
+    old = _existing(path)
+    if old is None or old == as_official(content):
+        return
+    if difference := _difference(old, content):
+        raise UsageError(
+            f"{path} is there already and says something else ({difference}): give --overwrite to replace it, "
+            "or --output to write elsewhere"
+        )
+
+
+def _difference(old: bytes, new: Content) -> str | None:
+    try:
+        return first_difference(json.loads(old), new)
+    except (ValueError, RecursionError):
+        return "it is not JSON"
+
+
+def first_difference(old: Any, new: Content) -> str | None:
+    """What sets an existing content apart from a new one, in words; None if nothing does but white space."""
+    if type(old) is not type(new):
+        return "it holds another kind of content"
+    if isinstance(old, list) or isinstance(new, list):
+        return None if old == new else f"it has {len(old)} entries, and the new one {len(new)}"
+    for key, value in old.items():
+        if key not in new:
+            return f"its entry {key[:100]!r} would be gone; it has {len(old)}, the new one {len(new)}"
+        if value != new[key]:
+            return f"its entry {key[:100]!r} is {json.dumps(value)[:150]} and would be {json.dumps(new[key])[:150]}"
+    if len(new) > len(old):
+        missing = next(key for key in new if key not in old)
+        return f"it lacks {missing!r}; it has {len(old)} entries, the new one {len(new)}"
+    return None if list(old) == list(new) else "its entries are in another order"
+
+
+def _existing(path: Path) -> bytes | None:
+    try:
+        return read_bounded(path, MAX_METADATA_BYTES, follow=True)
+    except FileNotFoundError:
+        return None
+    except SubmissionError as error:
+        raise UsageError(f"{path.parent}/{error}: remove it, or give --output to write elsewhere") from None
