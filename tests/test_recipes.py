@@ -5,7 +5,7 @@ does otherwise than those shipped now shows in its scores, which stand in `confo
 """
 
 import json
-import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,13 +26,14 @@ from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 from clarity.utils.audiogram import Listener as ClarityListener
 from clarity.utils.file_io import read_signal
 from clarity.utils.flac_encoder import read_flac_signal
-from clarity.utils.signal_processing import compute_rms, resample
+from clarity.utils.signal_processing import resample
+from support import run_app, write_tiny_set
 
 from harness.challenge import CAD1, EARS, PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, apply_gains, remix, to_remix_format
-from harness.haaqi import conformance
-from harness.haaqi.evaluator import reference_mixture
-from harness.haaqi.stems import reference_stems
+from harness.haaqi import conformance, conformance_cad1, fast
+from harness.haaqi.evaluator import Score, reference_mixture, score_pair
+from harness.haaqi.stems import reference_stems, score_stems, score_stems_fast
 from harness.hearing import Listener
 from harness.music.evaluationset import EvaluationSet, Pair
 from harness.music.layout import load
@@ -116,8 +117,6 @@ def differing(ours: Any, others: Any) -> int:
 
 
 def icassp_set(folder: Path) -> EvaluationSet:
-    from support import write_tiny_set
-
     write_tiny_set(folder / "set")
     return load(folder / "set")
 
@@ -145,16 +144,93 @@ def song_set(folder: Path) -> EvaluationSet:
     return load(folder / "set")
 
 
-def run_recipe(name: str, *options: str) -> None:
-    """Run a recipe's program as it is."""
-    package, _, module = name.rpartition(".")
-    spec = find_spec(package)
-    assert spec is not None
-    program = Path(next(iter(spec.submodule_search_locations or []))) / f"{module}.py"
-    subprocess.run([sys.executable, str(program), *options], check=True, capture_output=True)  # noqa: S603
+def generator_root(folder: Path) -> Path:
+    """What the official generator of training data starts from: songs, heads, gains, positions and listeners."""
+    root = folder / "root"
+    positions = {
+        f"hlp_{number:04}": {"subject": "S", "left_angle": -angle, "right_angle": 22.5, "mic": "M"}
+        for number, angle in enumerate((22.5, 30.0, 37.5, 45.0, 52.5), 1)
+    }
+    tracks = [
+        {"Track Name": name, "Split": "train", "Path": f"train/{name}"} for name in ("One", "Déjà vu", "Three", "Four")
+    ]
+    listeners = {
+        f"L{number:04}": {
+            "name": f"L{number:04}",
+            "audiogram_cfs": list(map(int, conformance.FREQUENCIES)),
+            "audiogram_levels_l": [5 * number] * 8,
+            "audiogram_levels_r": [20] * 8,
+        }
+        for number in range(1, 8)
+    }
+    gains = {f"gain_{number:04}": dict.fromkeys(STEMS, number) for number in range(1, 10)}
+    for name, content in (
+        ("head_loudspeaker_positions", positions),
+        ("musdb18.train", tracks),
+        ("listeners.train", listeners),
+        ("gains", gains),
+    ):
+        (root / "metadata").mkdir(parents=True, exist_ok=True)
+        (root / "metadata" / f"{name}.json").write_text(json.dumps(content))
+    noise = np.random.RandomState(0)
+    for side, angles in (("n", (22.5, 30.0, 37.5, 45.0, 52.5)), ("p", (22.5,))):
+        for angle in angles:
+            path = root / "audio" / "hrtf" / f"M-S-{side}{angle}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            response = noise.standard_normal((64, 2)) * np.exp(-np.arange(64) / 8)[:, None]
+            soundfile.write(path, response, RATE, subtype="FLOAT")
+    for number, track in enumerate(tracks):
+        scene = SCENES[number % 2]
+        music = root / "audio" / "music" / track["Path"]
+        music.mkdir(parents=True)
+        for name, signal in {"mixture": scene.mixture, **scene.stems}.items():
+            # Loud, so that some samples are clipped.
+            soundfile.write(music / f"{name}.wav", (1 + number / 2) * signal[: RATE // 2], RATE, subtype="PCM_16")
+    return root
+
+
+PROGRAMS = {"scenes": "generate_train_scenes", "at-mic": "generate_at_mic_musdb18"}
+"""Of the official generator, by the names of our commands."""
+
+
+def generated(folder: Path, *commands: str) -> tuple[Path, Path]:
+    """What we make of `generator_root`, and what the official generator does, as programs of their own."""
+    root = generator_root(folder)
+    ours, others = folder / "ours", folder / "theirs"
+    shutil.copytree(root, ours)
+    shutil.copytree(root, others)
+    package = find_spec("recipes.cad_icassp_2024.generate_dataset")
+    assert package is not None
+    for command in commands:
+        assert run_app("set", command, ours).code == 0
+        path = Path(next(iter(package.submodule_search_locations or []))) / f"{PROGRAMS[command]}.py"
+        subprocess.run(
+            [sys.executable, "-W", "ignore", str(path), f"path.root={others}", f"hydra.run.dir={folder / 'hydra'}"],
+            check=True,
+            capture_output=True,
+        )
+    return ours, others
+
+
+def differing_files(ours: Path, others: Path, below: str, pattern: str) -> float:
+    """How many files that the official program wrote are not the same to the byte."""
+    names = sorted(path.relative_to(others) for path in (others / below).rglob(pattern))
+    assert names
+    return sum((ours / name).read_bytes() != (others / name).read_bytes() for name in names)
 
 
 # ICASSP 2024, step by step
+
+
+def drawn_scenes(folder: Path) -> float:
+    return differing_files(*generated(folder, "scenes"), "metadata", "scene*.train.json")
+
+
+def at_microphones(folder: Path) -> float:
+    ours, others = generated(folder, "scenes", "at-mic")
+    return differing_files(ours, others, "audio/at_mic_music", "*.wav") + differing_files(
+        ours, others, "metadata", "at_mic_music.train.json"
+    )
 
 
 def pairs(folder: Path) -> float:
@@ -253,6 +329,19 @@ def reference(folder: Path) -> float:
     return gap(ours, icassp_evaluate.remix_stems(gained, mixture, RATE))
 
 
+def icassp_score(score: Callable[..., Score]) -> Callable[[Path], float]:
+    """How far a score of ours is from the official program's on the first of the conformance pairs."""
+
+    def measure(_folder: Path) -> float:
+        scene, who = SCENES[0], LISTENERS[0]
+        due = conformance.official_scores()[scene.id, who.id]
+        submitted = (scene.processed(who) / 32768).astype(np.float32)
+        found = score(scene.id, reference_mixture(scene.stems, scene.mixture, scene.gains), submitted, who)
+        return max(gap(found.left, due.left), gap(found.right, due.right))
+
+    return measure
+
+
 # The first challenge, step by step
 
 
@@ -301,9 +390,7 @@ def written(folder: Path) -> tuple[Pair, Path, Path]:
         path = others / CAD1.stem_name(*pair.id, name)
         cad1_enhance.save_flac_signal(signal, path, RATE, 24000, do_scale_signal=True)
     both = cad1_enhance.remix_signal(eight)
-    cad1_enhance.save_flac_signal(
-        both, others / pair.remix_name, RATE, 32000, do_clip_signal=True, do_soft_clip=True
-    )
+    cad1_enhance.save_flac_signal(both, others / pair.remix_name, RATE, 32000, do_clip_signal=True, do_soft_clip=True)
     return pair, folder / "ours", others
 
 
@@ -350,7 +437,23 @@ def true_stems(_folder: Path) -> float:
     )
 
 
+def cad1_score(score: Callable[..., Score]) -> Callable[[Path], float]:
+    """As `icassp_score`, of each of a pair's eight stems."""
+
+    def measure(folder: Path) -> float:
+        pair, references, submitted = next(conformance_cad1.submitted(folder))
+        due = conformance_cad1.official_scores()[pair.id].stems
+        found = score(pair.scene.id, references, submitted, pair.listener).stems
+        assert due is not None
+        assert found is not None
+        return max(gap(found[name], due[name]) for name in CAD1.signals)
+
+    return measure
+
+
 MEASURES: dict[str, Callable[[Path], float]] = {
+    "ICASSP 2024: scenes and their listeners": drawn_scenes,
+    "ICASSP 2024: music at the microphones": at_microphones,
     "ICASSP 2024: pairs": pairs,
     "ICASSP 2024: reading music": reading,
     "ICASSP 2024: separation": separation,
@@ -361,6 +464,8 @@ MEASURES: dict[str, Callable[[Path], float]] = {
     "ICASSP 2024: reading the remix": reading_remix,
     "ICASSP 2024: seed": seeding,
     "ICASSP 2024: reference": reference,
+    "ICASSP 2024: score, locked evaluator": icassp_score(score_pair),
+    "ICASSP 2024: score, fast engine": icassp_score(fast.score_pair),
     "CAD1: pairs": songs_and_listeners,
     "CAD1: eight stems with NAL-R": eight_stems,
     "CAD1: submitted stems": submitted_stems,
@@ -368,8 +473,9 @@ MEASURES: dict[str, Callable[[Path], float]] = {
     "CAD1: remix to listen to": remix_to_listen_to,
     "CAD1: reading the stems": reading_stems,
     "CAD1: reference": true_stems,
+    "CAD1: score, locked evaluator": cad1_score(score_stems),
+    "CAD1: score, fast engine": cad1_score(score_stems_fast),
 }
-
 
 
 def rows() -> Iterator[tuple[str, str]]:
