@@ -21,7 +21,8 @@ from harness.enhancement import Signal, amplify, amplify_ear, remix, to_remix_fo
 from harness.haaqi.evaluator import reference_mixture
 from harness.haaqi.stems import level_of, reference_stems
 from harness.hearing import Audiogram, Listener
-from harness.music.demo import AUDIOGRAMS, FREQUENCIES, demo
+from harness.music.audiograms import AUDIOGRAMS, FREQUENCIES
+from harness.music.demo import demo
 from harness.music.evaluationset import Scene
 from harness.submission.stems import processed, to_stem_format
 

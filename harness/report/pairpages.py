@@ -121,7 +121,9 @@ def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) 
     scores = scores_of(view.pairs, pair)
     reference = "the true stems with these gains, amplified by NAL-R"
     mixture = "what systems are given: no gains, no amplification"
+    of_stems = ""
     if _protocol(view) == CAD1:
+        of_stems = "a remix has no score; of its stems: "
         reference = "the sum of the true stems, amplified by NAL-R"
         mixture = "what systems are given: no amplification"
     given: list[dict[str, Any]] = [
@@ -132,7 +134,7 @@ def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) 
         {
             "name": runs[number]["label"],
             "short": f"run{number}",
-            "about": f"HAAQI {labels.score(scores[number]['score'])}",
+            "about": f"{of_stems}HAAQI {labels.score(scores[number]['score'])}",
             "run": runs[number],
         }
         for number in numbers
