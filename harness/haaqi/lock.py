@@ -241,9 +241,7 @@ def _proof(protocol: Protocol) -> Path:
     folder, evaluator = Path(__file__).parent, _EVALUATORS[protocol.name]
     own = {name: sha256_of(folder.parent / name) for name in evaluator.own}
     shipped = {name: sha256_of(folder / name) for name in (evaluator.lock, evaluator.vectors)}
-    identity = canonical_sha256(
-        {"environment": environment(), "own": {**own, **shipped}, "current": current(protocol)}
-    )
+    identity = canonical_sha256({"environment": environment(), "own": {**own, **shipped}, "current": current(protocol)})
     return cache_folder() / "evaluator" / f"{identity}.json"
 
 
