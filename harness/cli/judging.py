@@ -135,7 +135,7 @@ def score(
         _refuse_if_unscored(unread)
     with Store.open(db, create=True) as store, ExitStack() as kept:
         found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
-        lock.ensure_locked()
+        lock.ensure_locked(found.protocol)
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.
         judged = [
@@ -152,7 +152,7 @@ def score(
         scores = iter(scored)
         results = [(verdict, next(scores) if verdict.valid else None) for verdict in judged]
         if csv is not None and scored:
-            _write_csv(csv, results, several)
+            _write_csv(csv, results, several, found)
         if as_json:
             listed = []
             for at, (verdict, result) in enumerate(results):
@@ -186,9 +186,12 @@ def judge_folder(
     folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int, **unpacked: Any
 ) -> "Verdict":
     """`harness.submission.validation.judge`, with a progress bar; `unpacked` is what it takes of an archive."""
+    from harness.submission.protocols import form_of
     from harness.submission.validation import judge
 
-    with console.progress(f"Validating {unpacked.get('source', folder)}", len(pairs), "remixes", workers) as advance:
+    count = sum(len(pair.files) for pair in pairs)
+    unit = form_of(found.protocol).unit if count == len(pairs) else "files"
+    with console.progress(f"Validating {unpacked.get('source', folder)}", count, unit, workers) as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name), **unpacked)
 
 
@@ -301,7 +304,7 @@ def _check_purpose(
             f"{source} is for the evaluation set {declared.name}: say where that lies with "
             f"--data ROOT --split {declared.split}"
         )
-    if manifest is None and not any(holds(pair.remix_name) for pair in found.all_pairs):
+    if manifest is None and not any(holds(name) for pair in found.all_pairs for name in pair.files):
         raise UsageError(
             f"{source} has no manifest and nothing of the embedded evaluation set: say what it is for with --data ROOT"
         )
@@ -340,14 +343,14 @@ def _some(names: Sequence[str]) -> str:
     return printable(" ".join(names[: verdicts.SHOWN])) + more
 
 
-def _write_csv(path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool) -> None:
-    """Write the scores of one submission, or of several with the submission as the first column."""
-    from harness.scoring.run import COLUMNS, write_csv
+def _write_csv(
+    path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool, found: "EvaluationSet"
+) -> None:
+    """Write the scores with the official columns, those of several submissions with the submission as the first."""
+    from harness.scoring.rows import Row, columns_of, write_csv
 
-    rows: list[dict[str, str | float]] = [
+    columns = columns_of(found.protocol)
+    rows: list[Row] = [
         {"submission": str(verdict.source), **row} for verdict, result in results if result for row in result.rows
     ]
-    if several:
-        write_csv(path, rows, ("submission", *COLUMNS))
-    else:
-        write_csv(path, [{column: row[column] for column in COLUMNS} for row in rows])
+    write_csv(path, rows, ("submission", *columns) if several else columns)
