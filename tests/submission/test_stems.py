@@ -290,7 +290,7 @@ def test_archives_of_other_programs_spell_names_otherwise(
     """Info-ZIP writes UTF-8 and does not say so; macOS takes accents apart as well."""
 
     class Raw(zipfile.ZipInfo):
-        def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+        def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 - zipfile calls it so
             return self.filename.encode(), self.flag_bits & ~0x800
 
     path = tmp_path / "submission.zip"
@@ -369,5 +369,5 @@ def test_of_a_song_with_a_segment_only_that_is_submitted(tiny_songs: TinySongs, 
 def test_the_pair_of_a_missing_scale_factor_cannot_be_read(stems: Path, tiny_songs: TinySongs) -> None:
     (stems / SCALE).write_text("0,5")
     pair = load(tiny_songs.root).pairs[0]
-    with pytest.raises(SubmissionError, match="left_vocals.txt: holds '0,5'"):
+    with pytest.raises(SubmissionError, match=r"left_vocals\.txt: holds '0,5'"):
         form_of(CAD1).read(stems, pair)
