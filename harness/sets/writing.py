@@ -32,8 +32,13 @@ def write_metadata(path: Path, content: Content) -> bool:
     return True
 
 
-def ensure_replaceable(path: Path, content: Content) -> None:
+def ensure_replaceable(path: Path, content: Content, extending: bool = False) -> None:
     """Check that writing `content` loses nothing: the file is not there, or says the same.
+
+    Args:
+        path: of the file.
+        content: what is to be written.
+        extending: whether the file may also say a part of it: fewer entries, or fewer keys in them.
 
     Raises:
         UsageError: it says something else: names the first difference.
@@ -41,18 +46,29 @@ def ensure_replaceable(path: Path, content: Content) -> None:
     old = _existing(path)
     if old is None or old == as_official(content):
         return
-    if difference := _difference(old, content):
+    if difference := _difference(old, content, extending):
         raise UsageError(
             f"{path} is there already and says something else ({difference}): give --overwrite to replace it, "
             "or --output to write elsewhere"
         )
 
 
-def _difference(old: bytes, new: Content) -> str | None:
+def _difference(old: bytes, new: Content, extending: bool) -> str | None:
     try:
-        return first_difference(json.loads(old), new)
+        said = json.loads(old)
     except (ValueError, RecursionError):
         return "it is not JSON"
+    if extending and isinstance(said, dict) and isinstance(new, dict):
+        new = {key: _part(said[key], value) for key, value in new.items() if key in said}
+        return first_difference(said, {key: new[key] for key in said if key in new})
+    return first_difference(said, new)
+
+
+def _part(old: Any, new: Any) -> Any:
+    """What a new entry says about the keys that the old one has."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {key: new[key] for key in old if key in new}
 
 
 def first_difference(old: Any, new: Content) -> str | None:

@@ -1,15 +1,18 @@
 """harness set scenes, harness set at-mic: what the official generator does."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness import console
 from harness.cli import common
-from harness.cli.common import Json, given
+from harness.cli.common import Json, Workers, given, workers_or_default
 from harness.errors import UsageError
 from harness.files import expanded
+
+if TYPE_CHECKING:
+    from harness.sets.at_mic import AtMic
 
 Root = Annotated[
     str, typer.Argument(metavar="ROOT", help="Folder of the evaluation set: metadata/ and audio/ are in it.")
@@ -83,6 +86,98 @@ def scenes(
     )
 
 
+SHOWN = 20
+"""How many problems, silent or clipped files are listed; --json has all."""
+
+
+def at_mic(
+    root: Root,
+    split: SplitName = "train",
+    output: Output = None,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the songs to the microphones of the scenes' heads as the official generator does, to the sample.
+
+    Reads scenes.SPLIT.json, musdb18.SPLIT.json and head_loudspeaker_positions.json in ROOT/metadata, the songs in
+    ROOT/audio/music and the heads in ROOT/audio/hrtf; writes audio/at_mic_music and at_mic_music.SPLIT.json.
+
+    What is there already is kept if it was made from the same music and heads; interrupt it whenever you like, and the
+    same command continues. A worker takes 0.8 GB of memory for songs of four minutes.
+    """
+    from harness.sets.at_mic import make_at_mic
+
+    count = workers_or_default(workers)
+    result = make_at_mic(
+        existing_root(root),
+        split,
+        None if output is None else expanded(output, "--output").absolute(),
+        count,
+        overwrite,
+        lambda total: console.progress("At the microphones", total, "pieces", count),
+    )
+    if as_json:
+        console.print_json(_as_json(result))
+    else:
+        _show(result)
+    if result.problems:
+        raise typer.Exit(1)
+
+
+def _counts(result: "AtMic") -> dict[str, int]:
+    failed = sum(each.problem is not None for each in result.made)
+    kept = sum(each.kept for each in result.made)
+    return {"made": len(result.made) - kept - failed, "kept": kept, "failed": failed}
+
+
+def _as_json(result: "AtMic") -> dict[str, Any]:
+    return {
+        **_counts(result),
+        "file": str(result.file),
+        "silent": result.silent,
+        "clipped": result.clipped,
+        "problems": {name: problem for problem, names in result.problems.items() for name in names},
+    }
+
+
+def _show(result: "AtMic") -> None:
+    counts = _counts(result)
+    console.out.print(f"{counts['made']} pieces made, {counts['kept']} were there, {counts['failed']} failed")
+    console.out.print(f"listed in {result.file}", markup=False, soft_wrap=True)
+    if result.in_headphones:
+        console.say(f"{result.in_headphones} scenes are for headphones and need none")
+    for title, lines in (
+        ("silent or too quiet, written as zeros", [f"{name}: {', '.join(x)}" for name, x in result.silent.items()]),
+        (
+            "clipped, as in the official data",
+            [
+                f"{name}: {', '.join(f'{key} {n} samples' for key, n in each.items())}"
+                for name, each in result.clipped.items()
+            ],
+        ),
+    ):
+        if lines:
+            console.say(f"{title}:")
+            _list(lines)
+    if result.problems:
+        console.complain(f"{counts['failed']} of {len(result.made)} pieces could not be made, and are not listed:")
+        _list(
+            [
+                f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {problem}"
+                for problem, names in result.problems.items()
+            ]
+        )
+
+
+def _list(lines: list[str]) -> None:
+    for line in lines[:SHOWN]:
+        console.say(f"  {line}")
+    if len(lines) > SHOWN:
+        console.say(f"  and {len(lines) - SHOWN} more: --json lists all")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     common.add_command(app, scenes)
+    common.add_command(app, at_mic, "at-mic")
