@@ -10,7 +10,9 @@ import soundfile
 
 from harness.challenge import PROTOCOL, STEMS
 from harness.music import demo
+from harness.music.audiograms import AUDIOGRAMS, FREQUENCIES
 from harness.music.evaluationset import EvaluationSet
+from harness.music.excerpt import read_excerpt
 from harness.music.layout import load
 
 SPLIT = "benchmark"
@@ -48,7 +50,7 @@ def slice_listeners() -> dict[str, Ears]:
     kinds = ("N2", "N3", "S2", "N3", "N2")
 
     def ear(index: int) -> list[int]:
-        return [min(level + 5 * (index // 5 % 4), 105) for level in demo.AUDIOGRAMS[kinds[index % 5]]]
+        return [min(level + 5 * (index // 5 % 4), 105) for level in AUDIOGRAMS[kinds[index % 5]]]
 
     return {f"L{1001 + index}": (ear(index), ear(3 * index + 1)) for index in range(SLICE_LISTENERS)}
 
@@ -65,9 +67,7 @@ def build_slice(root: Path, scenes: int, seconds: float) -> EvaluationSet:
 
 def build(root: Path, seconds: float) -> EvaluationSet:
     """Write the set in the official layout, in headphone form; music longer than the excerpt repeats it."""
-    listeners = {
-        name: (demo.AUDIOGRAMS[demo.LISTENERS[name][0]], demo.AUDIOGRAMS[demo.LISTENERS[name][1]]) for name in LISTENERS
-    }
+    listeners = {name: (AUDIOGRAMS[demo.LISTENERS[name][0]], AUDIOGRAMS[demo.LISTENERS[name][1]]) for name in LISTENERS}
     return _write(root, seconds, SCENES, MUSIC, listeners)
 
 
@@ -78,7 +78,7 @@ def _write(
     variations: Mapping[str, Variation],
     listeners: Mapping[str, Ears],
 ) -> EvaluationSet:
-    music = demo._decode(demo._excerpt())
+    music = read_excerpt()
     count = round(seconds * PROTOCOL.sample_rate)
     tracks = list(dict.fromkeys(track for track, _, _ in scenes.values()))
     for track in tracks:
@@ -97,7 +97,7 @@ def _write(
         f"listeners.{SPLIT}": {
             name: {
                 "name": name,
-                "audiogram_cfs": demo.FREQUENCIES,
+                "audiogram_cfs": FREQUENCIES,
                 "audiogram_levels_l": left,
                 "audiogram_levels_r": right,
             }

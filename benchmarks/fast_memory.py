@@ -38,9 +38,9 @@ def signals(seconds: float, path: Path) -> None:
     import soxr
 
     from harness.challenge import PROTOCOL
-    from harness.music import demo
+    from harness.music.excerpt import read_excerpt
 
-    music = demo._decode(demo._excerpt())
+    music = read_excerpt()
     count = round(seconds * PROTOCOL.sample_rate)
     reference = np.resize(music["vocals"] + 0.5 * music["mixture"], (count, 2))
     mixture = np.resize(music["mixture"], (count, 2))
@@ -58,7 +58,7 @@ def work(engine: str, path: Path, started: float) -> None:
     from harness.haaqi import evaluator
     from harness.hearing import Audiogram, Listener
     from harness.making import make  # noqa: F401 (a worker has it)
-    from harness.music.demo import FREQUENCIES
+    from harness.music.audiograms import FREQUENCIES
 
     score_pair = evaluator.score_pair
     if engine != "locked":

@@ -85,16 +85,16 @@ def submission(_submission: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def _stems(_tiny_songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "passthrough"
-    made = run_app("enhance", "--system", "passthrough", "--data", _tiny_songs, "--output", folder)
+    folder = tmp_path_factory.mktemp("made") / "centre"
+    made = run_app("enhance", "--system", "centre", "--data", _tiny_songs, "--output", folder)
     assert made.code == 0, made.stderr
     return folder
 
 
 @pytest.fixture
 def stems(_stems: Path, tmp_path: Path) -> Path:
-    """A valid submission for `tiny_songs` that a test may damage: passthrough's, with its manifest."""
-    return shutil.copytree(_stems, tmp_path / "passthrough-stems")
+    """A valid submission for `tiny_songs` that a test may damage: that of `centre`, with its manifest."""
+    return shutil.copytree(_stems, tmp_path / "centre")
 
 
 @pytest.fixture

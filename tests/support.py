@@ -90,7 +90,7 @@ def write_tiny_set(root: Path) -> None:
             soundfile.write(tiny.music(name, scene.id), signal[:FRAMES], PROTOCOL.sample_rate, subtype="PCM_16")
 
 
-SONGS = ("Vector One", "Vektor [/red] & Söhne, 2")
+SONGS = ("Vector One", "Vektor [red] & Söhne, 2")
 """A name may hold whatever a folder's may: markup, commas, what is not ASCII."""
 SONG_FRAMES = round(0.6 * CAD1.sample_rate)
 

@@ -79,8 +79,13 @@ def subject_of(running: Running, found: Found, evaluation_set: EvaluationSet, ch
     """A system with a listener and gains of the evaluation set, so chosen that neither leaves the music as it is.
 
     Raises:
-        UsageError: a reference, or an Enhancer with a chain.
+        UsageError: a reference; an Enhancer with a chain; or a chain where the protocol has none.
     """
+    if chain is not None and evaluation_set.protocol != PROTOCOL:
+        raise UsageError(
+            f"{evaluation_set.name} is of the {evaluation_set.protocol.title}, where nothing follows a system's stems "
+            "but NAL-R: leave --chain out"
+        )
     pairs = evaluation_set.pairs
     chosen = next((pair for pair in pairs if _does_something(pair)), pairs[0])
     return Subject(running, found, chosen.listener, chosen.scene.gains, chain)

@@ -107,7 +107,9 @@ def data_option(default: str, help: str) -> Any:
     return typer.Option("--data", metavar="ROOT|demo", callback=given, show_default=default, help=help)
 
 
-Data = Annotated[str | None, data_option(DEMO, "Evaluation set: its folder, or the embedded one.")]
+Data = Annotated[
+    str | None, data_option(DEMO, "Evaluation set: its folder, or an embedded one: demo, demo-kemar, demo-cad1.")
+]
 Split = Annotated[str | None, typer.Option("--split", help="Split, where the evaluation set has several.")]
 ProtocolOption = Annotated[
     ProtocolName | None,
@@ -210,8 +212,10 @@ def _names_in(text: str, known: Collection[str]) -> list[str]:
 
 
 def data_folder(data: str | None) -> Path | None:
-    """The folder that --data names; None for the embedded evaluation set."""
-    return None if data is None or data == DEMO else expanded(data, "--data").absolute()
+    """The folder that --data names; None for an embedded evaluation set."""
+    from harness.music.finding import EMBEDDED
+
+    return None if data is None or data in EMBEDDED else expanded(data, "--data").absolute()
 
 
 def named_set(data: str | None, split: str | None) -> "EvaluationSet | None":

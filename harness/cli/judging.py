@@ -64,7 +64,7 @@ def validate(
     @cache
     def wanted() -> "EvaluationSet":
         # Once, however many submissions are judged with it; an error is each submission's.
-        return look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=False)
+        return look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=False, mixtures=False)
 
     judged: list[Verdict] = []
     for source in _sources(paths):
@@ -134,8 +134,8 @@ def score(
             _show_judged(unread, [])
         _refuse_if_unscored(unread)
     with Store.open(db, create=True) as store, ExitStack() as kept:
-        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
-        lock.ensure_locked()
+        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True, mixtures=False)
+        lock.ensure_locked(found.protocol)
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.
         judged = [
@@ -152,7 +152,7 @@ def score(
         scores = iter(scored)
         results = [(verdict, next(scores) if verdict.valid else None) for verdict in judged]
         if csv is not None and scored:
-            _write_csv(csv, results, several)
+            _write_csv(csv, results, several, found)
         if as_json:
             listed = []
             for at, (verdict, result) in enumerate(results):
@@ -174,11 +174,11 @@ def score(
 # What the commands are made of
 
 
-def look_at_music(found: "EvaluationSet", stems: bool) -> "EvaluationSet":
-    """The same evaluation set, after a look at all the music that is needed."""
+def look_at_music(found: "EvaluationSet", stems: bool, mixtures: bool = True) -> "EvaluationSet":
+    """The same evaluation set, after a look at all the music that is needed; see `EvaluationSet.check_music`."""
     from harness.challenge import STEMS
 
-    found.check_music(STEMS if stems else [])
+    found.check_music(STEMS if stems else [], mixtures)
     return found
 
 
@@ -186,9 +186,12 @@ def judge_folder(
     folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int, **unpacked: Any
 ) -> "Verdict":
     """`harness.submission.validation.judge`, with a progress bar; `unpacked` is what it takes of an archive."""
+    from harness.submission.protocols import form_of
     from harness.submission.validation import judge
 
-    with console.progress(f"Validating {unpacked.get('source', folder)}", len(pairs), "remixes", workers) as advance:
+    count = sum(len(pair.files) for pair in pairs)
+    unit = form_of(found.protocol).unit if count == len(pairs) else "files"
+    with console.progress(f"Validating {unpacked.get('source', folder)}", count, unit, workers) as advance:
         return judge(folder, found, pairs, workers, lambda name: advance(1, name), **unpacked)
 
 
@@ -287,6 +290,7 @@ def _check_purpose(
         source: what the user named.
         holds: whether the submission holds a file of that name.
     """
+    from harness.music.finding import EMBEDDED
     from harness.submission.manifest import max_manifest_bytes, read_manifest
 
     if data is not None:
@@ -297,11 +301,13 @@ def _check_purpose(
         return  # judging it says what is wrong with its manifest
     if manifest is not None and not manifest.is_for(found):
         declared = manifest.evaluation_set
+        if declared.name in EMBEDDED:
+            raise UsageError(f"{source} is for the evaluation set {declared.name}: say so with --data {declared.name}")
         raise UsageError(
             f"{source} is for the evaluation set {declared.name}: say where that lies with "
             f"--data ROOT --split {declared.split}"
         )
-    if manifest is None and not any(holds(pair.remix_name) for pair in found.all_pairs):
+    if manifest is None and not any(holds(name) for pair in found.all_pairs for name in pair.files):
         raise UsageError(
             f"{source} has no manifest and nothing of the embedded evaluation set: say what it is for with --data ROOT"
         )
@@ -340,14 +346,14 @@ def _some(names: Sequence[str]) -> str:
     return printable(" ".join(names[: verdicts.SHOWN])) + more
 
 
-def _write_csv(path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool) -> None:
-    """Write the scores of one submission, or of several with the submission as the first column."""
-    from harness.scoring.run import COLUMNS, write_csv
+def _write_csv(
+    path: Path, results: "Sequence[tuple[Verdict, Scored | None]]", several: bool, found: "EvaluationSet"
+) -> None:
+    """Write the scores with the official columns, those of several submissions with the submission as the first."""
+    from harness.scoring.rows import Row, columns_of, write_csv
 
-    rows: list[dict[str, str | float]] = [
+    columns = columns_of(found.protocol)
+    rows: list[Row] = [
         {"submission": str(verdict.source), **row} for verdict, result in results if result for row in result.rows
     ]
-    if several:
-        write_csv(path, rows, ("submission", *COLUMNS))
-    else:
-        write_csv(path, [{column: row[column] for column in COLUMNS} for row in rows])
+    write_csv(path, rows, ("submission", *columns) if several else columns)

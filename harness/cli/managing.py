@@ -171,10 +171,13 @@ def _keep_known(stored: "StoredRun", verdict: Any, found: "EvaluationSet") -> No
         for pair_id, record in stored.pairs.items()
         if verdict.content(pairs[pair_id]) != record.file_sha256 and not (record.changed and not record.file_sha256)
     ]
-    changed = [pair.remix_name for pair in other if stored.pairs[pair.id].file_sha256]
+    changed = [pair for pair in other if stored.pairs[pair.id].file_sha256]
     if changed:
+        several = len(changed[0].files) > 1
+        which = f"those of {' for '.join(changed[0].id)}" if several else changed[0].remix_name
         raise SubmissionError(
-            f"{len(changed)} of its files are missing in {verdict.folder} or have changed, {changed[0]} for one: "
+            f"{len(changed)} of its {'pairs have files that' if several else 'files'} are missing in {verdict.folder} "
+            f"or have changed, {which} for one: "
             "score the folder as a submission of its own (harness score)"
         )
     not_its = {name for pair in other for name in pair.files}
@@ -211,7 +214,7 @@ def audit(
         store.check()
         status = find(store, run)
         found = evaluation_set(data, split, protocol=protocol)
-        stored = store.find_run(status.id, lock.fingerprint())
+        stored = store.find_run(status.id, lock.fingerprint(found.protocol))
         chosen = auditing.sample(stored, sample)
         if stored.changed and not chosen:
             raise UsageError(f"run {status.id}: {why_changed(status.id, stored.changed)}")
@@ -234,7 +237,7 @@ def audit(
             "changed": len(stored.changed),
         }
         agrees = {pair_id: pair_id not in result.disputed for pair_id in result.compared}
-        store.note_audit(status.id, lock.fingerprint(), agrees, outcome)
+        store.note_audit(status.id, lock.fingerprint(found.protocol), agrees, outcome)
         passed = result.passed and not stored.changed
     if as_json:
         lines = [
@@ -247,7 +250,8 @@ def audit(
             console.warn(f"run {status.id}: {why_changed(status.id, stored.changed)}")
         for kind, problems in (("differs", result.disputed), ("not scored", result.unscored)):
             for (scene, listener), words in problems.items():
-                console.err.print(f"[red]{kind}:[/red] {scene} {listener}: {console.escape(words)}", soft_wrap=True)
+                line = console.escape(f"{scene} {listener}: {words}")
+                console.err.print(f"[red]{kind}:[/red] {line}", soft_wrap=True)
         if result.largest_difference is not None:
             console.say(
                 f"run {status.id}: {len(result.compared)} of {len(chosen)} pairs scored again, "

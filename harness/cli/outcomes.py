@@ -20,14 +20,15 @@ SHOWN = 10
 
 def clipping(result: "Enhancement", found: "EvaluationSet") -> dict[str, Any]:
     """How much of the selected files is clipped."""
-    from harness.challenge import PROTOCOL
+    from harness.submission.protocols import form_of
 
+    form = form_of(found.protocol)
     samples: dict[str, int] = {}
     clipped: Counter[str] = Counter()
     for pair in found.pairs:
         record = result.manifest.files.get(pair.remix_name)
         if record is not None and record.clipped is not None:
-            samples[pair.remix_name] = 2 * PROTOCOL.remix_frames(pair.scene.frames)[-1]
+            samples[pair.remix_name] = form.max_clipped(pair.remix_name, pair.scene.scored_frames)
             clipped[pair.remix_name] = record.clipped
     share = {name: clipped[name] / samples[name] for name in samples}
     worst = max(share, key=lambda name: share[name], default=None)
@@ -43,7 +44,10 @@ def clipping(result: "Enhancement", found: "EvaluationSet") -> dict[str, Any]:
 
 def show_enhancement(result: "Enhancement", found: "EvaluationSet", folder: "Path") -> None:
     """Say what was written, how much of it is clipped, and what failed."""
-    console.say(f"{folder}: {len(result.made)} remixes written, {len(result.kept)} were there already")
+    from harness.submission.protocols import form_of
+
+    unit = form_of(found.protocol).unit
+    console.say(f"{folder}: {len(result.made)} {unit} written, {len(result.kept)} were there already")
     loud = clipping(result, found)
     if loud["clipped_files"]:
         console.say(
@@ -58,7 +62,8 @@ def show_enhancement(result: "Enhancement", found: "EvaluationSet", folder: "Pat
 def show_failures(failures: "Mapping[PairId, str]") -> None:
     """Say which pairs failed, and why."""
     for (scene_id, listener_id), reason in list(failures.items())[:SHOWN]:
-        console.err.print(f"[red]failed:[/red] {scene_id} {listener_id}: {console.escape(reason)}", soft_wrap=True)
+        failed = console.escape(f"{scene_id} {listener_id}: {reason}")
+        console.err.print(f"[red]failed:[/red] {failed}", soft_wrap=True)
     if failures:
         more = f", {len(failures) - SHOWN} not shown" if len(failures) > SHOWN else ""
         console.say(f"{len(failures)} pairs failed{more}; run the same command again to retry them")
@@ -89,7 +94,7 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
         "run": scored.run_id,
         "key": scored.key,
         "evaluation_set": {**set_as_json(found), "sha256": found.sha256},
-        "evaluator": lock.fingerprint(),
+        "evaluator": lock.fingerprint(found.protocol),
         "engine": {
             "name": engine,
             "fast": scored.fast,

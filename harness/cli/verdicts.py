@@ -53,7 +53,9 @@ def show_verdict(verdict: "Verdict") -> None:
     if verdict.not_judged:
         _print(f"{source}: [yellow]not judged[/yellow]: {on_a_line(verdict.not_judged)}")
     elif verdict.valid:
-        _print(f"{source}: [green]valid[/green], {len(verdict.hashes):,} remixes")
+        remixes, files = _remixes(verdict), len(verdict.hashes)
+        counted = f"{files:,} files" if files > remixes else f"{remixes:,} remixes"
+        _print(f"{source}: [green]valid[/green], {counted}")
         if verdict.why_not_ranked:
             _print(f"  cannot be ranked: {console.escape(verdict.why_not_ranked)}")
     else:
@@ -61,6 +63,10 @@ def show_verdict(verdict: "Verdict") -> None:
         _print(f"{source}: [red]not valid[/red], {count:,} problem{'s' * (count != 1)}")
         for line in in_groups(verdict.problems):
             _print(f"  {on_a_line(line)}")
+
+
+def _remixes(verdict: "Verdict") -> int:
+    return sum(name.endswith("_remix.flac") for name in verdict.hashes)
 
 
 def on_a_line(text: str) -> str:
@@ -81,10 +87,25 @@ def summary(verdicts: "Sequence[Verdict]") -> str:
 
 
 def find_twins(verdicts: "Sequence[Verdict]") -> "list[Twins]":
-    """Which of the submissions share files."""
+    """Which of the submissions share files, or all stems of a pair: one alone may well be silent in both."""
     from harness.submission.twins import twins
 
-    return twins([verdict.hashes for verdict in verdicts])
+    return twins([_scored(verdict) for verdict in verdicts])
+
+
+def _scored(verdict: "Verdict") -> dict[str, str]:
+    """SHA-256 of what is scored of each pair: of its file, or of all that lies in its folder but the remix."""
+    from harness.files import canonical_sha256
+
+    alone: dict[str, str] = {}
+    folders: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, sha256 in verdict.hashes.items():
+        folder = name.rpartition("/")[0]
+        if not folder:
+            alone[name] = sha256
+        elif not name.endswith("_remix.flac"):
+            folders[folder][name] = sha256
+    return alone | {folder: canonical_sha256(files) for folder, files in folders.items()}
 
 
 def twins_as_lines(verdicts: "Sequence[Verdict]", found: "Sequence[Twins]") -> list[str]:
@@ -92,10 +113,11 @@ def twins_as_lines(verdicts: "Sequence[Verdict]", found: "Sequence[Twins]") -> l
     lines = []
     for each in sorted(found, key=lambda twins: -twins.files)[:SHOWN]:
         one, other = verdicts[each.one], verdicts[each.other]
-        counts = len(one.hashes), len(other.hashes)
-        shared = f"{each.files:,} of {counts[0]:,} files"
+        counts = len(_scored(one)), len(_scored(other))
+        unit = "files" if counts[0] == len(one.hashes) else "pairs"
+        shared = f"{each.files:,} of {counts[0]:,} {unit}"
         if counts[0] != counts[1]:
-            shared = f"{each.files:,} files (of {counts[0]:,} and {counts[1]:,})"
+            shared = f"{each.files:,} {unit} (of {counts[0]:,} and {counts[1]:,})"
         lines.append(f"{one.source} and {other.source} share {shared}")
     if len(found) > SHOWN:
         lines.append(f"{len(found) - SHOWN} more pairs of submissions share files (--json has all)")
@@ -127,7 +149,8 @@ def verdict_as_json(verdict: "Verdict") -> dict[str, Any]:
         "submission": printable(str(verdict.source)),
         "verdict": "not judged" if verdict.not_judged else "valid" if verdict.valid else "not valid",
         "reason": printable(verdict.not_judged) if verdict.not_judged else None,
-        "remixes": len(verdict.hashes),
+        "remixes": _remixes(verdict),
+        "files": len(verdict.hashes),
         "problems": [
             {"file": printable(problem.file), "message": printable(problem.message)} for problem in verdict.problems
         ],

@@ -118,10 +118,11 @@ def run(
     manner = Manner(python, timeout, memory, isolate, in_process)
     hidden = _hidden(folder, data, db)
     if in_process:
-        lock.ensure_locked()  # and proven, before a stranger's code is here
+        # And proven, before a stranger's code is here.
+        lock.ensure_locked(evaluation_set(data, split, protocol=protocol).protocol)
     with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
         found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
-        lock.ensure_locked()
+        lock.ensure_locked(found.protocol)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
         enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)
@@ -165,7 +166,7 @@ def enhance(
 ) -> None:
     """Run a system and write its submission; nothing is scored.
 
-    Exit code: 0 every remix is there, 1 some are not, 2 it could not start.
+    Exit code: 0 every pair's files are there, 1 some are not, 2 it could not start.
     """
     folder = _folder(system, output, in_process)
     manner = Manner(python, timeout, memory, isolate, in_process)
@@ -234,9 +235,11 @@ def _enhance(
     system: Opened, manifest: "Manifest", found: "EvaluationSet", folder: Path, overwrite: Overwrite, workers: int
 ) -> "Enhancement":
     from harness.making.make import enhance as enhance_all
+    from harness.submission.protocols import form_of
 
     system.output.log_to(folder.with_name(f"{folder.name}.log"))
-    with console.progress(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
+    unit = form_of(found.protocol).unit
+    with console.progress(f"Enhancing with {manifest.system}", len(found.pairs), unit) as advance:
         return enhance_all(
             system.running,
             manifest,

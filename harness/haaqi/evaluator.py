@@ -8,6 +8,7 @@ ear, then the right ear: HAAQI adds noise from that generator, so the seed and t
 HAAQI: Kates & Arehart, "The Hearing-Aid Audio Quality Index (HAAQI)", IEEE/ACM TASLP 24(2), 2016.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,8 +119,11 @@ def failures_named(ear: str, stem: str = "") -> Iterator[None]:
     """Turn whatever HAAQI fails with on an ear, or on a stem of it, into an EvaluatorError.
 
     It fails in several ways on signals with next to nothing in them (a lone click, say). One such pair must not end a
-    run of thousands.
+    run of thousands. What it logs of signals below the threshold of hearing, its score says too.
     """
+    logger = logging.getLogger("clarity")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         # A silent processed channel has it take the logarithm of zero, which it handles.
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -129,6 +133,8 @@ def failures_named(ear: str, stem: str = "") -> Iterator[None]:
             raise KeyboardInterrupt from error
         what = f"the {stem} of the {ear} ear" if stem else f"the {ear} ear"
         raise EvaluatorError(f"HAAQI fails on {what} ({type(error).__name__}: {error})") from error
+    finally:
+        logger.setLevel(level)
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

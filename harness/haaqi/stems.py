@@ -59,13 +59,15 @@ def score_stems(
     """
     from clarity.evaluator.haaqi import compute_haaqi
 
+    levels = {name: level_of(references[name]) for name in CAD1.signals}
+    for name, level in levels.items():
+        if not np.isfinite(level):
+            ear, _, stem = name.partition("_")
+            raise EvaluatorError(f"the true {stem} of the {ear} ear is silent: HAAQI is not defined for it")
     found: dict[str, float] = {}
     with seeded(CAD1.seed(song)):
         for name in CAD1.signals:
             ear, _, stem = name.partition("_")
-            rms = _rms(references[name])
-            if not rms > 0:
-                raise EvaluatorError(f"the true {stem} of the {ear} ear are silent: HAAQI is not defined for them")
             with failures_named(ear, stem):
                 score = (compute or compute_haaqi)(
                     processed_signal=processed[name],
@@ -74,8 +76,7 @@ def score_stems(
                     reference_sample_rate=CAD1.haaqi_sample_rate,
                     audiogram=getattr(listener, ear).for_pyclarity(),
                     equalisation=CAD1.haaqi_equalisation,
-                    # Its logarithm in single precision, the formula in double, as the recipe under NumPy 1.
-                    level1=CAD1.haaqi_level_db - 20 * float(np.log10(rms)),
+                    level1=levels[name],
                 )
             found[name] = checked(ear, score, stem)
     left, right = (float(np.mean([found[f"{ear}_{stem}"] for stem in CAD1.score_order])) for ear in EARS)
@@ -87,6 +88,16 @@ def score_stems_fast(song: str, references: Stems, processed: Stems, listener: L
     from harness.haaqi.fast import compute_haaqi
 
     return score_stems(song, references, processed, listener, compute_haaqi)
+
+
+def level_of(reference: NDArray[np.float32]) -> float:
+    """`level1` of HAAQI for a true stem: the level in dB SPL of a signal whose root mean square is 1.
+
+    With it the stem, (samples,) at 24 kHz, is heard at 65 dB SPL before NAL-R; infinite if the stem is silent. The
+    logarithm is taken in single precision, the formula in double, as the recipe does under NumPy 1.
+    """
+    with np.errstate(divide="ignore"):
+        return CAD1.haaqi_level_db - 20 * float(np.log10(_rms(reference)))
 
 
 _BUFFER = 8192

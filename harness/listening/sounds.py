@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from harness.challenge import PROTOCOL
+from harness.challenge import CAD1, PROTOCOL
 from harness.enhancement import MIN_SECONDS, Signal, amplify
 from harness.errors import SubmissionError
 from harness.haaqi.evaluator import reference_mixture
@@ -15,6 +15,7 @@ from harness.listening.levels import full_scale_spl
 from harness.listening.simulation import heard
 from harness.music.evaluationset import Pair, Scene
 from harness.submission.flac import read_remix
+from harness.submission.protocols import form_of
 
 FADE_SECONDS = 0.01
 """At both ends of a clip, so that it can be cut anywhere, and looped, without a click."""
@@ -55,6 +56,9 @@ def sounds_of(
     is taken from both. A remix by a system with another delay keeps the difference. Remixes are resampled from 32 to
     44.1 kHz, the only rate that the simulation knows.
 
+    Under the first challenge's protocol the reference is the sum of the true stems with NAL-R, which a remix of perfect
+    stems would be but for the tanh that every remix there goes through; of a song with a segment only that is heard.
+
     The same arguments give the same clips to the byte.
 
     Args:
@@ -62,7 +66,7 @@ def sounds_of(
         remixes: the submitted file for this pair, by name.
         hashes: SHA-256 that the files must have, by path: those of remixes, and of the scene's music
             (`EvaluationSet.hashes`). A remix that is not among them is not checked, nor is the music if its mixture
-            is not.
+            is not. Where a pair has several files, a remix stands for all of them (`submission.forms.content`).
         seconds: longest clip, at least 0.4.
         lossless: FLAC of 16 bit instead of MP3.
 
@@ -88,7 +92,7 @@ def sounds_of(
         ("mixture", _cut(mixture, start, count)),
     ]
     for name, path in remixes.items():
-        signals.append((name, _cut(_remix(path, scene, (hashes or {}).get(path)), start + delay, count)))
+        signals.append((name, _cut(_remix(path, pair, (hashes or {}).get(path)), start + delay, count)))
 
     def sound(name: str, signal: Signal) -> Sound:
         ears = _faded(heard(signal, pair.listener, full_scale))
@@ -97,19 +101,20 @@ def sounds_of(
     return [sound(name, signal) for name, signal in signals]
 
 
-def check_remix(path: Path, scene: Scene, sha256: str | None = None) -> None:
+def check_remix(path: Path, pair: Pair, sha256: str | None = None) -> None:
     """Check that a remix is what `sounds_of` can use, so that one bad file does not take the sound of all.
 
     Args:
         path: the submitted file.
-        scene: the scene that it is a remix of.
-        sha256: what it must contain; None: whatever it contains.
+        pair: the scene that it is a remix of, and the listener that it is for.
+        sha256: what it must contain, it and what else is submitted for the pair (`submission.forms.content`); None:
+            whatever it contains.
 
     Raises:
         SubmissionError: missing, changed, or not what a submission holds.
         DataError: the scene's mixture cannot be read.
     """
-    _read_remix(path, scene, sha256)
+    _read_remix(path, pair, sha256)
 
 
 def loudest_excerpt(signal: Signal, seconds: float) -> tuple[int, int]:
@@ -128,26 +133,36 @@ def loudest_excerpt(signal: Signal, seconds: float) -> tuple[int, int]:
 
 
 def _music(scene: Scene, hashes: Mapping[Path, str] | None) -> tuple[Signal, Signal]:
-    """A scene's mixture, and its reference before NAL-R."""
+    """A scene's mixture, and its reference before NAL-R: of each what is scored."""
     known = hashes if hashes is not None and scene.folder / "mixture.wav" in hashes else None
     mixture = scene.read("mixture", known)
-    return mixture, reference_mixture(scene.read_stems(known), mixture, scene.gains)
+    stems = scene.read_stems(known)
+    if scene.protocol == CAD1:
+        scored = slice(None) if scene.segment is None else slice(*scene.segment)
+        return mixture[scored], np.sum([stems[name] for name in CAD1.score_order], axis=0)[scored]
+    return mixture, reference_mixture(stems, mixture, scene.gains)
 
 
-def _read_remix(path: Path, scene: Scene, sha256: str | None) -> Signal:
+def _read_remix(path: Path, pair: Pair, sha256: str | None) -> Signal:
     try:
-        remix = read_remix(path, scene.frames)
-    except FileNotFoundError:
-        raise SubmissionError(f"{path.name} is gone: put it back, or make the submission again") from None
-    if sha256 is not None and remix.sha256 != sha256:
-        raise SubmissionError(f"{path.name} has changed since it was scored: score the submission again")
+        remix = read_remix(path, pair.scene.scored_frames)
+        content = remix.sha256
+        if sha256 is not None and len(pair.files) > 1:
+            folder = path.parents[len(PurePosixPath(pair.remix_name).parts) - 1]
+            content = form_of(pair.scene.protocol).read(folder, pair).sha256
+    except FileNotFoundError as error:
+        gone = Path(error.filename or path).name
+        raise SubmissionError(f"{gone} is gone: put it back, or make the submission again") from None
+    if sha256 is not None and content != sha256:
+        what = path.name if len(pair.files) == 1 else f"what was submitted for {' and '.join(pair.id)}"
+        raise SubmissionError(f"{what} has changed since it was scored: score the submission again")
     return remix.signal
 
 
-def _remix(path: Path, scene: Scene, sha256: str | None) -> Signal:
+def _remix(path: Path, pair: Pair, sha256: str | None) -> Signal:
     import soxr
 
-    signal = _read_remix(path, scene, sha256).astype(np.float64)
+    signal = _read_remix(path, pair, sha256).astype(np.float64)
     return np.asarray(soxr.resample(signal, PROTOCOL.remix_sample_rate, PROTOCOL.sample_rate, quality="HQ"))
 
 

@@ -22,7 +22,7 @@ from harness.apart.running import Running
 from harness.chain import Chain
 from harness.challenge import CAD1, STEMS
 from harness.enhancement import Signal, amplify, to_remix_format
-from harness.errors import SystemFailure, UsageError, first_problem
+from harness.errors import SubmissionError, SystemFailure, UsageError, first_problem
 from harness.files import locked_folder, remove_leftovers, write_whole
 from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
 from harness.making.loads import load_of
@@ -88,9 +88,12 @@ def enhance(
     """
     result = Enhancement(manifest)
     with locked_folder(folder):
-        for inner in {PurePosixPath(name).parent for pair in evaluation_set.all_pairs for name in pair.files}:
+        for inner in sorted({folder for pair in evaluation_set.all_pairs for folder in _folders_of(pair)}):
+            if (folder / inner).is_symlink():
+                raise SubmissionError(
+                    f"{folder / inner} is a link, and would lead what is written elsewhere: remove it"
+                )
             remove_leftovers(folder / inner)
-        remove_leftovers(folder)
         planned = plan(result.manifest, evaluation_set, folder, overwrite)
         result.manifest = result.manifest.model_copy(update=dict(planned.added))
         result.manifest.files.update(planned.kept)
@@ -122,6 +125,11 @@ def enhance(
         finally:
             write_manifest(folder, result.manifest)
     return result
+
+
+def _folders_of(pair: Pair) -> set[PurePosixPath]:
+    """The folders in a submission that hold a pair's files, and those on the way, the submission itself among them."""
+    return {parent for name in pair.files for parent in PurePosixPath(name).parents}
 
 
 def loaded_manifest(
@@ -176,13 +184,13 @@ def _check_makes_stems(kind: str, soft_clip: bool, chain: Chain) -> None:
     """Raise UsageError for what the first challenge has no place for."""
     if kind == "enhancer":
         raise UsageError(
-            f"the {CAD1.title} scores eight stems, and an Enhancer returns a remix: run a Separator, or choose another "
-            "evaluation set with --data"
+            f"{CAD1.title}: eight stems are scored, and this system is an Enhancer, which returns a remix: run a "
+            "Separator, or name an evaluation set of the other challenge with --data"
         )
     if chain != "baseline":
-        raise UsageError(f"the {CAD1.title} has no remix to score, so no {chain} chain: leave the chain out")
+        raise UsageError(f"{CAD1.title}: stems are scored, and no remix, so there is no {chain} chain: leave it out")
     if soft_clip:
-        raise UsageError(f"the {CAD1.title} passes every remix through tanh: leave out --soft-clip")
+        raise UsageError(f"{CAD1.title}: every remix is passed through tanh: leave out --soft-clip")
 
 
 class _Work:

@@ -16,7 +16,15 @@ from harness.errors import SubmissionError
 from harness.files import sha256_of_all
 from harness.music.evaluationset import EvaluationSet, Pair
 from harness.submission.causality import LoadRecord
-from harness.submission.manifest import MANIFEST, CostRecord, FileRecord, Manifest, read_manifest
+from harness.submission.manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    CostRecord,
+    FileRecord,
+    Manifest,
+    max_manifest_bytes,
+    read_manifest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +65,17 @@ def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwr
         SubmissionError: what is there may not be touched.
     """
     known = [name for pair in evaluation_set.all_pairs for name in pair.files]
+    limit = max(MAX_MANIFEST_BYTES, max_manifest_bytes(len(known)))
     there = {name for name in known if os.path.lexists(folder / name)}  # a broken link is there as well
     if overwrite == "always":
-        return _always(manifest, evaluation_set, folder, there)
-    before = read_manifest(folder)
+        return _always(manifest, evaluation_set, folder, there, limit)
+    before = read_manifest(folder, limit)
     if before is None or not (there or before.files):
         _refuse_unknown(folder, there, overwrite)
         return _rest({}, evaluation_set)
     if overwrite == "never":
         raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
-    return _missing(manifest, before, evaluation_set, folder, there)
+    return _missing(manifest, before, evaluation_set, folder, there, limit)
 
 
 def _refuse_unknown(folder: Path, there: set[str], overwrite: Overwrite) -> None:
@@ -74,19 +83,19 @@ def _refuse_unknown(folder: Path, there: set[str], overwrite: Overwrite) -> None
         raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
     if there:
         raise SubmissionError(
-            f"{folder} holds remixes of unknown origin (no {MANIFEST}): choose another --output, "
+            f"{folder} holds files of unknown origin (no {MANIFEST}): choose another --output, "
             "or replace them with --overwrite always"
         )
 
 
 def _missing(
-    manifest: Manifest, before: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str]
+    manifest: Manifest, before: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str], limit: int
 ) -> Plan:
     """Keep what the same system made."""
     differs = manifest.differences(before)
     if manifest.unidentified and differs == [UNIDENTIFIED]:
         log.info("what %s has learned cannot be identified, so its files are made again", manifest.system)
-        return _always(manifest, evaluation_set, folder, there)
+        return _always(manifest, evaluation_set, folder, there, limit)
     if differs:
         raise SubmissionError(
             f"{folder} was made by another system (these differ: {', '.join(differs)}): choose another --output, "
@@ -105,11 +114,11 @@ def _added(before: Manifest) -> dict[str, str]:
 UNIDENTIFIED = "weights that could not be identified"
 
 
-def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str]) -> Plan:
+def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str], limit: int) -> Plan:
     """Keep only what the same system made of other scenes: another system's files may not be mixed with ours."""
     before = None
     with contextlib.suppress(SubmissionError):  # a broken manifest is replaced as well
-        before = read_manifest(folder)
+        before = read_manifest(folder, limit)
     if before is None or before.key != manifest.key:
         return Plan({}, tuple(evaluation_set.pairs), frozenset(there))
     selected = {name for pair in evaluation_set.pairs for name in pair.files}

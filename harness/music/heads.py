@@ -31,6 +31,11 @@ TAPS = 128
 KEMAR_FOLDER = Path(__file__).parent / "kemar"
 """Impulse responses of a KEMAR dummy head: `ear-KEMAR-n30.0.wav` from 30 degrees to the left, `...-p30.0.wav` to the
 right; (512, 2) float32 each, left ear and right ear, 44.1 kHz."""
+KEMAR_ATTRIBUTION = (
+    "Head: Bill Gardner and Keith Martin, “HRTF measurements of a KEMAR dummy-head microphone”, MIT Media Lab "
+    "Perceptual Computing Technical Report 280, 1994. Data: copyright 1994 by the MIT Media Laboratory."
+)
+"""The citation under which they may be used."""
 KEMAR_SUBJECT, KEMAR_MIC = "KEMAR", "ear"
 KEMAR_ANGLES = (20.0, 25.0, 30.0, 35.0, 40.0)
 """Degrees to either side at which a loudspeaker was measured, of those that are shipped."""

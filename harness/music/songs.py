@@ -11,9 +11,9 @@ the first song for every listener, then the second. Where there are segments, wh
 out of the processed whole song and out of the true stems alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, FailFast, Field
 
@@ -34,8 +34,19 @@ class _Part(BaseModel):
     end: _Seconds
 
 
-class _Segments(BaseModel):
+class _Objective(BaseModel):
     objective_evaluation: _Part
+
+
+class _Subjective(BaseModel):
+    subjective_evaluation: _Part
+
+
+SEGMENTS: Mapping[str, Any] = {
+    "objective": Annotated[dict[Text, _Objective], EACH_SCENE],
+    "subjective": Annotated[dict[Text, _Subjective], EACH_SCENE],
+}
+"""The two segments of a song: what is scored, and what the panel listened to."""
 
 
 def splits_of_songs(root: Path) -> Iterator[str]:
@@ -63,7 +74,7 @@ def load_songs(root: Path, split: str, name: str) -> EvaluationSet:
     songs: list[MusicRecord] = read(songs_file, Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()])
     listeners = tuple(read_listeners(metadata / f"listeners.{split}.json").values())
     segments_file = metadata / f"musdb18.segments.{split}.json"
-    segments = _read_segments(segments_file) if segments_file.exists() else None
+    segments = read_segments(segments_file) if segments_file.exists() else None
     scenes = []
     for music in songs:
         _check_song(songs_file, music.track, listeners)
@@ -97,15 +108,23 @@ def _check_song(path: Path, song: str, listeners: tuple[Listener, ...]) -> None:
         raise DataError(f"{path}: Track Name {song!r} is too long for the name of a file: shorten it")
 
 
-def _read_segments(path: Path) -> dict[str, tuple[int, int]]:
-    """The segments that are scored, as samples at 44.1 kHz: the first, and the one after the last."""
-    found: dict[str, _Segments] = read(path, Annotated[dict[Text, _Segments], EACH_SCENE])
+def read_segments(path: Path, which: str = "objective") -> dict[str, tuple[int, int]]:
+    """The segments of songs as samples at 44.1 kHz: the first, and the one after the last.
+
+    Args:
+        path: a file such as musdb18.segments.test.json.
+        which: one of `SEGMENTS`.
+
+    Raises:
+        DataError: missing or malformed.
+    """
+    found: dict[str, Any] = read(path, SEGMENTS[which])
     segments = {}
     for song, parts in found.items():
-        part = parts.objective_evaluation
+        part: _Part = getattr(parts, key := f"{which}_evaluation")
         # Truncated as the official program does it: 129.64 s is sample 5717123.
         first, end = int(part.start * CAD1.sample_rate), int(part.end * CAD1.sample_rate)
         if first >= end:
-            raise DataError(f"{path}: {song}.objective_evaluation: ends at {part.end:g} s, before it starts")
+            raise DataError(f"{path}: {song}.{key}: ends at {part.end:g} s, before it starts")
         segments[song] = first, end
     return segments

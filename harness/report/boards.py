@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UsageError
-from harness.music import demo
+from harness.music.demo import SETS
 from harness.music.evaluationset import EvaluationSet
 from harness.music.finding import embedded
 from harness.report.systempages import Stored
@@ -16,7 +16,7 @@ from harness_leaderboard.store import Store
 from harness_leaderboard.whole import WholeRun
 
 DEMO_PAIRS = 4
-"""How many pairs of the embedded set are heard, unless somebody asks for more or fewer."""
+"""How many pairs of an embedded set are heard, unless somebody asks for more or fewer."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def materials(store: Store, evaluation_set: EvaluationSet | None) -> list[Materi
 
     Args:
         store: the leaderboard, open.
-        evaluation_set: only the boards of this set; None: all boards. The embedded set is recognised.
+        evaluation_set: only the boards of this set; None: all boards. The embedded sets are recognised.
 
     Raises:
         UsageError: there is no board, or none of this set.
@@ -77,5 +77,5 @@ def _material(
         view=view,
         stored=lambda row: Stored(whole[row.source.id], *store.history(row.source.id), environments),
         audio=DEMO_PAIRS if is_demo else 0,
-        attribution=[demo.ATTRIBUTION] if is_demo else [],
+        attribution=SETS[about.name].attribution if is_demo else [],
     )

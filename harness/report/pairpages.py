@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.challenge import STEMS
+from harness.challenge import CAD1, STEMS, Protocol
 from harness.files import SAFE_NAME
 from harness.listening.pictures import height_of
 from harness.listening.simulation import WHAT_IT_IS
@@ -105,7 +105,7 @@ def list_page(
                 "sound": choice.id in heard,
                 "hearing": _hearing(view.listeners, choice.listener),
                 "track": _track(view.pairs, choice.id),
-                "gains": _gains_in_words(view.gains, choice.scene),
+                "gains": "–" if _protocol(view) == CAD1 else _gains_in_words(view.gains, choice.scene),
                 "scores": [
                     {"value": value, "text": labels.score(value)}
                     for value in (_score(scores.get(system["id"]), choice.id) for system in systems)
@@ -121,6 +121,11 @@ def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) 
     scores = scores_of(view.pairs, pair)
     reference = "the true stems with these gains, amplified by NAL-R"
     mixture = "what systems are given: no gains, no amplification"
+    of_stems = ""
+    if _protocol(view) == CAD1:
+        of_stems = "a remix has no score; of its stems: "
+        reference = "the sum of the true stems, amplified by NAL-R"
+        mixture = "what systems are given: no amplification"
     given: list[dict[str, Any]] = [
         {"name": "Reference", "short": "reference", "about": reference, "run": None},
         {"name": "Mixture", "short": "mixture", "about": mixture, "run": None},
@@ -129,7 +134,7 @@ def signals(view: BoardView, pair: PairId, runs: Facts, numbers: Sequence[int]) 
         {
             "name": runs[number]["label"],
             "short": f"run{number}",
-            "about": f"HAAQI {labels.score(scores[number]['score'])}",
+            "about": f"{of_stems}HAAQI {labels.score(scores[number]['score'])}",
             "run": runs[number],
         }
         for number in numbers
@@ -176,7 +181,8 @@ def pair_page(
         "facts": _facts(view, choice),
         "hearing": _hearing(view.listeners, choice.listener),
         "audiogram": None if pair is None else audiogram(pair.listener),
-        "gains": None if pair is None else _gains(pair.scene.gains),
+        # The first challenge has none.
+        "gains": None if pair is None or pair.scene.protocol == CAD1 else _gains(pair.scene.gains),
         "scores": _scores(view, choice.id, runs, missing or {}),
         "player": None if player is None else _for_template(player),
         "ways": WAYS,
@@ -204,6 +210,11 @@ def scores_of(pairs: pd.DataFrame, pair: PairId) -> dict[int, dict[str, Any]]:
 
 def _score(scores: "pd.Series[float] | None", pair: PairId) -> float | None:
     return None if scores is None or pair not in scores.index else float(scores[pair])
+
+
+def _protocol(view: BoardView) -> Protocol | None:
+    """By which the board's pairs are scored; None where its evaluation set is not at hand."""
+    return None if view.evaluation_set is None else view.evaluation_set.protocol
 
 
 def _of_set(view: BoardView, id_: PairId) -> Pair | None:

@@ -21,7 +21,7 @@ class Wanted:
     Attributes:
         pair: scene and listener.
         remixes: the submitted files, by the numbers of their runs.
-        hashes: what these and the scene's music must contain (SHA-256), by path.
+        hashes: what these (`listening.check_remix`) and the scene's music must contain (SHA-256), by path.
         lossless: FLAC rather than MP3.
     """
 
@@ -33,7 +33,7 @@ class Wanted:
     @property
     def seconds(self) -> float:
         """How long its clips are."""
-        return min(LONGEST, self.pair.scene.frames / PROTOCOL.sample_rate)
+        return min(LONGEST, self.pair.scene.scored_frames / PROTOCOL.sample_rate)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _make(task: Wanted) -> Made:
     good = {}
     for number, path in task.remixes.items():
         try:
-            check_remix(path, task.pair.scene, task.hashes.get(path))
+            check_remix(path, task.pair, task.hashes.get(path))
             good[number] = path
         except (HarnessError, OSError):
             # The error names a path of this machine; pages are published.

@@ -23,6 +23,7 @@ from harness.results.frames import Results, leaderboard_errors, results_of
 from harness.results.functions import Chosen, Separation, chosen
 from harness.scoring.entries import Entry, checked_name
 from harness.scoring.run import store_and_score
+from harness.submission.protocols import form_of
 from harness.submission.validation import judge
 from harness.systems import System
 from harness_leaderboard.records import Engine
@@ -70,7 +71,7 @@ def evaluate(
         workers: processes that score; one for each core by default.
         db: the leaderboard that the run is stored in: an SQLite file, made if there is none, or the URL of a database.
             By default nothing is stored.
-        output: the folder that the remixes are written to; what a registered system has written there is kept and not
+        output: the folder that the submission is written to; what a registered system has written there is kept and not
             made anew. By default they are removed.
         name: what to call the run.
         progress: show progress on standard error.
@@ -98,7 +99,7 @@ def evaluate(
         stack.enter_context(leaderboard_errors())
         found = (data if isinstance(data, EvaluationSet) else load_evaluation_set(data, split)).select(scenes, limit)
         found.check_music(STEMS)
-        lock.ensure_locked()
+        lock.ensure_locked(found.protocol)
         temporary = Path(stack.enter_context(TemporaryDirectory(prefix="harness-")))
         url = f"sqlite:///{temporary / 'leaderboard.db'}" if db is None else _absolute(database_url(db, "the database"))
         folder = None if output is None else expanded(str(output), "output").absolute()
@@ -142,7 +143,7 @@ def _run(
     if not run.here and is_examined(about, manifest):
         with bar(f"Is {about.name} causal?", calls_of(about), "calls") as advance:
             manifest = examined(system, about, manifest, found, advance)
-    with bar(f"Enhancing with {manifest.system}", len(found.pairs), "remixes") as advance:
+    with bar(f"Enhancing with {manifest.system}", len(found.pairs), form_of(found.protocol).unit) as advance:
         overwrite: Overwrite = "always" if run.here else "missing"
         made = enhance(system, manifest, found, folder, overwrite=overwrite, workers=workers, advance=advance)
     system.close()

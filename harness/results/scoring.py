@@ -56,7 +56,8 @@ def haaqi(
         data, split: the evaluation set of the names, as for `evaluate`.
 
     Raises:
-        UsageError: there is no such scene or listener, or the remix has the wrong shape, rate or length.
+        UsageError: there is no such scene or listener, it is not one of the ICASSP 2024 challenge, or the remix has the
+            wrong shape, rate or length.
         EvaluatorError: the evaluator is not the locked one, or the pair has no score.
         HarnessError: what else is wrong, in one line: music that is missing, a remix that is silent.
     """
@@ -136,7 +137,8 @@ def remix(
         The amplified remix, (samples + 220, 2), float64, at 44,100 Hz, not limited to +-1.
 
     Raises:
-        UsageError: there is no such scene or listener, or a stem is missing or has the wrong shape.
+        UsageError: there is no such scene or listener, it is not one of the ICASSP 2024 challenge, or a stem is missing
+            or has the wrong shape.
         DataError: the scene's mixture cannot be read.
     """
     where, who = _pair(scene, listener, data, split)
@@ -167,6 +169,16 @@ def _found(data: str | Path, split: str | None) -> EvaluationSet:
 
 
 def _pair(scene: str | Scene, listener: str | Listener, data: Data, split: str | None) -> tuple[Scene, Listener]:
+    where, who = _named_pair(scene, listener, data, split)
+    if where.protocol != PROTOCOL:
+        raise UsageError(
+            f"{where.id} is of the {where.protocol.title}, which scores eight stems, and this is about a remix: "
+            "score a system with harness.evaluate"
+        )
+    return where, who
+
+
+def _named_pair(scene: str | Scene, listener: str | Listener, data: Data, split: str | None) -> tuple[Scene, Listener]:
     if isinstance(scene, Scene) and isinstance(listener, Listener):
         return scene, listener
     where = None

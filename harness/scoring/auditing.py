@@ -10,8 +10,10 @@ from harness.haaqi import lock
 from harness.haaqi.conformance import TOLERANCE
 from harness.haaqi.evaluator import Score
 from harness.music.evaluationset import EvaluationSet, PairId
+from harness.scoring.checks import furthest
 from harness.scoring.tasks import MUSIC, ScoreTask, music_of, score
 from harness_leaderboard.records import CHECK_TOLERANCE, ScoreRecord, StoredRun
+from harness_leaderboard.stems import largest_difference
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Audit:
 
     @property
     def largest_difference(self) -> float | None:
-        """The largest difference of any ear's score; None if nothing could be compared."""
+        """The largest difference of any ear's or stem's score; None if nothing could be compared."""
         return max((difference for difference, _ in self.compared.values()), default=None)
 
     @property
@@ -74,7 +76,7 @@ def audit(
         SubmissionError: there is no such folder.
         EvaluatorError: the evaluator is not the locked one.
     """
-    lock.ensure_locked()
+    lock.ensure_locked(evaluation_set.protocol)
     if run.evaluation_set.sha256 != evaluation_set.sha256:
         raise UsageError(
             f"run {run.id} is on the evaluation set {run.evaluation_set.name}: say where that lies with --data ROOT"
@@ -103,9 +105,8 @@ def _compare(result: Audit, pair_id: PairId, stored: ScoreRecord, outcome: objec
     if not isinstance(outcome, Score):
         result.unscored[pair_id] = str(outcome)
         return
-    difference = max(abs(outcome.left - stored.left), abs(outcome.right - stored.right))
+    difference = largest_difference(outcome, stored)
     result.compared[pair_id] = difference, stored.engine
     if not difference <= ALLOWED[stored.engine]:
-        result.disputed[pair_id] = (
-            f"stored {stored.left!r} and {stored.right!r} ({stored.engine}), now {outcome.left!r} and {outcome.right!r}"
-        )
+        part, now, then = furthest(outcome, stored)
+        result.disputed[pair_id] = f"{part}: stored {then!r} ({stored.engine}), now {now!r}"

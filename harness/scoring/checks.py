@@ -6,6 +6,7 @@ from collections.abc import Set
 from harness.music.evaluationset import PairId
 from harness.scoring.tasks import Checked
 from harness_leaderboard.records import CHECK_TOLERANCE, PairRecord, StoredRun, checks_due
+from harness_leaderboard.stems import Scored, largest_difference
 
 DISAGREEMENT = "the engines disagree: "
 """Begins the reason of a pair on which one engine fails and the other does not."""
@@ -20,11 +21,23 @@ def disagreement(outcome: Checked) -> str | None:
             for each in (fast, locked)
         )
         return "the fast engine gives {}, the locked evaluator {}".format(*said)
-    ears = {ear: (getattr(fast, ear), getattr(locked, ear)) for ear in ("left", "right")}
-    ear, (ours, theirs) = max(ears.items(), key=lambda item: abs(item[1][0] - item[1][1]))
-    if abs(ours - theirs) <= CHECK_TOLERANCE:
+    if largest_difference(fast, locked) <= CHECK_TOLERANCE:
         return None
-    return f"the fast engine gives the {ear} ear {ours!r}, the locked evaluator {theirs!r}"
+    part, ours, theirs = furthest(fast, locked)
+    return f"the fast engine gives {part} {ours!r}, the locked evaluator {theirs!r}"
+
+
+def furthest(first: Scored, second: Scored) -> tuple[str, float, float]:
+    """Where two scores of a pair are furthest apart: the ear in words, or the stem of an ear, and what both give it."""
+    parts = {"the left ear": (first.left, second.left), "the right ear": (first.right, second.right)}
+    if first.stems and second.stems:
+        # Of ears that are means over stems nothing more is to be said.
+        parts = {
+            f"the {stem} of the {ear} ear": (first.stems[f"{ear}_{stem}"], second.stems[f"{ear}_{stem}"])
+            for ear, _, stem in (name.partition("_") for name in first.stems.keys() & second.stems.keys())
+        }
+    part, (ours, theirs) = max(sorted(parts.items()), key=lambda item: abs(item[1][0] - item[1][1]))
+    return part, ours, theirs
 
 
 def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> set[PairId]:

@@ -1,7 +1,5 @@
 """From judged submissions to stored scores: the evaluator, the workers and the leaderboard brought together."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +9,15 @@ from statistics import fmean
 
 from harness.challenge import PROTOCOL
 from harness.errors import EvaluatorError
-from harness.files import write_whole
 from harness.haaqi import lock
 from harness.haaqi.agreement import ensure_agreement
+from harness.haaqi.evaluator import Score
 from harness.haaqi.fast import sources_sha256
 from harness.music.evaluationset import EvaluationSet, Pair, PairId
 from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_check
 from harness.scoring.classes import causality_of, classified
 from harness.scoring.entries import Entry, costs_of, match, run_record
+from harness.scoring.rows import Row, row_of
 from harness.scoring.tasks import MUSIC, Checked, Outcome, ScoreTask, music_of, score
 from harness.submission.manifest import Manifest
 from harness_leaderboard.records import (
@@ -33,10 +32,7 @@ from harness_leaderboard.records import (
 )
 from harness_leaderboard.store import Store
 
-__all__ = ["COLUMNS", "MUSIC", "Entry", "Replaced", "Scored", "store_and_score", "write_csv"]
-
-COLUMNS = ("scene", "song", "listener", "left_score", "right_score", "score")
-"""Columns of the official results."""
+__all__ = ["MUSIC", "Entry", "Replaced", "Scored", "store_and_score"]
 
 
 @dataclass(frozen=True)
@@ -54,17 +50,17 @@ class Scored:
     Attributes:
         run_id: the run's number in the leaderboard.
         key: the run's identity there.
-        rows: one for each scored pair, with the official columns.
+        rows: one for each scored pair, see `rows.row_of`.
         failures: the reason of every pair without a score.
         fast: how many pairs of the run, whatever is selected, have a score of the fast engine.
         checked: of these, how many the locked evaluator gave too.
-        largest_difference: of any ear's score between the two; None if nothing is checked.
+        largest_difference: of any ear's or stem's score between the two; None if nothing is checked.
         replaced: the figure that this one takes the place of, if scored files were replaced.
     """
 
     run_id: int
     key: str
-    rows: list[dict[str, str | float]]
+    rows: list[Row]
     failures: dict[PairId, str]
     fast: int
     checked: int
@@ -110,9 +106,9 @@ def store_and_score(
             and nothing is stored; or the engines disagree on a pair, which is stored.
         LeaderboardError: any trouble with the database.
     """
-    lock.ensure_locked()
+    lock.ensure_locked(evaluation_set.protocol)
     if engine == "fast":
-        ensure_agreement()
+        ensure_agreement(evaluation_set.protocol)
     work = _Work(store, evaluation_set, engine, anew)
     runs: list[_Run] = []
     try:
@@ -169,7 +165,7 @@ class _Work:
         self.store = store
         self.evaluation_set = evaluation_set
         self.engine = engine
-        self.fingerprint = lock.fingerprint()
+        self.fingerprint = lock.fingerprint(evaluation_set.protocol)
         self.hashes = evaluation_set.hashes(MUSIC)
         self.references = evaluation_set.references()
         self.environments: dict[Engine, dict[str, str]] = {
@@ -214,7 +210,7 @@ class _Work:
                 pairs=len(evaluation_set.all_pairs),
             ),
             self.fingerprint,
-            lock.lock(),
+            lock.lock(evaluation_set.protocol),
             [SetPair(*pair.id, pair.scene.track, self.references[pair.id]) for pair in evaluation_set.all_pairs],
             run_id=None if found.before is None else found.before.id,
             why=found.why,
@@ -321,10 +317,10 @@ class _Work:
         else:
             subject = task.sha256, self.references[task.pair.id]
             # A fast score takes the place of an earlier one: that may be of another version of the engine.
-            scores = [NewScore(*subject, task.engine, given.left, given.right, replaces=task.engine == "fast")]
+            scores = [_new(*subject, task.engine, given, replaces=task.engine == "fast")]
             if locked is not None:
                 # There is an earlier one only where the engines disagreed.
-                scores.append(NewScore(*subject, "locked", locked.left, locked.right, replaces=True))
+                scores.append(_new(*subject, "locked", locked, replaces=True))
             self.store.add_scores(scores, self.fingerprint, self.environments)
         if problem:
             raise EvaluatorError(
@@ -341,6 +337,10 @@ class _Work:
             scored = now.locked is not None or (task.engine == "fast" and now.fast is not None)
             if now.file_sha256 == task.sha256 and not (unless_scored and scored):
                 self.store.mark_failed(run_id, {pair_id: reason})
+
+
+def _new(sha256: str, reference: str, engine: Engine, score: Score, replaces: bool) -> NewScore:
+    return NewScore(sha256, reference, engine, score.left, score.right, replaces, score.stems)
 
 
 def _verdict(entry: Entry, manifest: Manifest, key: str, before: StoredRun | None) -> Causality | None:
@@ -370,16 +370,14 @@ def _files(entry: Entry, evaluation_set: EvaluationSet) -> tuple[dict[PairId, En
 
 
 def _outcome(run: StoredRun, evaluation_set: EvaluationSet, entered: _Run) -> Scored:
-    rows: list[dict[str, str | float]] = []
+    rows: list[Row] = []
     failures = dict(entered.failures)
     for pair in evaluation_set.pairs:
         stored = run.pairs[pair.id]
         if stored.score is None:
             failures.setdefault(pair.id, stored.reason or "no valid file")
             continue
-        scores = (stored.score.left, stored.score.right, stored.score.score)
-        values = (pair.scene.id, pair.scene.song, pair.listener.id, *scores)
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        rows.append(row_of(pair, stored.score))
     differences = [pair.difference for pair in run.pairs.values() if pair.difference is not None]
     return Scored(
         run_id=run.id,
@@ -391,12 +389,3 @@ def _outcome(run: StoredRun, evaluation_set: EvaluationSet, entered: _Run) -> Sc
         largest_difference=max(differences, default=None),
         replaced=entered.replaced,
     )
-
-
-def write_csv(path: Path, rows: list[dict[str, str | float]], columns: Sequence[str] = COLUMNS) -> None:
-    """Write scores with the official columns or others, every number with all its digits, whole or not at all."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)  # csv writes a float as repr() does: the shortest text that reads back the same
-    write_whole(path, buffer.getvalue().encode())

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from harness.challenge import STEMS
 from harness.errors import DataError, SubmissionError, UsageError, printable
-from harness.files import read_bounded
-from harness.sets.sources import Song, Source, frames_of
+from harness.files import expanded, read_bounded
+from harness.sets.provenance import excerpts_entry
+from harness.sets.sources import Song, Source, length_of
 
+DEMO = "demo"
+"""Stands for the embedded excerpt."""
 LAYOUTS = ("folders", "musdb18hq")
 SIGNALS = ("mixture", *STEMS)
 SUFFIXES = (".wav", ".flac")
@@ -57,6 +60,12 @@ class FoundSongs:
     summed: tuple[str, ...]
     ignored: tuple[str, ...]
 
+    def ensure_apart(self, folder: Path, named: str) -> None:
+        """Raise UsageError if a folder that is to be written to lies in the songs' folder, or the other way round."""
+        songs, other = self.folder.resolve(), folder.resolve()
+        if songs.is_relative_to(other) or other.is_relative_to(songs):
+            raise UsageError(f"{named} {folder} and the songs' folder {self.folder} lie in each other: choose another")
+
 
 @dataclass
 class _Search:
@@ -72,7 +81,7 @@ class _Search:
     problems: list[str] = field(default_factory=list)
 
 
-def find_songs(folder: Path, layout: str | None = None, resample: bool = False, half: str | None = None) -> FoundSongs:
+def find_songs(folder: Path, layout: str | None = None, resample: bool = False, split: str | None = None) -> FoundSongs:
     """Find the songs in a folder, and check names and headers of all their files.
 
     Names are taken in Unicode's composed form (NFC), whatever form the disk has them in: scenes are drawn with seeds
@@ -82,10 +91,10 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
         folder: DIR.
         layout: one of `LAYOUTS`; by default `musdb18hq` where DIR has a folder `train` or `test`, else `folders`.
         resample: whether other sample rates than 44.1 kHz will do.
-        half: with the layout `musdb18hq`, which of `HALVES`; by default both.
+        split: with the layout `musdb18hq`, which of `HALVES`; None for both.
 
     Raises:
-        UsageError: no such folder, or no such layout.
+        UsageError: no such folder, no such layout, or no such half.
         DataError: there is no song, or any song has a problem: names all of them.
     """
     if not folder.is_dir():
@@ -94,21 +103,48 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
         layout = "musdb18hq" if any((folder / each).is_dir() for each in HALVES) else "folders"
     if layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: there is no such layout, choose {' or '.join(LAYOUTS)}")
+    if layout == "musdb18hq" and split not in (None, *HALVES):
+        raise UsageError(
+            f"--split {split}: with the layout musdb18hq, the splits are {' and '.join(HALVES)}; for a split of "
+            f"another name, name the folder of its songs: --songs {folder / HALVES[1]} --layout folders"
+        )
+    excerpts = excerpts_entry(folder)
+    if excerpts is not None and not excerpts.get("complete"):
+        raise DataError(f"{folder}: its excerpts are not complete: run the same harness set excerpts again")
     search = _Search(folder, resample, _tracklist(folder / TRACKLIST))
     if layout == "folders":
         _look_into(folder, search)
     else:
-        for each in HALVES if half is None else (half,):
+        for each in HALVES if split is None else (split,):
             if (folder / each).is_dir():
                 _look_into(folder / each, search)
     if not search.songs and not search.problems:
-        below = "<song>" if layout == "folders" else f"{half or '{train,test}'}/<song>"
+        below = "<song>" if layout == "folders" else f"{split or '{train,test}'}/<song>"
         raise DataError(
             f"{folder} holds no song: expected {below}/{{{','.join(SIGNALS)}}}.wav or .flac (layout {layout})"
         )
     raise_all(search.problems, f"{folder}: these songs cannot be used")
     songs = sorted(search.songs.values(), key=lambda song: (song.name.casefold(), song.name))
     return FoundSongs(folder, tuple(songs), tuple(sorted(search.summed)), tuple(sorted(search.ignored)))
+
+
+def named_songs(
+    named: str, layout: str | None, resample: bool, option: str = "--songs", split: str | None = None
+) -> FoundSongs:
+    """The songs that somebody names: "demo" for the embedded excerpt, or a folder; see `find_songs`.
+
+    Args:
+        named: what was given.
+        layout, resample, split: as for `find_songs`.
+        option: what it was given as, for messages.
+    """
+    if named != DEMO:
+        return find_songs(expanded(named, option).absolute(), layout, resample, split)
+    if layout not in (None, "folders"):
+        raise UsageError(f"--layout {layout} goes with a folder of songs, not with {option} {DEMO}")
+    from harness.sets.demosongs import demo_songs
+
+    return find_songs(demo_songs(), "folders")
 
 
 def raise_all(problems: list[str], what: str) -> None:
@@ -176,12 +212,14 @@ def _look_at(folder: Path, relative: str, search: _Search) -> None:
     for signal in (each for each in SIGNALS if each in found):
         try:
             _ensure_inside(found[signal], search.root)
-            lengths[signal] = frames_of(found[signal], search.resample)
+            lengths[signal] = length_of(found[signal], search.resample)
         except DataError as error:
             search.problems.append(str(error))
     if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{signal} {length}" for signal, length in lengths.items())
-        search.problems.append(f"{relative}: its files differ in length ({listed} samples): bring them to one length")
+        listed = ", ".join(f"{signal} {length} at {rate} Hz" for signal, (length, rate) in lengths.items())
+        search.problems.append(
+            f"{relative}: its files differ in length or rate ({listed}): bring them to one number of samples"
+        )
     other = search.songs.get(name.casefold())
     if other is not None:
         first = printable(next(iter(other.signals.values())).path.parent.relative_to(search.root).as_posix())

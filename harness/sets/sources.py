@@ -130,6 +130,12 @@ class Song:
     signals: Mapping[str, Source]
     about: Mapping[str, str]
 
+    @property
+    def resampled(self) -> bool:
+        """Whether a file has another sample rate than 44.1 kHz. Raises DataError if one cannot be read."""
+        paths = {path for source in self.signals.values() for path in source.paths}
+        return any(length_of(path, resample=True)[1] != PROTOCOL.sample_rate for path in paths)
+
 
 @contextmanager
 def opened(path: Path, resample: bool = False) -> "Iterator[soundfile.SoundFile]":
@@ -153,6 +159,7 @@ def opened(path: Path, resample: bool = False) -> "Iterator[soundfile.SoundFile]
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{path} is not a regular file")
+        _ensure_whole(path, os.pread(descriptor, 8, 0), status.st_size)
         try:
             file = soundfile.SoundFile(descriptor, closefd=False)
         except (soundfile.LibsndfileError, OSError):
@@ -164,10 +171,18 @@ def opened(path: Path, resample: bool = False) -> "Iterator[soundfile.SoundFile]
         os.close(descriptor)
 
 
-def frames_of(path: Path, resample: bool = False) -> int:
-    """Number of samples that a music file has at 44.1 kHz, from its header; as `opened` raises DataError."""
+def _ensure_whole(path: Path, start: bytes, size: int) -> None:
+    """Raise DataError if a WAV file is shorter than it says, of which libsndfile would read what is left."""
+    announced = int.from_bytes(start[4:], "little") + 8
+    # A program that wrote into a pipe knew no size: all ones.
+    if start[:4] == b"RIFF" and size < announced != 2**32 + 7:
+        raise DataError(f"{path} ends early, it has {size:,} bytes of {announced:,}: copy or convert it anew")
+
+
+def length_of(path: Path, resample: bool = False) -> tuple[int, int]:
+    """Number of samples of a music file, and its sample rate in Hz; as `opened` raises DataError."""
     with opened(path, resample) as file:
-        return round(int(file.frames) * PROTOCOL.sample_rate / int(file.samplerate))
+        return file.frames, file.samplerate
 
 
 def _check_header(path: Path, file: "soundfile.SoundFile", resample: bool, size: int) -> None:

@@ -15,6 +15,7 @@ import shutil
 import stat
 import struct
 import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -41,6 +42,7 @@ RATIO_MATTERS = 2**20
 CHUNK = 2**20
 _ENTRY = b"PK\x01\x02"
 _LOCAL_HEADER_BYTES = 30
+_SAYS_UTF8 = 0x800
 
 
 def file_limits(evaluation_set: EvaluationSet) -> dict[str, int]:
@@ -316,18 +318,30 @@ def _nested(infos: list[zipfile.ZipInfo], known: Collection[str]) -> dict[str, z
     Raises:
         ArchiveRefused: a name that is there twice, or no files.
     """
-    top = next((top for info in infos if (top := _top(info.filename, known)) is not None), "")
+    # macOS takes accents apart: its names are the known ones once they are put together again.
+    spelled = {unicodedata.normalize("NFC", name): name for name in known}
+    named = [(unicodedata.normalize("NFC", _name_of(info)), info) for info in infos if not info.is_dir()]
+    top = next((top for name, _ in named if (top := _top(name, spelled)) is not None), "")
     files: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        if info.is_dir():
-            continue
-        name = info.filename.removeprefix(top)
+    for path, info in named:
+        inner = path.removeprefix(top)
+        name = spelled.get(inner, inner)
         if name in files:
             raise ArchiveRefused(f"holds {name} twice")
         files[name] = info
     if not files:
         raise ArchiveRefused("holds no files")
     return files
+
+
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """The name of an entry. Many programs write UTF-8 and do not say so, and zipfile takes it for code page 437."""
+    if info.flag_bits & _SAYS_UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _top(name: str, known: Collection[str]) -> str | None:

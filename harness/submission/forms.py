@@ -35,6 +35,11 @@ class Submitted:
 class Form(ABC):
     """The form of a submission under a protocol."""
 
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """What is submitted for a pair, in words and in the plural."""
+
     @abstractmethod
     def check(self, folder: Path, name: str, scene: Scene) -> str:
         """Read and check one file of a pair.
@@ -91,6 +96,11 @@ def content_sha256(pair: Pair, hashes: Mapping[str, str]) -> str:
 
 class RemixForm(Form):
     """One stereo remix for each scene and listener."""
+
+    @property
+    def unit(self) -> str:
+        """See `Form.unit`."""
+        return "remixes"
 
     def check(self, folder: Path, name: str, scene: Scene) -> str:
         """See `Form.check`."""

@@ -15,13 +15,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 from harness import __version__, enhancement
 from harness import chain as live
 from harness.chain import Chain
-from harness.challenge import CAD1, Protocol
+from harness.challenge import CAD1, PROTOCOL, Protocol
 from harness.documents import PRINTABLE, PRINTABLE_LINES, Document, at_most, ensure_few_values, ensure_printable
 from harness.errors import MAX_KEY, SubmissionError, first_problem, printable
 from harness.files import canonical_sha256, read_bounded, sha256_of, write_whole
@@ -38,7 +45,8 @@ MAX_MANIFEST_BYTES = 32 * 2**20
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(max_length=500), PRINTABLE]
 _Name = Annotated[str, Field(min_length=1, max_length=100), PRINTABLE]
-_FileName = Annotated[str, Field(min_length=1, max_length=255), PRINTABLE]
+_FileName = Annotated[str, Field(min_length=1, max_length=700), PRINTABLE]
+"""A listener's folder, a song's, and a file's name: 100, 300 and 255 characters at most."""
 _Path = Annotated[str, Field(min_length=1, max_length=300), PRINTABLE]
 _Link = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500), PRINTABLE]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -75,11 +83,22 @@ class CostRecord(Document, extra="forbid"):
 
 
 class EvaluationSetRecord(Document, extra="forbid"):
-    """Which evaluation set a submission is for; the hash is `EvaluationSet.mixtures_sha256`."""
+    """Which evaluation set a submission is for; the hash is `EvaluationSet.mixtures_sha256`.
+
+    The protocol is named where it is not that of ICASSP 2024, whose manifests stay what they were.
+    """
 
     name: _Name
     split: _Name
     mixtures_sha256: _Sha256 | None = None
+    protocol: Literal["cad1"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        if self.protocol is None:
+            del content["protocol"]
+        return content
 
 
 class Manifest(Document, extra="forbid"):
@@ -184,10 +203,12 @@ class Manifest(Document, extra="forbid"):
     def is_for(self, evaluation_set: EvaluationSet) -> bool:
         """Whether the submission is for that evaluation set (as far as it says)."""
         declared = self.evaluation_set
-        return declared.split == evaluation_set.split and declared.mixtures_sha256 in (
-            None,
-            evaluation_set.mixtures_sha256,
-        )
+        if declared.mixtures_sha256 is None or not evaluation_set.has_mixtures:
+            # What a stranger leaves out is not held against it; what it says is.
+            agrees = declared.protocol in (None, evaluation_set.protocol.name)
+        else:
+            agrees = declared.mixtures_sha256 == evaluation_set.mixtures_sha256
+        return declared.split == evaluation_set.split and agrees
 
     @property
     def why_not_eligible(self) -> str | None:
@@ -225,6 +246,7 @@ def manifest_for(
                 "name": evaluation_set.name,
                 "split": evaluation_set.split,
                 "mixtures_sha256": evaluation_set.mixtures_sha256,
+                "protocol": None if evaluation_set.protocol == PROTOCOL else evaluation_set.protocol.name,
             },
             "soft_clip": soft_clip,
             "chain": chain,

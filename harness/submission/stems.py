@@ -11,7 +11,7 @@ Follows `recipes/cad1/task1/baseline/enhance.py` and `evaluate.py` of pyclarity 
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,21 +32,21 @@ MAX_SCALE_BYTES = 64
 _NUMBER = re.compile(rb"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
-def processed(stems: Mapping[str, Signal], listener: Listener) -> dict[str, Signal]:
+def processed(stems: Mapping[str, Signal], listener: Listener) -> Iterator[tuple[str, Signal]]:
     """Four stereo stems as eight mono ones, each amplified by NAL-R for its ear.
+
+    They come one at a time: those of a whole song together would take ten times the song's own memory.
 
     Args:
         stems: by name, each (samples, 2) at 44.1 kHz.
         listener: the audiograms of both ears.
 
-    Returns:
-        By the names in `CAD1.signals`: (samples + 220,), at 44.1 kHz.
+    Yields:
+        The names in `CAD1.signals`, in their order, each with (samples + 220,) at 44.1 kHz.
     """
-    return {
-        f"{ear}_{stem}": amplify_ear(stems[stem][:, channel], getattr(listener, ear))
-        for stem in CAD1.score_order
-        for channel, ear in enumerate(EARS)
-    }
+    for stem in CAD1.score_order:
+        for channel, ear in enumerate(EARS):
+            yield f"{ear}_{stem}", amplify_ear(stems[stem][:, channel], getattr(listener, ear))
 
 
 def to_stem_format(signal: Signal) -> tuple[NDArray[np.int16], str]:
@@ -83,21 +83,19 @@ def stem_files(stems: Mapping[str, Signal], pair: Pair) -> dict[str, tuple[bytes
         SystemFailure: the stems are not finite, too loud, or all silent.
     """
     song, listener = pair.id
-    amplified = {name: _cut(signal, pair.scene) for name, signal in processed(stems, pair.listener).items()}
     files: dict[str, tuple[bytes, int | None]] = {}
-    for name, signal in amplified.items():
+    sides: dict[str, Signal] = {}
+    for name, whole in processed(stems, pair.listener):
+        signal = _cut(whole, pair.scene)
         if not np.isfinite(signal).all():
             raise SystemFailure("a stem is not finite: what it returned is far too large")
         samples, scale = to_stem_format(signal)
         files[CAD1.stem_name(song, listener, name)] = encode(samples, CAD1.stem_sample_rate), None
         files[CAD1.scale_name(song, listener, name)] = scale.encode("ascii"), None
-    sides = []
-    for ear in EARS:
-        side = np.zeros(len(next(iter(amplified.values()))))
-        for stem in CAD1.score_order:
-            side += amplified[f"{ear}_{stem}"]
-        sides.append(side)
-    remix, clipped = to_remix_format(np.stack(sides, axis=1), soft_clip=True)
+        # The sum of a side begins with zeros, as the recipe's: -0.0 becomes 0.0.
+        side = sides.setdefault(name.partition("_")[0], np.zeros(len(signal)))
+        side += signal
+    remix, clipped = to_remix_format(np.stack([sides[ear] for ear in EARS], axis=1), soft_clip=True)
     if not remix.any():
         raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
     files[pair.remix_name] = encode(remix, CAD1.remix_sample_rate), clipped
@@ -119,12 +117,18 @@ def read_scale(path: Path) -> tuple[float, str]:
     number = float(content) if _NUMBER.fullmatch(content) else math.nan
     if not 0 < number <= LOUDEST:
         shown = content[:30].decode("ascii", "replace")
-        raise SubmissionError(f"{path.name}: holds {shown!r}, expected one positive number, such as 0.75")
+        silent = ", 1.0 for a silent stem" if number == 0 else ""
+        raise SubmissionError(f"{path.name}: holds {shown!r}, expected one positive number, such as 0.75{silent}")
     return number, hashlib.sha256(content).hexdigest()
 
 
 class StemsForm(Form):
     """Eight stems, their scale factors and a remix for each song and listener."""
+
+    @property
+    def unit(self) -> str:
+        """See `Form.unit`."""
+        return "sets of stems"
 
     def check(self, folder: Path, name: str, scene: Scene) -> str:
         """See `Form.check`."""

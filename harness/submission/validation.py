@@ -5,6 +5,7 @@ that agrees with them (or none), and nothing else.
 """
 
 import os
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -86,8 +87,9 @@ class Verdict:
 def submissions_in(path: Path) -> list[Path]:
     """The submissions at `path`: itself, or the folders and archives in it.
 
-    A folder is a submission if it holds a manifest or any FLAC file. Archives that are not zip files are listed too,
-    so that nobody takes them for judged.
+    A folder is a submission if it holds a manifest or any FLAC file, be it in folders of listeners and songs; if it
+    holds nothing but another folder, that one is looked at, as in `enhanced_signals/evaluation`. Archives that are not
+    zip files are listed too, so that nobody takes them for judged.
 
     Raises:
         UsageError: there is nothing, or no submission in it, or it is neither a folder nor a zip file.
@@ -95,10 +97,10 @@ def submissions_in(path: Path) -> list[Path]:
     if not path.is_dir():
         ensure_readable(path)
         return [path]
-    if _looks_like_submission(path):
-        return [path]
+    if _looks_like_submission(inner := _innermost(path)):
+        return [inner]
     found = sorted(
-        child
+        _innermost(child)
         for child in path.iterdir()
         if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in ARCHIVES)
     )
@@ -119,7 +121,28 @@ def ensure_readable(path: Path) -> None:
 
 
 def _looks_like_submission(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file() or any(folder.glob("*.flac"))
+    if (folder / MANIFEST).is_file() or any(folder.glob("*.flac")):
+        return True
+    return any(
+        path.name.startswith(f"{path.parents[1].name}_{path.parent.name}_") for path in folder.glob("*/*/*.flac")
+    )
+
+
+MAX_AROUND = 4
+"""Folders that may lie around a submission and hold nothing else."""
+
+
+def _innermost(path: Path) -> Path:
+    """The submission in a folder that holds nothing but the folder that holds it, and so on; else the folder itself."""
+    inner = path
+    for _ in range(MAX_AROUND):
+        if not inner.is_dir() or _looks_like_submission(inner):
+            return inner
+        entries = [entry for entry in inner.iterdir() if not entry.name.startswith(".")]
+        if len(entries) != 1 or entries[0].is_symlink():
+            break
+        inner = entries[0]
+    return path
 
 
 def judge(
@@ -181,6 +204,7 @@ def judge(
 def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
     """List the folder without following links; report whatever does not belong. Returns the pairs' files there."""
     folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
+    spelled = {unicodedata.normalize("NFC", name): name for name in known | folders}
     present: set[str] = set()
     strays: list[Problem] = []
     waiting = ["."]
@@ -198,6 +222,8 @@ def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
                             verdict.problems.append(Problem(name, "is a link: submit the file itself"))
                         elif name != MANIFEST:
                             present.add(name)
+                    elif kind != "link" and (meant := spelled.get(unicodedata.normalize("NFC", name), name)) != name:
+                        strays.append(Problem(name, _why_misspelled(meant)))
                     else:
                         strays.append(Problem(name, why_stray(name, form, kind)))
         except OSError as error:
@@ -207,6 +233,10 @@ def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
         verdict.problems.append(Problem("", f"holds {len(strays) - MAX_STRAYS} more entries that do not belong"))
     verdict.problems.sort(key=lambda problem: problem.file)
     return present
+
+
+def _why_misspelled(meant: str) -> str:
+    return f"has its accents in another form of Unicode than {meant!a}, as macOS writes them: rename it"
 
 
 def _without(name: str, error: SubmissionError | str) -> str:

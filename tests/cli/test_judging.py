@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import RunCli, TinySet
@@ -17,10 +18,10 @@ TOO_LONG = "x" * 300
 def fail_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have judging break down on the submission of that name, as a defect that nobody foresaw would."""
 
-    def scan(verdict: validation.Verdict, known: set[str]) -> set[str]:
+    def scan(verdict: validation.Verdict, *known: Any) -> set[str]:
         if verdict.folder.name == name:
             raise ZeroDivisionError("of a kind\nthat nobody foresaw")
-        return original(verdict, known)
+        return original(verdict, *known)
 
     original = validation._scan
     monkeypatch.setattr(validation, "_scan", scan)

@@ -6,10 +6,10 @@ r"""Have the first challenge's own program score its conformance set, and write 
     official/bin/pip install --no-deps pyclarity==0.3.4
     python tests/golden/make_golden_cad1.py official/bin/python [FOLDER] [--write]
 
-The first argument is a Python of an environment in which that program works (Python 3.11, NumPy 1). The set is written in
-the official layout to FOLDER (a temporary folder by default); pyclarity 0.3.4's `recipes/cad1/task1/baseline/evaluate.py`
-runs there, unchanged and as a program of its own, and its CSV is compared with `harness/haaqi/conformance_cad1.csv`;
---write replaces that file. None of the harness's scoring is involved.
+The first argument is a Python of an environment in which that program works (Python 3.11, NumPy 1). The set is written
+in the official layout to FOLDER (a temporary folder by default). There runs pyclarity 0.3.4's own
+`recipes/cad1/task1/baseline/evaluate.py`, unchanged and as a program, and its CSV is compared with
+`harness/haaqi/conformance_cad1.csv`; --write replaces that file. None of the harness's scoring is involved.
 """
 
 import argparse

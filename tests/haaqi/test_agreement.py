@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 
+from harness.challenge import CAD1, PROTOCOL
 from harness.errors import EvaluatorError
 from harness.haaqi import agreement, fast, lock
 from harness.haaqi.evaluator import Score
@@ -23,7 +24,7 @@ def cases():
 @pytest.fixture
 def locked(monkeypatch):
     """Spare the test the proof that the evaluator is the locked one: that is test_lock.py's."""
-    monkeypatch.setattr(lock, "verify", lambda: [])
+    monkeypatch.setattr(lock, "verify", lambda _protocol: [])
 
 
 def few(cases, *names):
@@ -33,7 +34,8 @@ def few(cases, *names):
 def test_the_cases_cover_what_they_claim(cases):
     names = [case.name for case in cases]
     assert len(set(names)) == len(names)
-    assert 60 <= sum(case.seconds for case in cases) <= 80
+    assert 70 <= sum(case.seconds for case in cases) <= 90
+    assert sum(case.name.startswith("stems: ") for case in cases) == 8
     seconds = [case.seconds for case in cases if case.seconds]
     assert (min(seconds), max(seconds)) == (0.3, 10)
     assert {case.equalisation for case in cases} == {1, 2}
@@ -66,7 +68,7 @@ def test_the_engines_agree(cases, run_cli, monkeypatch):
         short = [case for case in cases if case.seconds <= 0.5]
         assert len(short) >= 10
         monkeypatch.setattr(agreement, "cases", lambda: short)
-        monkeypatch.setattr(lock, "verify", lambda: [])  # test_lock.py's
+        monkeypatch.setattr(lock, "verify", lambda _protocol: [])  # test_lock.py's
     todo = agreement.cases()
     result = run_cli("evaluator", "verify", "--engine", "fast", "--json", "--workers", 2 if EVERYTHING else 1)
 
@@ -74,7 +76,7 @@ def test_the_engines_agree(cases, run_cli, monkeypatch):
     failed = [case for case in report["cases"] if not case["agrees"]]
     assert (result.code, failed) == (0, [])
     assert report["agrees"] is True
-    compared = report["cases"][8:]  # after the conformance vectors
+    compared = report["cases"][8 + 32 :]  # after the conformance vectors of both protocols
     assert [case["name"] for case in compared] == [case.name for case in todo]
     assert report["sources_sha256"] == fast.sources_sha256()
     assert report["largest_difference"] <= report["tolerance"] == 1e-6
@@ -98,7 +100,7 @@ def test_a_difference_is_named(cases, run_cli, monkeypatch, locked):
 
     assert result.code == 1
     assert next(line for line in result.stdout.splitlines() if line.startswith("✗")).split()[:3] == ["✗", "0.3", "s"]
-    assert "not the locked evaluator in 1 of 11 cases (largest difference 1.0e-05, allowed 1e-06)" in result.stdout
+    assert "not the locked evaluator in 1 of 43 cases (largest difference 1.0e-05, allowed 1e-06)" in result.stdout
     assert result.stdout.count("✗") == 2
 
 
@@ -115,8 +117,11 @@ def test_every_kind_of_difference_is_found(cases, run_cli, monkeypatch, locked, 
 
         monkeypatch.setattr(fast, "score_pair", wrong_pair)
     else:
+        right = fast.compute_haaqi
 
-        def wrong(*_args, **_kwargs):
+        def wrong(**arguments):
+            if arguments["reference_signal"].any():
+                return right(**arguments)  # of the conformance vectors
             if kind == "another exception":
                 raise ZeroDivisionError
             return 0.162
@@ -165,25 +170,36 @@ def test_without_fast_only_the_locked_evaluator_is_looked_at(run_cli, monkeypatc
 
 
 def test_with_another_evaluator_nothing_is_compared(run_cli, monkeypatch):
-    monkeypatch.setattr(lock, "verify", lambda: ["eb.py has been changed"])
+    monkeypatch.setattr(lock, "verify", lambda _protocol: ["eb.py has been changed"])
     monkeypatch.setattr(agreement, "cases", lambda: pytest.fail("nothing is to be compared"))
     result = run_cli("evaluator", "verify", "--engine", "fast", "--json")
     assert result.code == 1
     assert result.json["fast"] is None
 
 
-def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch):
+@pytest.mark.parametrize("protocol", [PROTOCOL, CAD1], ids=["icassp", "cad1"])
+def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch, protocol):
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    right = fast.score_pair
+    name, pair = ("score_pair", fast.score_pair) if protocol == PROTOCOL else ("compute_haaqi", fast.compute_haaqi)
+    first = "scene_V001 V1, left ear" if protocol == PROTOCOL else "Vector One V1, left_drums"
 
-    def wrong(scene_id, reference, processed, listener):
-        score = right(scene_id, reference, processed, listener)
-        return Score(score.left, score.right - 1e-5)
+    def wrong(*args, **kwargs):
+        score = pair(*args, **kwargs)
+        return Score(score.left + 1e-5, score.right) if protocol == PROTOCOL else score + 1e-5
 
     with monkeypatch.context() as patch:
-        patch.setattr(fast, "score_pair", wrong)
-        with pytest.raises(EvaluatorError, match=r"scene_V001 V1, right ear .* use --engine locked"):
-            agreement.ensure_agreement()
-    agreement.ensure_agreement()
-    monkeypatch.setattr(fast, "score_pair", lambda *_: pytest.fail("it is proven already"))
-    agreement.ensure_agreement()
+        patch.setattr(fast, name, wrong)
+        with pytest.raises(EvaluatorError, match=rf"{first} .* use --engine locked"):
+            agreement.ensure_agreement(protocol)
+    agreement.ensure_agreement(protocol)
+    monkeypatch.setattr(fast, name, lambda *_, **__: pytest.fail("it is proven already"))
+    agreement.ensure_agreement(protocol)
+
+
+def test_each_protocol_needs_its_own_proof(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(agreement, "conformance_comparisons", lambda protocol: asked.append(protocol.name) or [])
+    for protocol in (CAD1, PROTOCOL, CAD1):
+        agreement.ensure_agreement(protocol)
+    assert asked == [CAD1.name, PROTOCOL.name]

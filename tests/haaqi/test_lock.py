@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from golden.make_golden import official_rows, write_layout
 
+from harness.challenge import CAD1, PROTOCOL, PROTOCOLS
+from harness.errors import EvaluatorError
 from harness.haaqi import conformance, lock
 
 
@@ -18,19 +20,40 @@ def test_the_installed_evaluator_is_the_locked_one(run_cli):
     report = json.loads(result.stdout)
     assert result.code == 0, report["problems"]
     assert report["locked"] is True
-    assert report["fingerprint"] == lock.fingerprint()
+    assert report["fingerprint"] == lock.fingerprint() == report["evaluators"][PROTOCOL.name]["fingerprint"]
+    assert report["evaluators"].keys() == PROTOCOLS.keys()
+    for name, evaluator in report["evaluators"].items():
+        assert evaluator == {
+            "locked": True,
+            "fingerprint": lock.fingerprint(PROTOCOLS[name]),
+            "problems": [],
+            "lock": lock.lock(PROTOCOLS[name]),
+        }
     assert {"python", "numpy", "scipy", "numba", "soxr", "platform"} <= report["environment"].keys()
 
 
-def test_every_source_on_the_way_to_a_score_is_locked():
+ICASSP_SCORE = (
+    "from harness.haaqi.conformance import scenes\n"
+    "from harness.haaqi.evaluator import reference_mixture, score_pair\n"
+    "scene = scenes()[1]\n"
+    "who = scene.listeners[0]\n"
+    "remix = (scene.processed(who) / 32768).astype('float32')\n"
+    "score_pair(scene.id, reference_mixture(scene.stems, scene.mixture, scene.gains), remix, who)\n"
+)
+CAD1_SCORE = (
+    "import tempfile, pathlib\n"
+    "from harness.haaqi.conformance_cad1 import submitted\n"
+    "from harness.haaqi.stems import score_stems\n"
+    "with tempfile.TemporaryDirectory() as folder:\n"
+    "    pair, true, given = next(submitted(pathlib.Path(folder)))\n"
+    "    score_stems(pair.scene.id, true, given, pair.listener)\n"
+)
+
+
+@pytest.mark.parametrize(("protocol", "score"), [(PROTOCOL, ICASSP_SCORE), (CAD1, CAD1_SCORE)], ids=["icassp", "cad1"])
+def test_every_source_on_the_way_to_a_score_is_locked(protocol, score):
     program = (
-        "import sys\n"
-        "from harness.haaqi.conformance import scenes\n"
-        "from harness.haaqi.evaluator import reference_mixture, score_pair\n"
-        "scene = scenes()[1]\n"
-        "who = scene.listeners[0]\n"
-        "remix = (scene.processed(who) / 32768).astype('float32')\n"
-        "score_pair(scene.id, reference_mixture(scene.stems, scene.mixture, scene.gains), remix, who)\n"
+        f"import sys\n{score}"
         "for name, module in sys.modules.items():\n"
         "    if name.split('.')[0] in ('clarity', 'pyloudnorm') and module.__file__:\n"
         "        print(module.__file__)\n"
@@ -44,7 +67,10 @@ def test_every_source_on_the_way_to_a_score_is_locked():
         if Path(line).is_relative_to(folder)
     }
     assert imported
-    assert imported <= set(lock.SOURCES)
+    assert imported <= set(lock.lock(protocol)["sources"])
+    # And nothing is locked that has nothing to do with it: pyloudnorm may change under the first challenge's protocol.
+    if protocol == CAD1:
+        assert imported == set(lock.lock(CAD1)["sources"])
 
 
 @pytest.fixture
@@ -92,6 +118,9 @@ def test_a_missing_source_is_noticed(installed_copy):
     verified = run("evaluator", "verify")
     assert verified.returncode == 1
     assert "pyloudnorm/util.py is missing" in verified.stdout
+    # The first challenge's protocol measures no loudness.
+    assert verified.stdout.count("✗") == 1
+    assert f"evaluator {lock.fingerprint(CAD1)}" in verified.stdout
 
 
 def test_the_official_program_agrees_with_the_vectors(tmp_path):
@@ -107,8 +136,35 @@ def test_the_official_program_agrees_with_the_vectors(tmp_path):
         assert abs(float(row["right_score"]) - expected.right) <= conformance.TOLERANCE
 
 
-def test_the_fingerprint_is_a_hash_of_everything_in_the_lock():
-    content = lock.lock()
-    assert content == lock.current()
-    assert len(lock.fingerprint()) == 64
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_the_fingerprint_is_a_hash_of_everything_in_the_lock(protocol):
+    content = lock.lock(protocol)
+    assert content == lock.current(protocol)
+    assert len(lock.fingerprint(protocol)) == 64
+    assert content["protocol"]["name"] == protocol.name
     assert set(content["protocol"]) >= {"sample_rate", "seed_modulus", "haaqi_level_db", "nalr_order"}
+
+
+def test_the_fingerprints_are_those_that_stored_scores_carry():
+    """They may only change with a reason, and by intent: scores under another one start a board of their own."""
+    assert lock.fingerprint() == "16b8023281c6da04ab295dff8b606b26da1490d7f0bb40ab39e4e344b8056b6b"
+    assert lock.fingerprint(CAD1) == "f6a41ccfec5ad18f336882186cdb9fc33758d74dfdefc488d59e995f2420b200"
+
+
+def test_each_protocol_is_proven_for_itself(monkeypatch, tmp_path):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(lock, "_disagreements", lambda protocol: asked.append(protocol.name) or [])
+    for protocol in (PROTOCOL, CAD1, PROTOCOL, CAD1):
+        lock.ensure_locked(protocol)
+    assert asked == [PROTOCOL.name, CAD1.name]
+
+
+def test_a_changed_vector_of_one_protocol_is_no_matter_of_the_other(monkeypatch):
+    content = {**lock.lock(CAD1), "conformance_sha256": "0" * 64}
+    shipped = lock.lock
+    monkeypatch.setattr(lock, "lock", lambda protocol=PROTOCOL: content if protocol == CAD1 else shipped(protocol))
+    assert lock.source_problems(CAD1) == ["conformance_cad1.csv has been changed: reinstall cadenza-harness"]
+    assert lock.source_problems() == []
+    with pytest.raises(EvaluatorError, match=r"not the locked one, so nothing is scored: conformance_cad1\.csv"):
+        lock.ensure_locked(CAD1)

@@ -146,11 +146,11 @@ def test_a_remix_must_be_the_one_that_was_scored(pair: Pair, submission: Path) -
     path = submission / pair.remix_name
     known = {path: hashlib.sha256(path.read_bytes()).hexdigest()}
     assert len(sounds_of(pair, {"run": path}, hashes=known, seconds=0.4)) == 3
-    check_remix(path, pair.scene, known[path])
+    check_remix(path, pair, known[path])
     write(path, noise(0.7)[:, None].repeat(2, axis=1))
     for call in (
         lambda: sounds_of(pair, {"run": path}, hashes=known),
-        lambda: check_remix(path, pair.scene, known[path]),
+        lambda: check_remix(path, pair, known[path]),
     ):
         with pytest.raises(SubmissionError, match="has changed since it was scored: score the submission again"):
             call()
@@ -165,7 +165,7 @@ def test_a_remix_that_is_gone_or_damaged_is_named(pair: Pair, submission: Path) 
     with pytest.raises(SubmissionError, match="is gone: put it back"):
         sounds_of(pair, {"run": path})
     with pytest.raises(SubmissionError, match="is gone: put it back"):
-        check_remix(path, pair.scene)
+        check_remix(path, pair)
 
 
 def test_music_must_be_the_one_that_was_scored(pair: Pair, tiny_set: TinySet, evaluation_set: EvaluationSet) -> None:

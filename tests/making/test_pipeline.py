@@ -80,7 +80,7 @@ def test_remixes_of_unknown_origin_are_not_touched(enhance: Callable[..., Outcom
     before = state(submission)
     outcome = enhance("--output", submission)
     assert outcome.code == 1
-    assert "holds remixes of unknown origin (no submission.json)" in outcome.error
+    assert "holds files of unknown origin (no submission.json)" in outcome.error
     (submission / MANIFEST).write_text("{")
     broken = enhance("--output", submission)
     assert broken.code == 1

@@ -1,4 +1,4 @@
-"""The embedded evaluation set: built from the real excerpt, complete, and built again when damaged."""
+"""The embedded evaluation sets: built from the real excerpt, complete, and built again when damaged."""
 
 import resource
 import shutil
@@ -16,8 +16,10 @@ from support import RunCli
 
 from harness.challenge import STEMS
 from harness.errors import DataError
-from harness.music.demo import AUDIOGRAMS, EXCERPT, SPLIT, demo
+from harness.music.audiograms import AUDIOGRAMS
+from harness.music.demo import DEMO, demo
 from harness.music.evaluationset import EvaluationSet
+from harness.music.excerpt import EXCERPT
 from harness.music.layout import load
 
 
@@ -29,7 +31,7 @@ def built() -> EvaluationSet:
 @pytest.fixture
 def own_cache(built: EvaluationSet, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache with the demo set that a test may damage; the folder of the set."""
-    (source,) = cache.glob("demo-*")
+    source = cache / f"{DEMO.name}-{DEMO.revision}"
     shutil.copytree(source, tmp_path / "cache" / source.name)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / source.name
@@ -37,6 +39,13 @@ def own_cache(built: EvaluationSet, cache: Path, tmp_path: Path, monkeypatch: py
 
 def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_it_is_the_set_that_scores_are_stored_for(built: EvaluationSet) -> None:
+    """Its identity, by which stored scores and submissions are found, has never changed."""
+    assert built.sha256 == "8b678c8fb2afdd8dc91b0705f3ef86c66713268d73b362dd696eee394e5bbad7"
+    assert built.mixtures_sha256 == "c1b5fe4ef6fc20bc066b70ecfb1b1a79dbc557ea11486b90d042f68b71f04309"
+    assert [scene.angles for scene in built.scenes] == [(-30.0, 30.0), (-22.5, 37.5), None]
 
 
 def test_it_has_both_forms_of_scenes_and_enough_pairs(built: EvaluationSet) -> None:
@@ -68,9 +77,9 @@ def test_its_music_is_music_without_clicks_at_the_ends(built: EvaluationSet) -> 
 def test_the_layout_on_disk_is_the_official_one(own_cache: Path, built: EvaluationSet, run_cli: RunCli) -> None:
     names = {path.name for path in (own_cache / "metadata").iterdir()}
     per_split = {
-        f"{name}.{SPLIT}.json" for name in ("listeners", "scenes", "scene_listeners", "at_mic_music", "musdb18")
+        f"{name}.{DEMO.split}.json" for name in ("listeners", "scenes", "scene_listeners", "at_mic_music", "musdb18")
     }
-    assert names == {"gains.json", "head_positions.json"} | per_split
+    assert names == {"gains.json", "head_loudspeaker_positions.json"} | per_split
     assert {path.name for path in (own_cache / "audio").iterdir()} == {"at_mic_music", "musdb18hq", "hrtf"}
     for path in (own_cache / "audio").rglob("*.wav"):
         header = soundfile.info(path)

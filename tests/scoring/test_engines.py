@@ -23,7 +23,7 @@ from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
 from harness.scoring import tasks
 from harness.scoring.checks import disagreement, to_check
-from harness.scoring.run import COLUMNS
+from harness.scoring.rows import COLUMNS
 from harness.scoring.tasks import Checked, ScoreTask, in_chunks
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,

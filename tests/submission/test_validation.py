@@ -208,6 +208,7 @@ def test_a_valid_submission_with_and_without_manifest(submission: Path, validate
         "verdict": "valid",
         "reason": None,
         "remixes": 4,
+        "files": 4,
         "problems": [],
         "ranked": True,
         "why_not_ranked": None,

@@ -1,0 +1,122 @@
+"""How the summary of an evaluation set is printed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness import console
+from harness.errors import printable
+
+if TYPE_CHECKING:
+    from harness.sets.showing import Range, Summary
+
+SHOWN = 20
+"""Rows of positions, and facts of provenance, that are printed; --json has all."""
+
+
+def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", provenance: Mapping[str, Any]) -> None:
+    """Print a summary.
+
+    Args:
+        found: the summary.
+        loudness: of the mixtures, and how many have none; None: not measured.
+        provenance: what the set was made from, by command.
+    """
+    from harness.challenge import PROTOCOLS
+
+    _print(f"{_plain(found.name)}, split {_plain(found.split)}: {PROTOCOLS[found.protocol].title}")
+    _print("")
+    rows = [(name, value) for name, value in _counts(found) if value]
+    if loudness is not None:
+        level, without = loudness
+        said = "none" if level is None else f"median {level.median:.1f}, {level.lowest:.1f} to {level.highest:.1f} LUFS"
+        rows.append(("loudness of mixtures", said + (f"; {without:,} too quiet to have one" if without else "")))
+    _table(None, rows)
+    _print("")
+    _table(
+        ("hearing loss", "listeners", "better ear, dB HL (mean of 500, 1000, 2000, 4000 Hz)"),
+        [
+            (each.grade, f"{each.listeners:,}", _spread(each.average.lowest, each.average.highest))
+            for each in found.hearing
+        ],
+    )
+    if found.gains is not None:
+        values = sorted({value for of in found.gains.values() for value in of})
+        _print("")
+        if len(values) <= SHOWN:
+            _table(
+                ("scenes with a gain of", *(f"{value:+g} dB" if value else "0 dB" for value in values)),
+                [(stem, *(f"{of.get(value, 0) or '-'}" for value in values)) for stem, of in found.gains.items()],
+            )
+        else:
+            rows = [(stem, f"{_spread(min(of), max(of))} dB") for stem, of in found.gains.items()]
+            _table(("gains of", f"{len(values):,} different ones"), rows)
+    if found.positions:
+        _print("")
+        rows = [(_plain(where), f"{count:,}") for where, count in list(found.positions.items())[:SHOWN]]
+        more = len(found.positions) - len(rows)
+        _table(("heard over", "scenes"), rows + ([(f"{more:,} others", "")] if more else []))
+    for command, entry in provenance.items():
+        _print("")
+        _print(f"made by harness {_plain(command)}")
+        _table(None, _facts(entry)[:SHOWN])
+
+
+def _counts(found: "Summary") -> list[tuple[str, str]]:
+    length = found.length
+    each = "" if length is None else f" ({_spread(length.lowest, length.highest, 1)} s each)"
+    minutes = f"{found.seconds / 60:,.1f} minutes" if found.seconds >= 120 else f"{found.seconds:.1f} s"
+    missing = f"{found.missing:,} of the pieces cannot be read: harness set check"
+    return [
+        ("songs", f"{found.songs:,}"),
+        ("pieces of music", f"{found.pieces:,}, {minutes} in all{each}"),
+        ("", missing if found.missing else ""),
+        ("scenes", f"{found.scenes:,}" if found.gains is not None else ""),
+        ("listeners", f"{found.listeners:,}"),
+        ("pairs", f"{found.pairs:,}"),
+    ]
+
+
+def _spread(low: float, high: float, digits: int = 0) -> str:
+    first, last = f"{low:.{digits}f}", f"{high:.{digits}f}"
+    return first if first == last else f"{first} to {last}"
+
+
+def _facts(entry: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """What an entry of provenance says, on a line for each value; of long lists how many there are."""
+    facts: list[tuple[str, str]] = []
+    for key, value in entry.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict) and len(value) <= SHOWN:
+            facts += _facts(value, f"{name}, ") if before.count(",") < 2 else [(_plain(name), f"{len(value)} entries")]
+        elif isinstance(value, dict | list):
+            short = isinstance(value, list) and len(value) <= 5 and not any(isinstance(e, dict | list) for e in value)
+            text = ", ".join(map(str, value)) or "none" if short else f"{len(value):,} entries"
+            facts.append((_plain(name), _plain(text)))
+        else:
+            facts.append((_plain(name), _shortened(str(value))))
+    return facts
+
+
+def _shortened(text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        return text[:16]
+    return _plain(text if len(text) <= 100 else f"{text[:97]}...")
+
+
+def _table(header: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    width = max((len(row) for row in rows), default=0)
+    table = Table(*(header or ("",) * width), show_header=header is not None, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.out.print(table)
+
+
+def _plain(text: str) -> str:
+    return console.escape(printable(text))
+
+
+def _print(line: str) -> None:
+    console.out.print(line, soft_wrap=True)
