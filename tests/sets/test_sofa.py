@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import pytest
 import sofar
@@ -155,11 +156,12 @@ def test_mono_and_other_conventions_are_refused(tmp_path: Path) -> None:
     sofar.write_sofa(str(tmp_path / "spectra.sofa"), spectra)
     with pytest.raises(DataError, match="its convention is SimpleFreeFieldHRTF, expected SimpleFreeFieldHRIR"):
         read_head(tmp_path / "spectra.sofa")
-    mono = sofar.Sofa("SimpleFreeFieldHRIR", verify=False)
-    mono.Data_IR = np.ones((1, 1, 64))
-    mono.ReceiverPosition = [[0, 0.09, 0]]
-    mono.Data_Delay = [[0]]
-    sofar.io._write_sofa(str(tmp_path / "mono.sofa"), mono, 4, verify=False)
+    # sofar writes no such file, other programs might.
+    with netCDF4.Dataset(tmp_path / "mono.sofa", "w") as file:
+        file.SOFAConventions = "SimpleFreeFieldHRIR"
+        for name, length in (("M", 1), ("R", 1), ("N", 64)):
+            file.createDimension(name, length)
+        file.createVariable("Data.IR", "f8", ("M", "R", "N"))[:] = np.ones((1, 1, 64))
     with pytest.raises(DataError, match=r"mono\.sofa has impulse responses of the shape \(1, 1, 64\), expected"):
         read_head(tmp_path / "mono.sofa")
 
