@@ -8,7 +8,7 @@ import typer
 
 from harness import console
 from harness.cli.common import Json, given
-from harness.cli.sets.songs import Layout, Resample, listed, say_result, show_ignored
+from harness.cli.sets.songs import Layout, Resample, counted, listed, say_result, show_ignored
 from harness.errors import UsageError
 from harness.files import expanded
 
@@ -86,7 +86,7 @@ def _show_excerpts(result: "Excerpts", found: "FoundSongs", folder: Path) -> Non
     seconds = sum(excerpt.seconds for excerpt in result.made)
     songs = len({excerpt.song for excerpt in result.made})
     say_result(
-        f"{len(result.made)} excerpts of {songs} songs, {seconds / 60:.1f} minutes, in {folder}; "
+        f"{counted(len(result.made), 'excerpt')} of {counted(songs, 'song')}, {seconds / 60:.1f} minutes, in {folder}; "
         f"{len(result.dropped)} left out"
     )
     if result.made:
