@@ -35,7 +35,7 @@ def test_songs_of_the_layout_musdb18hq(tmp_path):
     assert [song.name for song in find_songs(tmp_path).songs] == ["One", "Three", "two"]
     assert [song.name for song in find_songs(tmp_path, split="train").songs] == ["One", "two"]
     assert [song.name for song in find_songs(tmp_path, "musdb18hq", split="test").songs] == ["Three"]
-    with pytest.raises(UsageError, match="the splits are train and test; .* --songs .*test --layout folders"):
+    with pytest.raises(UsageError, match=r"the splits are train and test; .* --songs .*test --layout folders"):
         find_songs(tmp_path, split="valid")
     assert [song.name for song in find_songs(tmp_path / "test", split="valid").songs] == ["Three"]
 

@@ -41,7 +41,7 @@ def test_files_that_are_added(tmp_path, signal):
     assert np.array_equal(summed.read(), (signal * 1.75)[100:20000])
     assert summed.paths == tuple(paths)
     write_signal(paths[2], signal[:-1])
-    with pytest.raises(DataError, match="2.wav has 44099 samples, 0.wav has 44100"):
+    with pytest.raises(DataError, match=r"2\.wav has 44099 samples, 0\.wav has 44100"):
         Source(paths[0], added=tuple(paths[1:])).read()
 
 
@@ -56,7 +56,7 @@ def test_over_full_scale_is_music_and_far_over_is_not(tmp_path, signal):
 def test_another_rate_is_resampled_if_that_is_asked_for(tmp_path, signal):
     path = tmp_path / "song.wav"
     write_signal(path, signal, 48000)
-    with pytest.raises(DataError, match="has a sample rate of 48000 Hz, expected 44100 Hz: .* --resample"):
+    with pytest.raises(DataError, match=r"has a sample rate of 48000 Hz, expected 44100 Hz: .* --resample"):
         Source(path).read()
     whole = Source(path, resample=True).read()
     assert np.array_equal(whole, soxr.resample(signal, 48000, 44100, quality="HQ"))

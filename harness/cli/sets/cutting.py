@@ -43,6 +43,7 @@ def excerpts(
 
     Without --segments, each song is cut into consecutive excerpts, and those in which a stem is silent are left out.
     """
+    from harness.music.songs import SEGMENTS
     from harness.sets.excerpts import SECONDS, make_consecutive, make_segments
     from harness.sets.songs import find_songs, named_songs
 
@@ -54,6 +55,8 @@ def excerpts(
     else:
         if seconds is not None or layout is not None:
             raise UsageError("--segments goes without --seconds and --layout")
+        if which not in (None, *SEGMENTS):
+            raise UsageError(f"--which {which}: choose {' or '.join(SEGMENTS)}")
         found = find_songs(expanded(songs, "ROOT").absolute() / "audio" / "musdb18hq", "musdb18hq", resample)
     found.ensure_apart(folder, "OUTPUT")
     count = len(found.songs)
