@@ -102,6 +102,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     # what is wrong: how it is done, what is said of it
     "no file": (lambda tiny: tiny.metadata("gains").unlink(), "metadata/gains.json: is missing"),
     "no scenes": (lambda tiny: tiny.metadata("scene_listeners").unlink(), "scene_listeners.valid.json: is missing"),
+    "no music": (
+        lambda tiny: tiny.metadata("at_mic_music").unlink(),
+        "at_mic_music.valid.json: is missing: fetch it with its music, or have harness set at-mic make both",
+    ),
     "capital file": (
         lambda tiny: tiny.metadata("listeners").rename(tiny.root / "metadata/Listeners.valid.json"),
         "Listeners.valid.json is there: if that is meant, rename it to listeners.valid.json",
@@ -556,7 +560,10 @@ REMARKS: dict[str, tuple[Damage, str]] = {
         lambda tiny: write_positions(tiny, name="head_positions.json"),
         "head_positions.json: the official generator and harness set at-mic look for head_loudspeaker_positions.json",
     ),
-    "no impulse responses": (write_positions, "2 files of impulse responses are not in audio/hrtf (BTE_fr-VP_E1-n30.0"),
+    "no impulse responses": (
+        lambda tiny: ((tiny.root / "audio/hrtf").mkdir(), write_positions(tiny)),
+        "2 files of impulse responses are not in audio/hrtf (BTE_fr-VP_E1-n30.0",
+    ),
 }
 
 
