@@ -64,7 +64,7 @@ def validate(
     @cache
     def wanted() -> "EvaluationSet":
         # Once, however many submissions are judged with it; an error is each submission's.
-        return look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=False)
+        return look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=False, mixtures=False)
 
     judged: list[Verdict] = []
     for source in _sources(paths):
@@ -134,7 +134,7 @@ def score(
             _show_judged(unread, [])
         _refuse_if_unscored(unread)
     with Store.open(db, create=True) as store, ExitStack() as kept:
-        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
+        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True, mixtures=False)
         lock.ensure_locked(found.protocol)
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.
@@ -174,11 +174,11 @@ def score(
 # What the commands are made of
 
 
-def look_at_music(found: "EvaluationSet", stems: bool) -> "EvaluationSet":
-    """The same evaluation set, after a look at all the music that is needed."""
+def look_at_music(found: "EvaluationSet", stems: bool, mixtures: bool = True) -> "EvaluationSet":
+    """The same evaluation set, after a look at all the music that is needed; see `EvaluationSet.check_music`."""
     from harness.challenge import STEMS
 
-    found.check_music(STEMS if stems else [])
+    found.check_music(STEMS if stems else [], mixtures)
     return found
 
 

@@ -58,7 +58,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """All cases, about 80 s of audio. Needs the embedded evaluation set, which is built if it does not exist yet."""
+    """All cases, about 73 s of audio. Needs the embedded evaluation set, which is built if it does not exist yet."""
     return [*_protocol_cases(), *_stem_cases(), *_music_cases(), *_synthetic_cases(), *_hopeless_cases()]
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from harness.challenge import PROTOCOL, STEMS, Gains, Protocol
+from harness.challenge import CAD1, PROTOCOL, STEMS, Gains, Protocol
 from harness.enhancement import MIN_SECONDS, Signal, check_signal
 from harness.errors import DataError, SubmissionError, UsageError
 from harness.files import canonical_sha256, read_bounded, sha256_of_all
@@ -116,9 +116,17 @@ class Scene:
         return stems
 
     @property
+    def has_mixture(self) -> bool:
+        """Whether the mixture is there, or ought to be.
+
+        Where true stems are scored, a set without mixtures is enough to score what others have made.
+        """
+        return self.protocol != CAD1 or (self.folder / "mixture.wav").exists()
+
+    @property
     def frames(self) -> int:
-        """Length of the mixture in samples at 44.1 kHz, from the file's header."""
-        return frames(self.folder / "mixture.wav")
+        """Length of the mixture in samples at 44.1 kHz, from the file's header; without one, that of a true stem."""
+        return frames(self.folder / ("mixture.wav" if self.has_mixture else f"{STEMS[0]}.wav"))
 
     @property
     def scored_frames(self) -> int:
@@ -209,8 +217,15 @@ class EvaluationSet:
         return self._sha256(["mixture"])
 
     def hashes(self, names: Sequence[str]) -> dict[Path, str]:
-        """SHA-256 of these files ("mixture", stems) of all scenes, by path."""
-        paths = sorted({scene.folder / f"{name}.wav" for scene in self.whole for name in names})
+        """SHA-256 of these files ("mixture", stems) of all scenes, by path; of mixtures those that there are."""
+        paths = sorted(
+            {
+                scene.folder / f"{name}.wav"
+                for scene in self.whole
+                for name in names
+                if name != "mixture" or scene.has_mixture
+            }
+        )
         longest = max_bytes(int(MAX_MUSIC_SECONDS * PROTOCOL.sample_rate))
         for path in paths:
             _check_size(path, longest)
@@ -236,7 +251,7 @@ class EvaluationSet:
                         "listeners": [
                             [who.id, who.left.frequencies, who.left.levels, who.right.levels] for who in scene.listeners
                         ],
-                        "audio": {name: hashes[scene.folder / f"{name}.wav"] for name in names},
+                        "audio": _of_files(scene, names, hashes),
                     }
                     for scene in self.whole
                 ],
@@ -257,21 +272,31 @@ class EvaluationSet:
                 **_of_segment(scene),
                 "scene": scene.id,
                 "gains": dict(scene.gains),
-                "audio": {name: hashes[scene.folder / f"{name}.wav"] for name in ("mixture", *STEMS)},
+                "audio": _of_files(scene, ("mixture", *STEMS), hashes),
             }
             for who in scene.listeners:
                 ears = [who.left.frequencies, who.left.levels, who.right.frequencies, who.right.levels]
                 found[scene.id, who.id] = canonical_sha256({**about, "audiograms": ears})
         return found
 
-    def check_music(self, names: Sequence[str]) -> None:
+    @property
+    def has_mixtures(self) -> bool:
+        """Whether every scene has its mixture (see `Scene.has_mixture`)."""
+        return all(scene.has_mixture for scene in self.whole)
+
+    def check_music(self, names: Sequence[str], mixtures: bool = True) -> None:
         """Check the header of the selected scenes' files before work starts that may take hours.
+
+        Args:
+            names: of the stems that are needed.
+            mixtures: whether mixtures are needed, also where a set can be without.
 
         Raises:
             DataError: a file is missing or not 44.1 kHz stereo WAV, or a stem is not as long as its mixture.
         """
-        for folder in dict.fromkeys(scene.folder for scene in self.scenes):
-            lengths = {name: frames(folder / f"{name}.wav") for name in dict.fromkeys(["mixture", *names])}
+        for folder, scene in {scene.folder: scene for scene in self.scenes}.items():
+            needed = ("mixture", *names) if mixtures or scene.has_mixture else tuple(names or STEMS)
+            lengths = {name: frames(folder / f"{name}.wav") for name in dict.fromkeys(needed)}
             if len(set(lengths.values())) > 1:
                 listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
                 raise DataError(
@@ -288,6 +313,12 @@ class EvaluationSet:
 def _of_protocol(protocol: Protocol) -> dict[str, str]:
     """What tells an evaluation set from one under the ICASSP 2024 protocol, whose identity names none."""
     return {} if protocol == PROTOCOL else {"protocol": protocol.name}
+
+
+def _of_files(scene: Scene, names: Sequence[str], hashes: Mapping[Path, str]) -> dict[str, str]:
+    """The hashes of a scene's files by their names, without a mixture that is not there."""
+    paths = {name: scene.folder / f"{name}.wav" for name in names}
+    return {name: hashes[path] for name, path in paths.items() if name != "mixture" or path in hashes}
 
 
 def _of_segment(scene: Scene) -> dict[str, tuple[int, int]]:

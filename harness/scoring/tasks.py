@@ -56,7 +56,8 @@ MUSIC = ("mixture", *STEMS)
 
 def music_of(scene: Scene, hashes: Mapping[Path, str]) -> tuple[tuple[Path, str], ...]:
     """What a scene's files must contain, for `ScoreTask.music`; `hashes` are those of `EvaluationSet.hashes(MUSIC)`."""
-    return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in MUSIC))
+    names = MUSIC if scene.folder / "mixture.wav" in hashes else STEMS
+    return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in names))
 
 
 def score(tasks: Sequence[ScoreTask], workers: int, apart: bool = False) -> Iterator[tuple[ScoreTask, Outcome]]:

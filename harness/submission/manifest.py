@@ -203,7 +203,7 @@ class Manifest(Document, extra="forbid"):
     def is_for(self, evaluation_set: EvaluationSet) -> bool:
         """Whether the submission is for that evaluation set (as far as it says)."""
         declared = self.evaluation_set
-        if declared.mixtures_sha256 is None:
+        if declared.mixtures_sha256 is None or not evaluation_set.has_mixtures:
             # What a stranger leaves out is not held against it; what it says is.
             agrees = declared.protocol in (None, evaluation_set.protocol.name)
         else:

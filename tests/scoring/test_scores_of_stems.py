@@ -242,3 +242,17 @@ def test_a_segment_in_which_a_stem_is_silent_has_no_score(run_cli, tiny_songs):
     tiny_songs.cut(0.65, 1.15)
     outcome = run_cli("run", "--system", "centre", *tiny_songs.args, "--engine", "fast", "--limit", "1", "--json")
     assert outcome.code == 0, outcome.stderr
+
+
+def test_true_stems_are_enough_to_score_what_others_made(run_cli, score, tiny_songs):
+    for song in SONGS:
+        tiny_songs.music(song=song).unlink()
+    outcome = score("--limit", "1", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["scored"] == 2
+    assert run_cli("runs", "audit", "1", *tiny_songs.args, "--sample", "1", "--workers", "1").code == 0
+    outcome = run_cli("run", "--system", "centre", *tiny_songs.args)
+    assert (outcome.code, "no music file" in outcome.error, "mixture.wav" in outcome.error) == (2, True, True)
+    tiny_songs.music("drums").unlink()
+    outcome = score()
+    assert (outcome.code, "no music file" in outcome.error, "drums.wav" in outcome.error) == (2, True, True)

@@ -13,6 +13,7 @@ from harness.music.metadata import MAX_PAIRS, MAX_SCENES
 from harness.sets.checking import entries
 from harness.sets.checking.documents import EXAMPLES, MISSING, kind_of, meant, read_document
 from harness.sets.checking.findings import Findings, Place, quoted, shown_text, some_of
+from harness.sets.heads import speaker_name
 
 AT_MIC, SONGS = "audio/at_mic_music", "audio/musdb18hq"
 """The folders of music at the microphones and of whole songs (headphone form, and the first challenge)."""
@@ -329,11 +330,9 @@ def _is_there(root: Path, name: str) -> bool:
 
 
 def _impulse_responses(record: Mapping[str, Any]) -> list[str]:
-    """The files of both loudspeakers of a good position, as the official generator names them."""
-    return [
-        f"{record['mic']}-{record['subject']}-{sign}{abs(record[key])}.wav"
-        for sign, key in (("n", "left_angle"), ("p", "right_angle"))
-    ]
+    """The files of both loudspeakers of a good position."""
+    head = f"{record['mic']}-{record['subject']}"
+    return [speaker_name(head, -abs(float(record["left_angle"]))), speaker_name(head, abs(record["right_angle"]))]
 
 
 CHECKS: Mapping[Protocol, Callable[[Path, str, Findings], Contents]] = {PROTOCOL: check_scenes, CAD1: check_songs}
