@@ -369,7 +369,7 @@ def eight_stems(_folder: Path) -> float:
     music = {stem: float32(signal) for stem, signal in SCENES[0].stems.items()}
     found = []
     for who in LISTENERS:
-        ours, others = processed(music, who), official_stems(who)
+        ours, others = dict(processed(music, who)), official_stems(who)
         assert ours.keys() == others.keys()
         found += [gap(ours[name], others[name]) for name in ours]
     return max(found)

@@ -290,6 +290,7 @@ def _check_purpose(
         source: what the user named.
         holds: whether the submission holds a file of that name.
     """
+    from harness.music.finding import EMBEDDED
     from harness.submission.manifest import max_manifest_bytes, read_manifest
 
     if data is not None:
@@ -300,6 +301,8 @@ def _check_purpose(
         return  # judging it says what is wrong with its manifest
     if manifest is not None and not manifest.is_for(found):
         declared = manifest.evaluation_set
+        if declared.name in EMBEDDED:
+            raise UsageError(f"{source} is for the evaluation set {declared.name}: say so with --data {declared.name}")
         raise UsageError(
             f"{source} is for the evaluation set {declared.name}: say where that lies with "
             f"--data ROOT --split {declared.split}"

@@ -178,8 +178,8 @@ def make_at_mic(
             raise DataError(f"{path}: no position {sample.position!r}, which a scene with {sample.track!r} needs")
     if not (root / "audio" / "music").is_dir():
         raise DataError(
-            f"no folder {root / 'audio' / 'music'}: the songs are expected there, {samples[0].source}/mixture.wav and so "
-            "on (a link to the folder of MUSDB18-HQ will do)"
+            f"no folder {root / 'audio' / 'music'}: the songs go there, {samples[0].source}/mixture.wav first "
+            "(a link to the folder of MUSDB18-HQ will do)"
         )
     target = output or root
     listed = target / "metadata" / f"at_mic_music.{split}.json"

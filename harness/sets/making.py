@@ -25,8 +25,8 @@ from harness.sets.sources import Source
 SIGNALS = (*STEMS, "mixture")
 """A piece's files in the order in which they are made.
 
-The mixture comes last, and an old one is removed first: a piece of which a part is new lacks it, and nobody takes it for
-a whole one.
+The mixture comes last, and an old one is removed first: a piece that is new in part lacks it, so that nobody takes it
+for a whole one.
 """
 
 RECIPE = 1
@@ -135,8 +135,8 @@ def _ensure_apart(pieces: Iterable[Piece]) -> None:
 def _kept(root: Path, pieces: Sequence[Piece], journal: Mapping[str, Entry]) -> list[Made]:
     """The pieces that are there already, made from the same."""
     known = [(piece, journal[piece.folder.as_posix()]) for piece in pieces if piece.folder.as_posix() in journal]
-    known = [(piece, entry) for piece, entry in known if all(map(_is_there, _files(root, piece, entry)))]
-    paths = {path for piece, entry in known for path in _files(root, piece, entry)}
+    known = [(piece, entry) for piece, entry in known if all(map(_is_there, _files(root, piece)))]
+    paths = {path for piece, _ in known for path in _files(root, piece)}
     hashes = sha256_of_all(sorted(paths))
     return [
         Made(piece, entry.sha256, entry.clipped, entry.silent, kept=True)
@@ -146,7 +146,7 @@ def _kept(root: Path, pieces: Sequence[Piece], journal: Mapping[str, Entry]) -> 
     ]
 
 
-def _files(root: Path, piece: Piece, entry: Entry) -> list[Path]:
+def _files(root: Path, piece: Piece) -> list[Path]:
     """What has to be hashed to know whether a piece is what the journal says."""
     return [*piece.inputs, *(_target(root, piece, name) for name in SIGNALS)]
 

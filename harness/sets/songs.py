@@ -81,7 +81,7 @@ class _Search:
     problems: list[str] = field(default_factory=list)
 
 
-def find_songs(folder: Path, layout: str | None = None, resample: bool = False, half: str | None = None) -> FoundSongs:
+def find_songs(folder: Path, layout: str | None = None, resample: bool = False, split: str | None = None) -> FoundSongs:
     """Find the songs in a folder, and check names and headers of all their files.
 
     Names are taken in Unicode's composed form (NFC), whatever form the disk has them in: scenes are drawn with seeds
@@ -91,10 +91,10 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
         folder: DIR.
         layout: one of `LAYOUTS`; by default `musdb18hq` where DIR has a folder `train` or `test`, else `folders`.
         resample: whether other sample rates than 44.1 kHz will do.
-        half: with the layout `musdb18hq`, which of `HALVES`; by default both.
+        split: with the layout `musdb18hq`, which of `HALVES`; None for both.
 
     Raises:
-        UsageError: no such folder, or no such layout.
+        UsageError: no such folder, no such layout, or no such half.
         DataError: there is no song, or any song has a problem: names all of them.
     """
     if not folder.is_dir():
@@ -103,6 +103,11 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
         layout = "musdb18hq" if any((folder / each).is_dir() for each in HALVES) else "folders"
     if layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: there is no such layout, choose {' or '.join(LAYOUTS)}")
+    if layout == "musdb18hq" and split not in (None, *HALVES):
+        raise UsageError(
+            f"--split {split}: with the layout musdb18hq, the splits are {' and '.join(HALVES)}; for a split of "
+            f"another name, name the folder of its songs: --songs {folder / HALVES[1]} --layout folders"
+        )
     excerpts = excerpts_entry(folder)
     if excerpts is not None and not excerpts.get("complete"):
         raise DataError(f"{folder}: its excerpts are not complete: run the same harness set excerpts again")
@@ -110,11 +115,11 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
     if layout == "folders":
         _look_into(folder, search)
     else:
-        for each in HALVES if half is None else (half,):
+        for each in HALVES if split is None else (split,):
             if (folder / each).is_dir():
                 _look_into(folder / each, search)
     if not search.songs and not search.problems:
-        below = "<song>" if layout == "folders" else f"{half or '{train,test}'}/<song>"
+        below = "<song>" if layout == "folders" else f"{split or '{train,test}'}/<song>"
         raise DataError(
             f"{folder} holds no song: expected {below}/{{{','.join(SIGNALS)}}}.wav or .flac (layout {layout})"
         )
@@ -124,17 +129,17 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
 
 
 def named_songs(
-    named: str, layout: str | None, resample: bool, option: str = "--songs", half: str | None = None
+    named: str, layout: str | None, resample: bool, option: str = "--songs", split: str | None = None
 ) -> FoundSongs:
     """The songs that somebody names: "demo" for the embedded excerpt, or a folder; see `find_songs`.
 
     Args:
         named: what was given.
-        layout, resample, half: as for `find_songs`.
+        layout, resample, split: as for `find_songs`.
         option: what it was given as, for messages.
     """
     if named != DEMO:
-        return find_songs(expanded(named, option).absolute(), layout, resample, half)
+        return find_songs(expanded(named, option).absolute(), layout, resample, split)
     if layout not in (None, "folders"):
         raise UsageError(f"--layout {layout} goes with a folder of songs, not with {option} {DEMO}")
     from harness.sets.demosongs import demo_songs
@@ -276,3 +281,12 @@ def _tracklist(path: Path) -> dict[str, dict[str, str]]:
         about = {column: text for column, text in about.items() if text.isprintable() and 0 < len(text) <= MAX_ABOUT}
         found[_letters(row["Track Name"] or "")] = about
     return found
+
+
+def tracklist_of(about: Mapping[str, Mapping[str, str]]) -> bytes:
+    """A tracklist.csv as `find_songs` reads it: what is known of each song, by its name."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, ("Track Name", *ABOUT), restval="", lineterminator="\n")
+    rows.writeheader()
+    rows.writerows({"Track Name": name, **each} for name, each in about.items())
+    return text.getvalue().encode()

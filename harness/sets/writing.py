@@ -43,14 +43,26 @@ def ensure_replaceable(path: Path, content: Content, extending: bool = False) ->
     Raises:
         UsageError: it says something else: names the first difference.
     """
-    old = _existing(path)
-    if old is None or old == as_official(content):
-        return
-    if difference := _difference(old, content, extending):
+    if difference := difference_from(path, content, extending):
         raise UsageError(
             f"{path} is there already and says something else ({difference}): give --overwrite to replace it, "
             "or --output to write elsewhere"
         )
+
+
+def difference_from(path: Path, content: Content, extending: bool = False) -> str | None:
+    """How a metadata file differs from a content, in words; None if it is not there, or says the same.
+
+    Args:
+        path: of the file.
+        content: what it is compared with.
+        extending: whether saying a part of it is the same: fewer entries, or fewer keys in them.
+
+    Raises:
+        UsageError: what is there is not a regular file, or far too large.
+    """
+    old = _existing(path)
+    return None if old is None or old == as_official(content) else _difference(old, content, extending)
 
 
 def _difference(old: bytes, new: Content, extending: bool) -> str | None:

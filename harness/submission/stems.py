@@ -117,7 +117,8 @@ def read_scale(path: Path) -> tuple[float, str]:
     number = float(content) if _NUMBER.fullmatch(content) else math.nan
     if not 0 < number <= LOUDEST:
         shown = content[:30].decode("ascii", "replace")
-        raise SubmissionError(f"{path.name}: holds {shown!r}, expected one positive number, such as 0.75")
+        silent = ", 1.0 for a silent stem" if number == 0 else ""
+        raise SubmissionError(f"{path.name}: holds {shown!r}, expected one positive number, such as 0.75{silent}")
     return number, hashlib.sha256(content).hexdigest()
 
 

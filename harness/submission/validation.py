@@ -222,7 +222,7 @@ def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
                             verdict.problems.append(Problem(name, "is a link: submit the file itself"))
                         elif name != MANIFEST:
                             present.add(name)
-                    elif (meant := spelled.get(unicodedata.normalize("NFC", name))) is not None and kind != "link":
+                    elif kind != "link" and (meant := spelled.get(unicodedata.normalize("NFC", name), name)) != name:
                         strays.append(Problem(name, _why_misspelled(meant)))
                     else:
                         strays.append(Problem(name, why_stray(name, form, kind)))

@@ -247,10 +247,10 @@ def check_position(place: Place, record: Any) -> bool:
             place.problem(f"{quoted(key)} is missing: where the {ear} loudspeaker stands, in degrees")
             good = False
             continue
-        angle = number(place.at(key), record[key], -360, 360, "degrees")
+        angle = number(place.at(key), record[key], -180, 180, "degrees")
         if angle is None:
             good = False
-        elif angle * (-1 if ear == "left" else 1) <= 0:
+        elif (angle > 0) if ear == "left" else (angle < 0):
             sign = "negative" if ear == "left" else "positive"
             place.at(key).problem(
                 f"is {angle:g} degrees: the {ear} loudspeaker's must be {sign}; the official program drops the sign, "

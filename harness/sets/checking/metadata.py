@@ -13,6 +13,7 @@ from harness.music.metadata import MAX_PAIRS, MAX_SCENES
 from harness.sets.checking import entries
 from harness.sets.checking.documents import EXAMPLES, MISSING, kind_of, meant, read_document
 from harness.sets.checking.findings import Findings, Place, quoted, shown_text, some_of
+from harness.sets.heads import speaker_name
 
 AT_MIC, SONGS = "audio/at_mic_music", "audio/musdb18hq"
 """The folders of music at the microphones and of whole songs (headphone form, and the first challenge)."""
@@ -69,7 +70,9 @@ def check_scenes(root: Path, split: str, findings: Findings) -> Contents:
         unused = [key for key in raw_scenes or () if key not in pairs]
         if unused:
             pairs_place.remark(f"nobody listens to {len(unused):,} scenes of {scenes_file} ({some_of(unused)})")
-    _check_positions(root, reader, {each.position for each in scenes.values() if each.position is not None})
+    is_made = (reader.folder / f"at_mic_music.{split}.json").exists() and not (root / "audio" / "hrtf").exists()
+    used = {each.position for each in scenes.values() if each.position is not None}
+    _check_positions(root, reader, used, is_made)
     return _music_of(reader, place, split, scenes)
 
 
@@ -284,8 +287,15 @@ def _at_song(place: Place, number: int, record: Any) -> Place:
     return place.at(name if isinstance(name, str) and name.strip() else f"entry {number}")
 
 
-def _check_positions(root: Path, reader: _Reader, used: set[str]) -> None:
-    """Check the positions of heads and loudspeakers, on which no score depends."""
+def _check_positions(root: Path, reader: _Reader, used: set[str], is_made: bool) -> None:
+    """Check the positions of heads and loudspeakers, on which no score depends.
+
+    Args:
+        root: the evaluation set's folder.
+        reader: of its metadata.
+        used: the positions that scenes name.
+        is_made: whether the music is there, and its heads elsewhere if anywhere: then no head is missed.
+    """
     there = [name for name in POSITION_FILES if (reader.folder / name).exists()]
     right = POSITION_FILES[0]
     if not there:
@@ -307,7 +317,7 @@ def _check_positions(root: Path, reader: _Reader, used: set[str]) -> None:
     lacking: list[str] = []
     for key, record in raw.items():
         entries.is_text(place.at(key), key)
-        if entries.check_position(place.at(key), record) and key in used:
+        if entries.check_position(place.at(key), record) and key in used and not is_made:
             lacking += [name for name in _impulse_responses(record) if not _is_there(root, name)]
     for position in sorted(used - set(raw)):
         place.at(position).problem(f"a scene uses this position, and it is not there{_some(raw)}")
@@ -329,11 +339,9 @@ def _is_there(root: Path, name: str) -> bool:
 
 
 def _impulse_responses(record: Mapping[str, Any]) -> list[str]:
-    """The files of both loudspeakers of a good position, as the official generator names them."""
-    return [
-        f"{record['mic']}-{record['subject']}-{sign}{abs(record[key])}.wav"
-        for sign, key in (("n", "left_angle"), ("p", "right_angle"))
-    ]
+    """The files of both loudspeakers of a good position."""
+    head = f"{record['mic']}-{record['subject']}"
+    return [speaker_name(head, -abs(float(record["left_angle"]))), speaker_name(head, abs(record["right_angle"]))]
 
 
 CHECKS: Mapping[Protocol, Callable[[Path, str, Findings], Contents]] = {PROTOCOL: check_scenes, CAD1: check_songs}
