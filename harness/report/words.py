@@ -74,8 +74,9 @@ def challenge_of(board: Board) -> str:
 
 
 def of_songs(text: str) -> str:
-    """Our own words about scenes, where songs stand for them."""
-    return re.sub(r"\b([Ss])cene(s?)\b", lambda found: f"{found[1]}ong{found[2]}", text)
+    """Our own words about scenes and tracks, where songs stand for both."""
+    text = re.sub(r"\b(scene|track)(?=s?\b)", "song", text)
+    return re.sub(r"\b(Scene|Track)(?=s?\b)", "Song", text)
 
 
 def href(row: Row) -> str:

@@ -300,7 +300,8 @@ def _groups_table(groups: Iterable[GroupDifference]) -> Table:
     _figures(table, "Difference", "95 % interval", "Pairs", "Won")
     for by, members in groupby(groups, key=lambda each: each.by):
         every = list(members)
-        ends = every if len(every) <= 2 * SHOWN else [*every[:SHOWN], *every[-SHOWN:]]
+        # Stems are few, and all are of interest.
+        ends = every if by == "stem" or len(every) <= 2 * SHOWN else [*every[:SHOWN], *every[-SHOWN:]]
         for place, each in enumerate(ends):
             if place == SHOWN and len(every) > len(ends):
                 table.add_row("", Text(f"… {len(every) - len(ends)} more …"))

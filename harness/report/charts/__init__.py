@@ -107,6 +107,15 @@ CHARTS: tuple[Chart, ...] = (
         listeners.ears,
     ),
     Chart(
+        "stems",
+        "music",
+        "By stem and ear",
+        "The mean over all pairs of each stem, held against the true one, with its 95 % interval over songs. A system "
+        "that is behind its usual place separates that stem badly.",
+        music.stems,
+        of="songs",
+    ),
+    Chart(
         "tracks",
         "music",
         "Track by track",
@@ -116,15 +125,6 @@ CHARTS: tuple[Chart, ...] = (
         music.tracks,
         of_songs="Marks are a system's mean over the listeners of a song; the hardest song for all systems is on top. "
         "A system that is behind its usual place fails on that music. Of many songs only both ends are shown.",
-    ),
-    Chart(
-        "stems",
-        "music",
-        "By stem and ear",
-        "The mean over all pairs of each stem, held against the true one, with its 95 % interval over songs. A system "
-        "that is behind its usual place separates that stem badly.",
-        music.stems,
-        of="songs",
     ),
     Chart(
         "gains",
