@@ -4,6 +4,7 @@ from pathlib import Path
 
 from harness.files import cache_folder
 from harness.sets.cutting import wav, write_if_new
+from harness.sets.songs import TRACKLIST, tracklist_of
 
 
 def demo_songs() -> Path:
@@ -16,9 +17,10 @@ def demo_songs() -> Path:
         DataError: the excerpt is missing or not the known one, or cannot be decoded.
         StorageError: the cache folder cannot be written.
     """
-    from harness.music.excerpt import TRACK, read_excerpt
+    from harness.music.excerpt import ABOUT, TRACK, read_excerpt
 
     folder = cache_folder() / "demo-songs-1"
     for name, signal in read_excerpt().items():
         write_if_new(folder / TRACK / f"{name}.wav", wav(signal, "FLOAT"))
+    write_if_new(folder / TRACKLIST, tracklist_of({TRACK: ABOUT}))
     return folder

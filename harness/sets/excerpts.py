@@ -15,9 +15,9 @@ from harness.console import Advance
 from harness.errors import DataError, UsageError
 from harness.files import locked_folder, remove_leftovers
 from harness.music.songs import read_segments
-from harness.sets.cutting import SILENT_LUFS, Cuts, Excerpt, cut_song
+from harness.sets.cutting import SILENT_LUFS, Cuts, Excerpt, cut_song, write_if_new
 from harness.sets.provenance import EXCERPTS, EXCERPTS_COMMAND, excerpts_entry, hashes_of, write_provenance
-from harness.sets.songs import METADATA, FoundSongs, raise_all
+from harness.sets.songs import METADATA, TRACKLIST, FoundSongs, raise_all, tracklist_of
 from harness.sets.sources import Song
 
 SECONDS = 10.0
@@ -154,6 +154,10 @@ def _make(
         raise_all(problems, f"{found.folder}: these songs cannot be used")
         made = {excerpt.song for excerpt in excerpts if excerpt.made}
         result = Excerpts(tuple(excerpts), tuple(song.name for song in songs if song.name not in made))
+        about = {song.name: song.about for song in songs if song.about}
+        known = {excerpt.name: about[excerpt.song] for excerpt in result.made if excerpt.song in about}
+        if known:
+            write_if_new(output / TRACKLIST, tracklist_of(known))
         records: dict[str, Any] = {
             "made": [excerpt.record for excerpt in result.made],
             "dropped": [excerpt.record for excerpt in result.dropped],

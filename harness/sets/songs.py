@@ -281,3 +281,12 @@ def _tracklist(path: Path) -> dict[str, dict[str, str]]:
         about = {column: text for column, text in about.items() if text.isprintable() and 0 < len(text) <= MAX_ABOUT}
         found[_letters(row["Track Name"] or "")] = about
     return found
+
+
+def tracklist_of(about: Mapping[str, Mapping[str, str]]) -> bytes:
+    """A tracklist.csv as `find_songs` reads it: what is known of each song, by its name."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, ("Track Name", *ABOUT), restval="", lineterminator="\n")
+    rows.writeheader()
+    rows.writerows({"Track Name": name, **each} for name, each in about.items())
+    return text.getvalue().encode()

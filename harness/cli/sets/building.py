@@ -8,7 +8,7 @@ import typer
 from harness import console
 from harness.cli.common import Json, Workers, add_command, given, workers_or_default
 from harness.cli.sets.cutting import excerpts
-from harness.cli.sets.songs import Layout, Resample, listed, say_result, show_ignored
+from harness.cli.sets.songs import Layout, Resample, counted, listed, say_result, show_ignored
 from harness.errors import UsageError
 from harness.files import expanded
 
@@ -168,9 +168,12 @@ def _plan(
     sets = named_gains(gains or "official")
     heads, heads_folder = named_positions(positions or "kemar", hrtf, folder)
     most = min([len(sets), *([len(heads)] if heads else [])])
-    options: dict[str, Any] = {"listeners": listeners, "resample": resample}
+    options: dict[str, Any] = {"listeners": _without_folder(listeners), "resample": resample}
     if PROTOCOLS[protocol] != CAD1:
-        options |= {"gains": gains or "official", "positions": positions or "kemar"}
+        options |= {
+            "gains": _without_folder(gains or "official"),
+            "positions": _without_folder(positions or "kemar"),
+        }
         options |= {"per_song": per_song or min(PER_SONG, most), "listeners_per_scene": per_scene or PER_SCENE}
     plan = Plan(
         root=folder,
@@ -187,6 +190,11 @@ def _plan(
         options=options,
     )
     return found, plan
+
+
+def _without_folder(named: str) -> str:
+    """What an option was given, as the provenance has it: a file without its folder, which may be anybody's home."""
+    return named.rpartition("/")[2]
 
 
 def _built_as_json(plan: "Plan", built: "Built") -> dict[str, Any]:
@@ -228,10 +236,11 @@ def _show_built(plan: "Plan", built: "Built") -> None:
     )
     listed("music that is not part of the set any more; remove it if you like", [str(path) for path in built.unused])
     kept = sum(each.kept for each in built.made)
-    what = "" if plan.protocol == CAD1 else f"{built.scenes} scenes of "
+    first = plan.protocol == CAD1
+    what = "" if first else f"{counted(built.scenes, 'scene')} of "
     say_result(
-        f"{plan.root}, split {plan.split}: {what}{len(plan.found.songs)} songs, {built.pairs} "
-        f"{'song' if plan.protocol == CAD1 else 'scene'}-listener pairs; "
-        f"{len(built.made) - kept} pieces of music made, {kept} were there"
+        f"{plan.root}, split {plan.split}: {what}{counted(len(plan.found.songs), 'song')}, "
+        f"{counted(built.pairs, 'song-listener pair' if first else 'scene-listener pair')}; "
+        f"{counted(len(built.made) - kept, 'piece')} of music made, {kept} kept"
     )
-    console.say(f"next: harness run --data {shlex.quote(str(plan.root))} --split {plan.split} --system passthrough")
+    console.say(f"next: harness run --data {shlex.quote(str(plan.root))} --split {plan.split} --system centre")

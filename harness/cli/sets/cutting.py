@@ -8,7 +8,7 @@ import typer
 
 from harness import console
 from harness.cli.common import Json, given
-from harness.cli.sets.songs import Layout, Resample, listed, say_result, show_ignored
+from harness.cli.sets.songs import Layout, Resample, counted, listed, say_result, show_ignored
 from harness.errors import UsageError
 from harness.files import expanded
 
@@ -43,6 +43,7 @@ def excerpts(
 
     Without --segments, each song is cut into consecutive excerpts, and those in which a stem is silent are left out.
     """
+    from harness.music.songs import SEGMENTS
     from harness.sets.excerpts import SECONDS, make_consecutive, make_segments
     from harness.sets.songs import find_songs, named_songs
 
@@ -54,6 +55,8 @@ def excerpts(
     else:
         if seconds is not None or layout is not None:
             raise UsageError("--segments goes without --seconds and --layout")
+        if which not in (None, *SEGMENTS):
+            raise UsageError(f"--which {which}: choose {' or '.join(SEGMENTS)}")
         found = find_songs(expanded(songs, "ROOT").absolute() / "audio" / "musdb18hq", "musdb18hq", resample)
     found.ensure_apart(folder, "OUTPUT")
     count = len(found.songs)
@@ -86,7 +89,7 @@ def _show_excerpts(result: "Excerpts", found: "FoundSongs", folder: Path) -> Non
     seconds = sum(excerpt.seconds for excerpt in result.made)
     songs = len({excerpt.song for excerpt in result.made})
     say_result(
-        f"{len(result.made)} excerpts of {songs} songs, {seconds / 60:.1f} minutes, in {folder}; "
+        f"{counted(len(result.made), 'excerpt')} of {counted(songs, 'song')}, {seconds / 60:.1f} minutes, in {folder}; "
         f"{len(result.dropped)} left out"
     )
     if result.made:

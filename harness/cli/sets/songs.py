@@ -43,3 +43,8 @@ def listed(title: str, entries: list[str]) -> None:
 def say_result(text: str) -> None:
     """Print the result in words on standard output."""
     console.out.print(console.escape(text), soft_wrap=True)
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in words: "1 song", "2 songs"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
