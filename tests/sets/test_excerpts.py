@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
-import pytest
 import pyloudnorm
+import pytest
 import soundfile
 from sets.songfiles import RATE, write_signal, write_song
 
