@@ -89,7 +89,9 @@ def synthetic_view(
             **columns, "state": ["scored"] * len(ears), "engine": ["locked"] * len(ears), "left": lefts,
             "right": rights, "score": means, "clipped": [0] * len(ears), "file_sha256": ["1" * 64] * len(ears),
         }  # fmt: skip
-        unknown = {field.name: [None] * len(ears) for field in fields(PairColumns) if field.name not in known}
+        unknown = {
+            field.name: [None] * len(ears) for field in fields(PairColumns) if field.name not in (*known, "stems")
+        }
         pairs = PairColumns(**known, **unknown)
         spent = cpu_seconds[place % len(cpu_seconds)]
         costs = [] if spent is None else [PieceCost("all", spent / 2, spent, 10**9)]

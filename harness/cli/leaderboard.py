@@ -57,8 +57,7 @@ def leaderboard(
     """
     from harness.errors import UsageError
     from harness_leaderboard import formats
-    from harness_leaderboard.columns import choose
-    from harness_leaderboard.errors import LeaderboardError
+    from harness_leaderboard.columns import stems_of
     from harness_leaderboard.store import Store
 
     if csv + markdown + latex + as_json + (svg is not None) > 1:
@@ -68,13 +67,12 @@ def leaderboard(
     if columns is not None and by:
         raise UsageError("--columns does not go with --by: choose one of them")
     names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
-    try:
-        choose(names)
-    except LeaderboardError as error:
-        raise UsageError(f"--columns: {error}") from error
+    _check_columns(names, stems_of((), names))
     groups = list(dict.fromkeys(by or ()))
     with Store.open(db, create=False) as store:
         boards = _boards(store, only, class_)
+    # Of which stems there are columns, only the boards can tell.
+    _check_columns(names, stems_of(boards))
     about = "" if class_ is None else f"only {class_.value} systems"
     if groups:
         for row in (row for board in boards for row in board.rows if row.status == "changed"):
@@ -102,6 +100,18 @@ def leaderboard(
                 filter(None, ("on this evaluation set" if only else "", "of this class" if class_ else ""))
             )
             console.say(" ".join(filter(None, ("no runs yet", which))) + ": harness run --system NAME")
+
+
+def _check_columns(names: Sequence[str] | None, stems: Sequence[str]) -> None:
+    """Raise UsageError for a column that there is not, with those that there are."""
+    from harness.errors import UsageError
+    from harness_leaderboard.columns import choose
+    from harness_leaderboard.errors import LeaderboardError
+
+    try:
+        choose(names, stems=stems)
+    except LeaderboardError as error:
+        raise UsageError(f"--columns: {error}") from error
 
 
 def print_boards(store: "Store", only: str | None = None) -> None:

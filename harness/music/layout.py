@@ -102,7 +102,9 @@ def load(
     name = name or root.resolve().name
     for what, text in (("folder", name), ("split", split)):
         _check_label(root, what, text)
-    if (protocol or found.get(split)) == CAD1:
+    # Where nothing else is there, a split that is missing is one of songs.
+    otherwise = CAD1 if found and PROTOCOL not in found.values() else PROTOCOL
+    if (protocol or found.get(split, otherwise)) == CAD1:
         return load_songs(root, split, name)
     return _load_scenes(root, split, name)
 

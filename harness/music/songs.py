@@ -11,6 +11,7 @@ the first song for every listener, then the second. Where there are segments, wh
 out of the processed whole song and out of the true stems alike.
 """
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, FailFast, Field
 
 from harness.challenge import CAD1, STEMS
+from harness.enhancement import MIN_SECONDS
 from harness.errors import DataError
 from harness.hearing import Listener
 from harness.music.evaluationset import MAX_MUSIC_SECONDS, EvaluationSet, Scene
@@ -75,11 +77,12 @@ def load_songs(root: Path, split: str, name: str) -> EvaluationSet:
     listeners = tuple(read_listeners(metadata / f"listeners.{split}.json").values())
     segments_file = metadata / f"musdb18.segments.{split}.json"
     segments = read_segments(segments_file) if segments_file.exists() else None
+    _check_twice(songs_file, [music.track for music in songs])
     scenes = []
     for music in songs:
         _check_song(songs_file, music.track, listeners)
-        if segments is not None and music.track not in segments:
-            raise DataError(f"{segments_file}: no segment of {music.track!r}, which {songs_file.name} lists")
+        if segments is not None:
+            _check_segment(segments_file, music.track, segments)
         scenes.append(
             Scene(
                 id=music.track,
@@ -92,8 +95,6 @@ def load_songs(root: Path, split: str, name: str) -> EvaluationSet:
                 segment=None if segments is None else segments[music.track],
             )
         )
-    if len({scene.id for scene in scenes}) < len(scenes):
-        raise DataError(f"{songs_file}: a Track Name is there twice")
     loaded = EvaluationSet(name, split, tuple(scenes), tuple(scenes))
     check_names(songs_file, loaded, "songs")
     return loaded
@@ -106,6 +107,28 @@ def _check_song(path: Path, song: str, listeners: tuple[Listener, ...]) -> None:
     longest = max((len(CAD1.remix_name(song, who.id).rpartition("/")[2].encode()) for who in listeners), default=0)
     if longest + len("right_vocals") - len("remix") > MAX_NAME_BYTES:
         raise DataError(f"{path}: Track Name {song!r} is too long for the name of a file: shorten it")
+
+
+def _check_twice(path: Path, songs: list[str]) -> None:
+    """Raise DataError if two names are one on a disk that does not tell forms of Unicode apart, such as macOS's."""
+    known: dict[str, str] = {}
+    for song in songs:
+        other = known.get(form := unicodedata.normalize("NFC", song))
+        if other == song:
+            raise DataError(f"{path}: the Track Name {song!r} is there twice")
+        if other is not None:
+            raise DataError(f"{path}: {other!a} and {song!a} differ in the form of their accents: rename one of them")
+        known[form] = song
+
+
+def _check_segment(path: Path, song: str, segments: Mapping[str, tuple[int, int]]) -> None:
+    """Raise DataError if a song has no segment, or one that is too short for music."""
+    if song not in segments:
+        raise DataError(f"{path}: no segment of {song!r}, which the evaluation set lists")
+    first, end = segments[song]
+    if end - first < MIN_SECONDS * CAD1.sample_rate:
+        seconds = (end - first) / CAD1.sample_rate
+        raise DataError(f"{path}: {song}.objective_evaluation: lasts {seconds:.3f} s, expected {MIN_SECONDS} s or more")
 
 
 def read_segments(path: Path, which: str = "objective") -> dict[str, tuple[int, int]]:

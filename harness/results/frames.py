@@ -23,6 +23,7 @@ from harness_leaderboard import labels
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Row, boards
 from harness_leaderboard.records import PieceCost
+from harness_leaderboard.stems import in_order
 from harness_leaderboard.store import Store
 from harness_leaderboard.whole import PairColumns, WholeRun
 
@@ -158,7 +159,13 @@ def _runs_frame(runs: Sequence[WholeRun]) -> DataFrame:
         taken = {label for _, label in placed.values()}
         for key, (row, label) in _placed(boards(run.scored for run in runs)).items():
             placed.setdefault(key, (row, f"{label} #{key[0]}" if label in taken else label))
-    return _typed((_run_record(run, *placed[run.scored.id, run.scored.fingerprint]) for run in runs), RUN_TYPES)
+    records = [_run_record(run, *placed[run.scored.id, run.scored.fingerprint]) for run in runs]
+    return _typed(records, {**RUN_TYPES, **_stem_types(run.scored.sums.stems for run in runs)})
+
+
+def _stem_types(scored: Iterable[Iterable[str]]) -> dict[str, Any]:
+    """The column of each stem that is scored anywhere, called as the stem is; they come last."""
+    return dict.fromkeys(in_order({name for names in scored for name in names}), "float64")
 
 
 def _placed(found: Iterable[Board]) -> dict[tuple[int, str], tuple[Row, str]]:
@@ -213,6 +220,7 @@ def _run_record(run: WholeRun, row: Row, label: str) -> dict[str, Any]:
         "wall_seconds": sum(cost.wall_seconds for cost in run.costs) if run.costs else None,
         "cpu_seconds": sum(cost.cpu_seconds for cost in run.costs) if run.costs else None,
         "peak_bytes": max((cost.peak_bytes for cost in run.costs), default=None),
+        **row.stems,
     }
 
 
@@ -258,7 +266,10 @@ def _pairs_frame(runs: Sequence[WholeRun]) -> DataFrame:
         columns[name] = pd.Series(joined(name), dtype=kind)
     for name in _TEXTS:
         columns[name] = pd.Series(joined(name), dtype="string")
-    assert {*columns} == {"run", "evaluator", *PairColumns.__dataclass_fields__}
+    assert {*columns, "stems"} == {"run", "evaluator", *PairColumns.__dataclass_fields__}
+    for name, kind in _stem_types(run.pairs.stems for run in runs).items():
+        of_runs = (run.pairs.stems.get(name, [None] * length) for run, length in zip(runs, lengths, strict=True))
+        columns[name] = pd.Series([value for values in of_runs for value in values], dtype=kind)
     return DataFrame(columns)
 
 

@@ -153,7 +153,7 @@ def _what_is_there(folder: Path, head: str) -> str:
     if not heads:
         return (
             "the folder holds no file of the form <mic>-<subject>-n30.0.wav: copy the head's files there, "
-            "or write them with harness set head FILE.sofa --output ROOT"
+            "or write them with harness set head FILE.sofa --angles=-30,30 --output ROOT"
         )
     if head not in heads:
         return f"the folder holds the heads {_listed(list(heads))}: correct mic and subject, or add the file"

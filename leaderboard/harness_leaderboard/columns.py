@@ -4,13 +4,14 @@ Names, settings and reasons come from strangers: see `labels`.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness_leaderboard import classes, labels
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Comparison, Row, compare
+from harness_leaderboard.stems import NAME, heading, in_order
 
 
 @dataclass(frozen=True)
@@ -202,20 +203,50 @@ and `through` are samples at 44.1 kHz. `load` is the 99th percentile of the proc
 duration, on one core of `processor`."""
 
 
-def choose(names: Collection[str] | None, default: Sequence[str] = tuple(COLUMNS)) -> list[Column]:
+def of_stems(names: Sequence[str]) -> dict[str, Column]:
+    """A column for the mean of each stem, called as the stem is."""
+    return {
+        name: Column(name, lambda line, name=name: line.row.stems.get(name), heading(name), right=True)  # type: ignore[misc]
+        for name in names
+        if name not in COLUMNS
+    }
+
+
+def choose(
+    names: Collection[str] | None, default: Sequence[str] = tuple(COLUMNS), stems: Sequence[str] = ()
+) -> list[Column]:
     """The columns with these names, or the default ones if there are None.
+
+    Args:
+        names: which are wanted.
+        default: which are shown otherwise; those of `stems` follow `right`.
+        stems: names of the stems that are scored, of which there is a column each.
 
     Raises:
         LeaderboardError: there is no such column, or it is named twice, or none is named.
     """
-    chosen = list(default if names is None else names)
-    unknown = [name for name in chosen if name not in COLUMNS]
+    known = {**COLUMNS, **(extra := of_stems(stems))}
+    after = default.index("right") + 1 if "right" in default else len(default)
+    chosen = list([*default[:after], *extra, *default[after:]] if names is None else names)
+    unknown = [name for name in chosen if name not in known]
     if unknown or not chosen:
         what = f"no column {', '.join(map(repr, unknown))}" if unknown else "no columns are named"
-        raise LeaderboardError(f"{what}; there are {', '.join(COLUMNS)}")
+        raise LeaderboardError(f"{what}; there are {', '.join(known)}")
     if len(set(chosen)) < len(chosen):
         raise LeaderboardError(f"a column is named twice: {', '.join(chosen)}")
-    return [COLUMNS[name] for name in chosen]
+    return [known[name] for name in chosen]
+
+
+def stems_of(boards: Iterable[Board], names: Collection[str] | None = None) -> tuple[str, ...]:
+    """Which stems have columns, in the order in which they are shown.
+
+    Args:
+        boards: those that are shown together.
+        names: the columns that were asked for. Then it is all stems among these: one that a board does not have is
+            empty there, since another board may have it.
+    """
+    every = {name for board in boards for name in board.stems} if names is None else filter(NAME.fullmatch, names)
+    return in_order(set(every))
 
 
 def lines(board: Board) -> list[Line]:

@@ -1,7 +1,7 @@
 """Two runs held against each other, pair by pair; and what a board says in words of who can be told apart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.estimates import FEW_CLUSTERS, SIGNIFICANT, Estimate, holm, of_many
 from harness_leaderboard.ranking import Board, Row
 from harness_leaderboard.records import PairScores
+from harness_leaderboard.stems import in_order
 
 NAMED = 3
 """How many runs, or groups of them, a sentence names before it counts the others."""
@@ -62,12 +63,14 @@ class Scores:
     Attributes:
         scene, listener, track: of each pair; pairs are sorted by scene and listener, [pairs].
         values: scores from 0 to 1, NaN where a run has none, [runs, pairs].
+        stems: the same of each stem that all of the runs have scores of, by its name.
     """
 
     scene: NDArray[Any]
     listener: NDArray[Any]
     track: NDArray[Any]
     values: NDArray[np.float64]
+    stems: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Sequence[PairScores]) -> "Scores":
@@ -79,11 +82,23 @@ class Scores:
         }
         pairs = sorted(tracks)
         places = {pair: place for place, pair in enumerate(pairs)}
-        values = np.full((len(runs), len(pairs)), np.nan)
-        for line, run in zip(values, runs, strict=True):
-            line[[places[pair] for pair in zip(run.scene, run.listener, strict=True)]] = run.score
+        where = [[places[pair] for pair in zip(run.scene, run.listener, strict=True)] for run in runs]
+
+        def aligned(columns: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+            values = np.full((len(runs), len(pairs)), np.nan)
+            for line, at, column in zip(values, where, columns, strict=True):
+                line[at] = column
+            return values
+
         names = np.array(pairs, dtype=object).reshape(-1, 2)
-        return cls(names[:, 0], names[:, 1], np.array([tracks[pair] for pair in pairs], dtype=object), values)
+        common = in_order(set.intersection(*(set(run.stems) for run in runs))) if runs else ()
+        return cls(
+            names[:, 0],
+            names[:, 1],
+            np.array([tracks[pair] for pair in pairs], dtype=object),
+            aligned([run.score for run in runs]),
+            {name: aligned([run.stems[name] for run in runs]) for name in common},
+        )
 
 
 def differences(rows: Sequence[Row]) -> list[Difference]:

@@ -33,8 +33,9 @@ CSV_COLUMNS = (
     "lost", "tied", "first_mean", "second_mean",
 )  # fmt: skip
 """`by` is "all" for a comparison over all pairs, with a line for each kind of cluster, "scene" and "track";
-"listener", "track" or another grouping for the pairs of a `group`; "pair" for a single one, whose group is
-"scene listener". `first_mean` and `second_mean` are taken over the same pairs as the difference."""
+"listener", "track" or another grouping for the pairs of a `group`; "stem" for the scores of a stem over all pairs;
+"pair" for a single one, whose group is "scene listener". `first_mean` and `second_mean` are over the same pairs as the
+difference."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Where the difference between two runs comes from: groups of pairs, and single pairs to listen to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ class GroupDifference:
     """How far one run is ahead of another over a group of pairs.
 
     Attributes:
-        by: what pairs are grouped by: "listener", "track", or a name of a grouping.
+        by: what pairs are grouped by: "listener", "track", or a name of a grouping; "stem" for the scores of a stem
+            over all pairs.
         group: the group's name.
         difference: the mean of (score of the first - score of the second), clustered by scene; not adjusted.
         first, second: the mean scores of the two over the group.
@@ -59,7 +60,8 @@ class Contrast:
 
     Attributes:
         difference: the difference.
-        groups: by listener, by track, then by further groupings; within each, what the first gained most comes first.
+        groups: by listener, by track, by stem where stems are scored, then by further groupings; within each, what the
+            first gained most comes first.
         worst: the pairs on which the first is furthest behind, or least ahead, the furthest first.
     """
 
@@ -98,8 +100,11 @@ def contrasts(
         if place >= len(rows):  # the first run's differences are the first ones
             found.append(Contrast(difference))
             continue
-        groups = tuple(each for by, places in members for each in _groups(scores, place, by, places))
-        found.append(Contrast(difference, groups, _worst(scores, place, worst)))
+        groups = {by: _groups(scores, place, by, places) for by, places in members}
+        # By stem after listener and track, which come first.
+        ordered = [*list(groups.values())[:2], _by_stem(scores, place), *list(groups.values())[2:]]
+        every = tuple(each for group in ordered for each in group)
+        found.append(Contrast(difference, every, _worst(scores, place, worst)))
     return found
 
 
@@ -114,25 +119,41 @@ def _members(names: NDArray[Any], grouping: Grouping | None) -> dict[str, NDArra
 
 def _groups(scores: Scores, place: int, by: str, members: Mapping[str, NDArray[Any]]) -> list[GroupDifference]:
     """The differences between the first run and that at `place` over each group, the largest first."""
-    found = []
-    for group, pairs in members.items():
-        first, second = scores.values[0, pairs], scores.values[place, pairs]
-        common = ~(np.isnan(first) | np.isnan(second))
-        if not common.any():
-            continue
-        first, second = first[common], second[common]
-        signs = np.sign(first - second)
-        found.append(
-            GroupDifference(
-                by,
-                group,
-                clustered(scores.scene[pairs[common]], first - second),
-                float(first.mean()),
-                float(second.mean()),
-                *(int((signs == sign).sum()) for sign in (1, -1, 0)),
-            )
-        )
-    return sorted(found, key=lambda each: (-each.difference.mean, each.group))
+    found = [
+        _group(by, group, scores.scene[pairs], scores.values[0, pairs], scores.values[place, pairs])
+        for group, pairs in members.items()
+    ]
+    return _sorted(found)
+
+
+def _by_stem(scores: Scores, place: int) -> list[GroupDifference]:
+    """The differences between the scores of each stem, the largest first."""
+    found = [_group("stem", name, scores.scene, values[0], values[place]) for name, values in scores.stems.items()]
+    return _sorted(found)
+
+
+def _sorted(groups: Iterable[GroupDifference | None]) -> list[GroupDifference]:
+    known = [group for group in groups if group is not None]
+    return sorted(known, key=lambda each: (-each.difference.mean, each.group))
+
+
+def _group(
+    by: str, name: str, scenes: NDArray[Any], first: NDArray[np.float64], second: NDArray[np.float64]
+) -> GroupDifference | None:
+    """The difference over some pairs; None where there is none that both runs have scored."""
+    common = ~(np.isnan(first) | np.isnan(second))
+    if not common.any():
+        return None
+    first, second = first[common], second[common]
+    signs = np.sign(first - second)
+    return GroupDifference(
+        by,
+        name,
+        clustered(scenes[common], first - second),
+        float(first.mean()),
+        float(second.mean()),
+        *(int((signs == sign).sum()) for sign in (1, -1, 0)),
+    )
 
 
 def _worst(scores: Scores, place: int, count: int) -> tuple[PairDifference, ...]:

@@ -16,7 +16,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from harness_leaderboard import columns, labels
@@ -24,6 +24,7 @@ from harness_leaderboard.classes import legend
 from harness_leaderboard.comparing import basis, in_words
 from harness_leaderboard.ranking import Board, breakdown
 from harness_leaderboard.records import By
+from harness_leaderboard.stems import heading
 
 BREAKDOWN_COLUMNS = (
     "evaluation_set",
@@ -69,13 +70,16 @@ LATEX_COLUMNS = ("rank", "group", "system", "mean", "left", "right", "class", "p
 
 
 def boards_json(boards: Iterable[Board], names: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Boards as a JSON value: one object per run, with these columns for keys (all if None).
+    """Boards as a JSON value: one object per run, with these columns for keys (all that its board has if None).
 
     Raises:
         LeaderboardError: there is no such column.
     """
-    chosen = columns.choose(names)
-    return [{column.name: column.value(line) for column in chosen} for board in boards for line in columns.lines(board)]
+    found: list[dict[str, Any]] = []
+    for board in boards:
+        chosen = columns.choose(names, stems=columns.stems_of([board], names))
+        found += [{column.name: column.value(line) for column in chosen} for line in columns.lines(board)]
+    return found
 
 
 def boards_csv(boards: Iterable[Board], names: Collection[str] | None = None) -> str:
@@ -84,15 +88,19 @@ def boards_csv(boards: Iterable[Board], names: Collection[str] | None = None) ->
     Raises:
         LeaderboardError: there is no such column.
     """
+    boards = list(boards)
     lines = boards_json(boards, names)
     for line in lines:
         if "settings" in line:
             line["settings"] = json.dumps(line["settings"], sort_keys=True, ensure_ascii=False)
-    return csv_text([column.name for column in columns.choose(names)], lines)
+    return csv_text([column.name for column in columns.choose(names, stems=columns.stems_of(boards, names))], lines)
 
 
 def breakdown_json(boards: Iterable[Board], by: Sequence[By]) -> list[dict[str, Any]]:
-    """Breakdowns as a JSON value: one object per board, breakdown, group and run, with the keys `BREAKDOWN_COLUMNS`."""
+    """Breakdowns as a JSON value: one object per board, breakdown, group and run, with the keys `BREAKDOWN_COLUMNS`.
+
+    Where stems are scored, their means stand between "right" and "pairs", called as the stems are.
+    """
     found = []
     for board in boards:
         named = {id(row): label for row, label in zip(board.rows, labels.labels(board), strict=True)}
@@ -114,6 +122,7 @@ def breakdown_json(boards: Iterable[Board], by: Sequence[By]) -> list[dict[str, 
                 "mean": group.mean,
                 "left": group.left,
                 "right": group.right,
+                **{name: group.stems.get(name) for name in board.stems},
                 "pairs": group.pairs,
                 "key": group.row.run.key,
             }
@@ -125,11 +134,14 @@ def breakdown_json(boards: Iterable[Board], by: Sequence[By]) -> list[dict[str, 
 
 def breakdown_csv(boards: Iterable[Board], by: Sequence[By]) -> str:
     """Breakdowns as CSV with one header: see `breakdown_json`."""
-    return csv_text(BREAKDOWN_COLUMNS, breakdown_json(boards, by))
+    boards = list(boards)
+    place = BREAKDOWN_COLUMNS.index("pairs")
+    names = (*BREAKDOWN_COLUMNS[:place], *columns.stems_of(boards), *BREAKDOWN_COLUMNS[place:])
+    return csv_text(names, breakdown_json(boards, by))
 
 
 def csv_text(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
-    """Lines as CSV with a header; names are those of the columns, and each line has all of them."""
+    """Lines as CSV with a header; names are those of the columns, and what a line does not have is empty."""
     # The csv module writes floats with repr, which is the shortest text that reads back as the same number.
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -159,6 +171,20 @@ def pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
     return list(lines.items())
 
 
+def by_stem(board: Board, by: By) -> list[tuple[str, list[tuple[str, list[float | None]]]]]:
+    """For each run its label, and for each group of its pairs the name and the mean of each of the board's stems.
+
+    Runs without scores are left out; where no stems are scored, so are all.
+    """
+    named = {id(row): label for row, label in zip(board.rows, labels.labels(board), strict=True)}
+    found: dict[str, list[tuple[str, list[float | None]]]] = {}
+    for group in breakdown(board, by) if board.stems else ():
+        means = [group.stems.get(name) for name in board.stems]
+        found.setdefault(named[id(group.row)], []).append((group.name, means))
+    # In the board's order, whichever run has the first group.
+    return [(label, found[label]) for label in named.values() if label in found]
+
+
 def notes(board: Board) -> list[str]:
     """What stands below a board: who cannot be told apart, footnotes, what classes rest on, how fast scores were
     checked, shared files, gaps between ranked runs and what they rest on."""
@@ -186,9 +212,9 @@ def boards_markdown(boards: Iterable[Board], names: Collection[str] | None = Non
     Raises:
         LeaderboardError: there is no such column.
     """
-    chosen = columns.choose(names, MARKDOWN_COLUMNS)
     parts = []
     for board in boards:
+        chosen = columns.choose(names, MARKDOWN_COLUMNS, columns.stems_of([board], names))
         cells = [[column.cell(line) for column in chosen] for line in columns.lines(board)]
         table = _markdown_table([column.title for column in chosen], cells, [column.right for column in chosen])
         below = "".join(f"- {_markdown(note)}\n" for note in notes(board))
@@ -202,10 +228,21 @@ def breakdown_markdown(boards: Iterable[Board], by: Sequence[By], only: str = ""
     for board in boards:
         names = labels.labels(board)
         for each in by:
-            lines = [(name, *map(labels.score, means)) for name, means in pivot(board, each)]
-            table = _markdown_table((each.capitalize(), *names), lines, [False] + [True] * len(names))
-            parts.append(f"### {_markdown(f'Mean HAAQI by {each} · {labels.title(board, only)}')}\n\n{table}")
+            for title, headers, lines in _breakdown_tables(board, each, names):
+                table = _markdown_table(headers, lines, [False] + [True] * (len(headers) - 1))
+                parts.append(f"### {_markdown(f'{title} · {labels.title(board, only)}')}\n\n{table}")
     return "\n".join(parts)
+
+
+def _breakdown_tables(
+    board: Board, by: By, names: Sequence[str]
+) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Title, headers and lines of the tables of a breakdown: one of all runs; where stems are scored, one of each."""
+    lines = [(name, *map(labels.score, means)) for name, means in pivot(board, by)]
+    yield f"Mean HAAQI by {by}", (by.capitalize(), *names), lines
+    headers = (by.capitalize(), *map(heading, board.stems))
+    for label, groups in by_stem(board, by):
+        yield f"{label}: mean HAAQI by {by} and stem", headers, [(n, *map(labels.score, means)) for n, means in groups]
 
 
 def _markdown(text: str) -> str:
@@ -232,9 +269,9 @@ def boards_latex(boards: Iterable[Board], names: Collection[str] | None = None, 
     Raises:
         LeaderboardError: there is no such column.
     """
-    chosen = columns.choose(names, LATEX_COLUMNS)
     parts = []
     for board in boards:
+        chosen = columns.choose(names, LATEX_COLUMNS, columns.stems_of([board], names))
         cells = [[column.cell(line) for column in chosen] for line in columns.lines(board)]
         table = latex_table([column.title for column in chosen], cells, [column.right for column in chosen])
         parts.append(latex_comments([labels.title(board, only)]) + table + latex_comments(notes(board)))
@@ -247,9 +284,9 @@ def breakdown_latex(boards: Iterable[Board], by: Sequence[By], only: str = "") -
     for board in boards:
         names = labels.labels(board)
         for each in by:
-            lines = [(name, *map(labels.score, means)) for name, means in pivot(board, each)]
-            comment = latex_comments([f"Mean HAAQI by {each} · {labels.title(board, only)}"])
-            parts.append(comment + latex_table((each.capitalize(), *names), lines, [False] + [True] * len(names)))
+            for title, headers, lines in _breakdown_tables(board, each, names):
+                comment = latex_comments([f"{title} · {labels.title(board, only)}"])
+                parts.append(comment + latex_table(headers, lines, [False] + [True] * (len(headers) - 1)))
     return "\n".join(parts)
 
 

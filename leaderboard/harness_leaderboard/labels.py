@@ -94,9 +94,19 @@ def _shortened(text: str) -> str:
 
 
 def title(board: Board, only: str = "") -> str:
-    """What a board is about: its evaluation set and evaluator, and which runs there are `only` on it."""
+    """What a board is about: its evaluation set and evaluator, and which runs there are `only` on it.
+
+    Where stems are scored, the protocol is named too: a board of remixes is the rule, and needs no word.
+    """
     about = board.evaluation_set
-    parts = (about.name, about.split, only, f"set {about.sha256[:12]}", f"evaluator {board.fingerprint[:12]}")
+    parts = (
+        about.name,
+        about.split,
+        board.protocol if board.stems else "",
+        only,
+        f"set {about.sha256[:12]}",
+        f"evaluator {board.fingerprint[:12]}",
+    )
     return " · ".join(part for part in parts if part)
 
 

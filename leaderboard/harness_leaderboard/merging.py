@@ -50,7 +50,7 @@ from harness_leaderboard.rows import (
     statuses,
     write_event,
 )
-from harness_leaderboard.stems import from_text, largest_difference
+from harness_leaderboard.stems import from_text, largest_difference, readable
 
 if TYPE_CHECKING:
     from harness_leaderboard.store import Store
@@ -259,7 +259,8 @@ def _scores(
     for part in in_parts(row for row in rows if row["remix_id"] in remixes):
         keyed = {}
         for their_score in map(stored_score, part):
-            if not their_score.intact or their_score.row["environment_id"] not in environments:
+            known = their_score.row["environment_id"] in environments
+            if not their_score.intact or not known or not readable(their_score.row["stem_scores"]):
                 merged.refused += 1
                 continue
             row = {

@@ -29,6 +29,7 @@ from harness_leaderboard.records import (
     ScoredRun,
     checks_due,
 )
+from harness_leaderboard.stems import in_order
 from harness_leaderboard.ties import Compared, compare_all, groups
 
 Status = Literal["ranked", "changed", "disputed", "reference", "not eligible", "incomplete", "unchecked"]
@@ -73,6 +74,11 @@ class Row:
         """What the system declares about itself."""
         return self.source.run
 
+    @property
+    def stems(self) -> dict[str, float]:
+        """Mean of each stem by its name, in the order in which they are shown; none where no stems are scored."""
+        return {name: total / self.scored for name, total in self.source.sums.stems.items()}
+
 
 @dataclass(frozen=True)
 class Board:
@@ -93,10 +99,24 @@ class Board:
         """The runs that have a rank."""
         return tuple(row for row in self.rows if row.rank is not None)
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the stems that are scored, in the order in which they are shown; none where remixes are."""
+        return in_order({name for row in self.rows for name in row.source.sums.stems})
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol that the evaluator is locked to; "" where nobody said."""
+        return next((row.source.protocol for row in self.rows), "")
+
 
 @dataclass(frozen=True)
 class Group:
-    """The mean scores of one run over the pairs of one listener, scene or track, or of a single pair."""
+    """The mean scores of one run over the pairs of one listener, scene or track, or of a single pair.
+
+    Attributes:
+        stems: means of stems by their names, where stems are scored.
+    """
 
     row: Row
     name: str
@@ -104,6 +124,7 @@ class Group:
     left: float
     right: float
     pairs: int
+    stems: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -151,12 +172,13 @@ def breakdown(board: Board, by: By) -> list[Group]:
             if by == By.pair
             else getattr(scores, by)
         )
-        columns: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
-        for name, *values in zip(names, scores.score, scores.left, scores.right, strict=True):
-            columns[name].append((values[0], values[1], values[2]))
+        columns: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
+        for name, *values in zip(names, scores.score, scores.left, scores.right, *scores.stems.values(), strict=True):
+            columns[name].append(tuple(values))
         for name, found in columns.items():
-            mean, left, right = (_mean(column) for column in zip(*found, strict=True))
-            groups.append(Group(row, name, mean, left, right, len(found)))
+            mean, left, right, *stems = (_mean(column) for column in zip(*found, strict=True))
+            means = dict(zip(scores.stems, stems, strict=True))
+            groups.append(Group(row, name, mean, left, right, len(found), means))
     # The sort is stable: within a name the rows keep the board's order.
     return sorted(groups, key=lambda group: group.name)
 

@@ -24,7 +24,8 @@ from harness_leaderboard.records import (
     StoredRun,
 )
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
-from harness_leaderboard.stems import largest_difference
+from harness_leaderboard.stems import StemScores, largest_difference
+from harness_leaderboard.stems import columns as stem_columns
 
 SHARES_OF_RUN = text(
     "SELECT b.run_id, count(DISTINCT a.remix_id) FROM run_pairs a"
@@ -86,7 +87,7 @@ def _contradicts_sums(
     if found[1] != of_summary(run_id, _fingerprints(connection).get(evaluator), written):
         return False
     kept = json.loads(written)
-    sums = SceneSums(*map(tuple, kept["sums"]))
+    sums = SceneSums.of_json(kept)
     return sum(sums.pairs) != scored or any(kept[name] != counts[name] for name in ("fast", "checked", "failed"))
 
 
@@ -117,18 +118,14 @@ def pair_scores(connection: Connection, run_id: int, evaluator: int) -> PairScor
 def summarise(connection: Connection, run_id: int, evaluator: int) -> dict[str, Any]:
     """What the ranking needs of a run, from its scores: the content of `models.SummaryRow`."""
     scores, counts = _read_through(connection, run_id, evaluator)
-    sums = SceneSums.of(scores)
     shares = {str(other): count for other, count in connection.execute(SHARES_OF_RUN, {"run": run_id})}
-    return {
-        "sums": [list(getattr(sums, name)) for name in SceneSums.__dataclass_fields__],
-        **counts,
-        "shares": shares,
-    }
+    return {**SceneSums.of(scores).as_json(), **counts, "shares": shares}
 
 
 def _read_through(connection: Connection, run_id: int, evaluator: int) -> tuple[PairScores, dict[str, Any]]:
     """The scored pairs of a run as columns, and what else there is to count."""
     columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
+    stems: list[StemScores | None] = []
     counts = dict.fromkeys(("failed", "fast", "checked", "only_fast", "disputed", "changed_files", "changed_scores"), 0)
     last_scored: str | None = None
     largest: float | None = None
@@ -154,7 +151,10 @@ def _read_through(connection: Connection, run_id: int, evaluator: int) -> tuple[
         names = map(sys.intern, (pair.scene, pair.listener, pair.track))
         for column, value in zip(columns, (*names, said.left, said.right, said.score), strict=True):
             column.append(value)
-    return PairScores(*map(tuple, columns)), {**counts, "last_scored": last_scored, "largest_difference": largest}
+        stems.append(said.stems)
+    scene, listener, track, left, right, score = map(tuple, columns)
+    found = PairScores(scene, listener, track, left, right, score, stem_columns(stems))
+    return found, {**counts, "last_scored": last_scored, "largest_difference": largest}
 
 
 def in_words(counts: Mapping[str, int]) -> tuple[str, ...]:
@@ -170,6 +170,16 @@ def _fingerprints(connection: Connection) -> dict[int, str]:
     """The fingerprint of each evaluator, by its number."""
     rows = connection.execute(select(EvaluatorRow.id, EvaluatorRow.fingerprint))
     return {row.id: row.fingerprint for row in rows}
+
+
+def _protocols(connection: Connection) -> dict[int, str]:
+    """The name of the protocol that each evaluator is locked to, by its number; "" where its details do not say."""
+    found = {}
+    for row in connection.execute(select(EvaluatorRow.id, EvaluatorRow.details)):
+        protocol = row.details.get("protocol")
+        name = protocol.get("name") if isinstance(protocol, dict) else None
+        found[row.id] = name if isinstance(name, str) else ""
+    return found
 
 
 def _missing_summaries(connection: Connection) -> list[tuple[int, int]]:
@@ -219,7 +229,7 @@ def scored_runs(
         for status in map(status_of, connection.execute(statuses().order_by(RunRow.id)))
         if status.visibility in visibilities
     }
-    fingerprints = _fingerprints(connection)
+    fingerprints, protocols = _fingerprints(connection), _protocols(connection)
     summaries: dict[tuple[int, int], dict[str, Any]] = {}
     changed = set()
     for run_id, evaluator, summary, checksum in connection.execute(
@@ -252,7 +262,7 @@ def scored_runs(
                 run=status.run,
                 evaluation_set=status.evaluation_set,
                 fingerprint=fingerprints[evaluator],
-                sums=SceneSums(*map(tuple, summary["sums"])),
+                sums=SceneSums.of_json(summary),
                 failed=summary["failed"],
                 last_scored=summary["last_scored"],
                 fast=summary["fast"],
@@ -267,6 +277,7 @@ def scored_runs(
                     *in_words(summary),
                     *(("its sums",) if (run_id, evaluator) in changed else ()),
                 ),
+                protocol=protocols[evaluator],
             )
         )
     return found

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from harness_leaderboard.causality import Basis, Class
 from harness_leaderboard.causality import Causality as Causality
 from harness_leaderboard.causality import Load as Load
-from harness_leaderboard.stems import StemScores, largest_difference
+from harness_leaderboard.stems import StemScores, in_order, largest_difference
 
 State = Literal["pending", "enhanced", "scored", "failed"]
 """Where a pair stands: nothing there yet, a file is there, the file is scored, or it went wrong."""
@@ -194,7 +194,7 @@ class NewScore:
         left, right: the score of each ear, from 0 to 1.
         replaces: whether it takes the place of this engine's own earlier score of the same file.
         stems: of each stem by its name ("left_vocals"), where the evaluator scores stems: 1 to 64 of them, their names
-            of 1 to 50 characters. `left` and `right` are then the means over those of an ear.
+            as `stems.NAME` says. `left` and `right` are then the means over those of an ear.
     """
 
     file_sha256: str
@@ -352,7 +352,8 @@ class StoredRun:
 class PairScores:
     """The scored pairs of a run as parallel columns, in no particular order.
 
-    Columns, because a real run has 19,200 pairs and a leaderboard has many runs.
+    Columns, because a real run has 19,200 pairs and a leaderboard has many runs. Stems have columns of their own, by
+    their names, where every pair has a score of them.
     """
 
     scene: tuple[str, ...] = ()
@@ -361,6 +362,7 @@ class PairScores:
     left: tuple[float, ...] = ()
     right: tuple[float, ...] = ()
     score: tuple[float, ...] = ()
+    stems: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -372,6 +374,7 @@ class SceneSums:
         left, right, score: the sums of their scores, each rounded once (`math.fsum`).
         totals: left, right and score summed up over all pairs, each rounded once: means are those of the pairs to the
             last bit, which the sums of scenes, rounded already, would not give.
+        stems: of each stem, its scores summed up over all pairs, likewise.
     """
 
     scene: tuple[str, ...] = ()
@@ -380,6 +383,7 @@ class SceneSums:
     right: tuple[float, ...] = ()
     score: tuple[float, ...] = ()
     totals: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    stems: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, scores: PairScores) -> Self:
@@ -391,7 +395,24 @@ class SceneSums:
         names = tuple(sorted(columns))
         left, right, score = (tuple(math.fsum(columns[name][ear]) for name in names) for ear in range(3))
         totals = (math.fsum(scores.left), math.fsum(scores.right), math.fsum(scores.score))
-        return cls(names, tuple(len(columns[name][0]) for name in names), left, right, score, totals)
+        stems = {name: math.fsum(column) for name, column in scores.stems.items()}
+        return cls(names, tuple(len(columns[name][0]) for name in names), left, right, score, totals, stems)
+
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> Self:
+        """The sums in what `as_json` made of them.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: that is something else.
+        """
+        stems = kept.get("stems", {})
+        scene, pairs, left, right, score, totals = map(tuple, kept["sums"])
+        return cls(scene, pairs, left, right, score, totals, {name: float(stems[name]) for name in in_order(stems)})
+
+    def as_json(self) -> dict[str, Any]:
+        """They as JSON values; "stems" is only there where there are some."""
+        columns = (self.scene, self.pairs, self.left, self.right, self.score, self.totals)
+        return {"sums": [list(column) for column in columns], **({"stems": dict(self.stems)} if self.stems else {})}
 
 
 @dataclass(frozen=True)
@@ -412,6 +433,7 @@ class ScoredRun:
         load_scores: reads the scores of its pairs, which are many.
         disputed: how many of the scores that count differ from what an audit got.
         changed: what of it was changed outside the harness, in words: "its declaration", "3 scores".
+        protocol: name of the protocol that the evaluator is locked to, as its details say; "" where they do not.
     """
 
     id: int
@@ -430,6 +452,7 @@ class ScoredRun:
     load_scores: Callable[[], PairScores] = field(compare=False)
     disputed: int = 0
     changed: tuple[str, ...] = ()
+    protocol: str = ""
 
     @cached_property
     def scores(self) -> PairScores:

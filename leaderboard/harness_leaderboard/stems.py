@@ -5,7 +5,8 @@ the evaluator to see to, and not checked here.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from harness_leaderboard.errors import LeaderboardError
@@ -16,8 +17,8 @@ StemScores = Mapping[str, float]
 MOST = 64
 """How many stems a score may have at most."""
 
-LONGEST = 50
-"""How many characters a stem's name may have at most."""
+NAME = re.compile("(left|right)_[a-z0-9_]{1,44}")
+"""What a stem may be called: names become columns of tables and of data frames, beside those that are there."""
 
 ORDER = ("vocals", "drums", "bass", "other")
 """In which order stems are shown (VDBO); any others follow by name."""
@@ -47,15 +48,15 @@ def check(stems: StemScores, what: str) -> None:
         what: what messages call the file that they are of.
 
     Raises:
-        LeaderboardError: there are none or more than `MOST`; a name is empty or longer than `LONGEST` characters; a
-            score is NaN or not from 0 to 1.
+        LeaderboardError: there are none or more than `MOST`; a name is not as `NAME` says; a score is NaN or not from
+            0 to 1.
     """
     if not 1 <= len(stems) <= MOST:
         raise LeaderboardError(f"{what}: scores of {len(stems)} stems were given, not of 1 to {MOST}: check the file")
     for name, value in stems.items():
-        if not isinstance(name, str) or not 1 <= len(name) <= LONGEST:
+        if not _is_name(name):
             raise LeaderboardError(
-                f"{what}: the stem name {ascii(name)[:80]} was not stored: it needs 1 to {LONGEST} characters"
+                f"{what}: a stem is called {ascii(name)[:60]} and was not stored: name ear and stem, like left_vocals"
             )
         # Written so that NaN, which compares false with everything, is refused too.
         if not 0 <= value <= 1:
@@ -80,9 +81,24 @@ def from_text(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
     found = json.loads(text)
-    if not isinstance(found, dict) or not all(isinstance(value, float) and 0 <= value <= 1 for value in found.values()):
+    if not isinstance(found, dict) or not all(
+        _is_name(name) and isinstance(value, float) and 0 <= value <= 1 for name, value in found.items()
+    ):
         raise ValueError("scores of stems are not what a leaderboard writes")
     return found
+
+
+def readable(text: str | None) -> bool:
+    """Whether `from_text` can read it: a stranger may have computed its checksum."""
+    try:
+        from_text(text)
+    except (RecursionError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
 def largest_difference(first: Scored, second: Scored) -> float:
@@ -96,6 +112,12 @@ def largest_difference(first: Scored, second: Scored) -> float:
     return max(gaps)
 
 
+def columns(scores: Sequence[StemScores | None]) -> dict[str, tuple[float, ...]]:
+    """Scores of stems as columns, one for each stem that all of `scores` have; none where one of them has no stems."""
+    names = set.intersection(*(set(stems or ()) for stems in scores)) if scores else set()
+    return {name: tuple(stems[name] for stems in scores if stems is not None) for name in in_order(names)}
+
+
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names of stems in the order in which they are shown: by stem (`ORDER`), of each the left ear before the right."""
 
@@ -104,3 +126,9 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
         return ORDER.index(stem) if stem in ORDER else len(ORDER), stem, ear
 
     return tuple(sorted(names, key=place))
+
+
+def heading(name: str) -> str:
+    """How a stem is called above a column: "Vocals L" for "left_vocals"."""
+    ear, _, stem = name.partition("_")
+    return f"{stem.capitalize()} {ear[0].upper()}"

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness_leaderboard import columns, labels
-from harness_leaderboard.formats import notes, pivot
+from harness_leaderboard.formats import by_stem, notes, pivot
 from harness_leaderboard.ranking import Board
 from harness_leaderboard.records import By
+from harness_leaderboard.stems import heading as stem_heading
 
 if TYPE_CHECKING:
     from harness_leaderboard.columns import Column
@@ -79,14 +80,15 @@ def board_table(board: Board, width: int, names: Collection[str] | None = None, 
     Args:
         board: the board.
         width: columns of the terminal.
-        names: columns of `columns.COLUMNS`; if None, as many of the usual ones as fit.
+        names: columns of `columns.COLUMNS`, or names of stems; if None, as many of the usual ones as fit, and where
+            stems are scored, a second table of these.
         only: which runs are on the board, for the title.
 
     Raises:
         LeaderboardError: there is no such column.
     """
     lines = columns.lines(board)
-    chosen = columns.choose(names, ORDER)
+    chosen = columns.choose(names, ORDER, columns.stems_of([board], names))
     cells = {column.name: [column.title, *(column.cell(line) for line in lines)] for column in chosen}
     widths = {name: max(map(cell_len, texts)) for name, texts in cells.items()}
     left_out: list[str] = []
@@ -105,7 +107,25 @@ def board_table(board: Board, width: int, names: Collection[str] | None = None, 
     table = _table(chosen, widths, width)
     for index in range(1, len(lines) + 1):
         table.add_row(*(Text(cells[column.name][index]) for column in chosen))
-    return Group(bold(labels.title(board, only)), table, *([Text(), *map(Text, below)] if below else []), Text())
+    parts: list[RenderableType] = [bold(labels.title(board, only)), table]
+    if names is None and board.stems:
+        systems = [columns.COLUMNS["system"].cell(line) for line in lines]
+        means = [[line.row.stems.get(name) for name in board.stems] for line in lines]
+        parts += [Text(), *_stem_tables("System", systems, board.stems, means, width)]
+    return Group(*parts, *([Text(), *map(Text, below)] if below else []), Text())
+
+
+def _stem_tables(
+    heading: str, names: Sequence[str], stems: Sequence[str], means: Sequence[Sequence[float | None]], width: int
+) -> list[RenderableType]:
+    """The mean of each stem for each of some rows; several tables where one does not fit."""
+    rows, across = [labels.printable(name) for name in names], list(map(stem_heading, stems))
+    scores = [[labels.score(mean) for mean in line] for line in means]
+    tables: list[RenderableType] = []
+    for first, end in _blocks(heading, rows, across, width):
+        tables += [Text()] if tables else []
+        tables.append(_crossed(heading, rows, across[first:end], [line[first:end] for line in scores]))
+    return tables
 
 
 def _fitting(widths: dict[str, int], room: int) -> set[str]:
@@ -150,7 +170,7 @@ def breakdown_table(board: Board, by: By, width: int, only: str = "") -> Rendera
     """The mean scores of each group of pairs, with a title.
 
     Groups are the rows and runs the columns; the other way round if only so it fits; else in several tables of as many
-    runs as fit.
+    runs as fit. Where stems are scored, a table for each run follows with the means of these.
 
     Args:
         board: the board.
@@ -173,7 +193,12 @@ def breakdown_table(board: Board, by: By, width: int, only: str = "") -> Rendera
         for first, end in _blocks(heading, groups, runs, width):
             tables.append(_crossed(heading, groups, runs[first:end], [line[first:end] for line in scores]))
     title = bold(f"Mean HAAQI by {by} · {labels.title(board, only)}")
-    return Group(title, *(part for table in tables for part in (table, Text())))
+    parts: list[RenderableType] = [title, *(part for table in tables for part in (table, Text()))]
+    for label, lines in by_stem(board, by):
+        names, means = zip(*lines, strict=True)
+        parts += [bold(f"{label}: mean HAAQI by {by} and stem")]
+        parts += [*_stem_tables(heading, names, board.stems, means, width), Text()]
+    return Group(*parts)
 
 
 SCORE_WIDTH = len("0.1234")

@@ -5,7 +5,9 @@ A leaderboard may hold a million scores, so that what stands for each of them is
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from sys import intern
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -14,7 +16,7 @@ from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.reading import in_words, scored_runs
 from harness_leaderboard.records import Engine, PairScores, PieceCost, ScoredRun, State, Visibility
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
-from harness_leaderboard.stems import largest_difference
+from harness_leaderboard.stems import StemScores, in_order, largest_difference
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class PairColumns:
         reason: why it failed, or None.
         file_sha256: hash of the remix, or None.
         environment: hash of the environment in which the score was computed, or None.
+        stems: the scores of each stem, by its name, where the evaluator scores stems; None where there are none.
     """
 
     scene: list[str] = field(default_factory=list)
@@ -48,13 +51,17 @@ class PairColumns:
     reason: list[str | None] = field(default_factory=list)
     file_sha256: list[str | None] = field(default_factory=list)
     environment: list[str | None] = field(default_factory=list)
+    stems: dict[str, list[float | None]] = field(default_factory=dict)
 
     def scores(self) -> PairScores:
         """The pairs that have a score."""
         names = ("scene", "listener", "track", "left", "right", "score")
-        every = zip(*(getattr(self, name) for name in names), strict=True)
-        found = [pair for pair in every if pair[-1] is not None]
-        return PairScores(*zip(*found, strict=True)) if found else PairScores()
+        there = [value is not None for value in self.score]
+        scene, listener, track, left, right, score = (tuple(compress(getattr(self, name), there)) for name in names)
+        stems = {name: tuple(compress(column, there)) for name, column in self.stems.items()}
+        # As `stems.columns`: only those that every pair with a score has.
+        complete: dict[str, Any] = {name: column for name, column in stems.items() if None not in column}
+        return PairScores(scene, listener, track, left, right, score, complete)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ def whole_runs(
 def _pairs(connection: Connection, run_id: int, evaluator: int | None) -> tuple[PairColumns, dict[str, int]]:
     """The pairs of a run, and how many of its files and scores were changed outside the harness."""
     columns = PairColumns()
+    stems: list[StemScores] = []
     counts = {"changed_files": 0, "changed_scores": 0}
     for pair in pairs_of_run(connection, run_id, evaluator):
         locked, fast = pair.locked, pair.fast
@@ -129,4 +137,7 @@ def _pairs(connection: Connection, run_id: int, evaluator: int | None) -> tuple[
         columns.reason.append(pair.reason)
         columns.file_sha256.append(pair.file_sha256)
         columns.environment.append(None if said is None else intern(said.environment_sha256))
+        stems.append((said and said.stems) or {})
+    names = in_order({name for each in stems for name in each})
+    columns.stems.update((name, [each.get(name) for each in stems]) for name in names)
     return columns, counts

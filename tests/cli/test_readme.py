@@ -27,8 +27,8 @@ def test_the_example_is_about_twenty_lines_long():
 
 @pytest.mark.parametrize("line", re.findall(r"^harness .*$", README, re.MULTILINE))
 def test_every_command_of_the_readme_exists(line, run_cli):
-    command = line.split()[1]
-    sub = ["verify"] if command == "evaluator" else []
+    _, command, *rest = line.split()
+    sub = rest[:1] if command in ("evaluator", "set") else []
     result = run_cli(command, *sub, "--help")
     assert result.code == 0
     for option in re.findall(r"--[a-z-]+", line):

@@ -15,6 +15,7 @@ from stored import FILE, FINGERPRINT, OTHER_FILE, add, count, mark, reference
 from harness_leaderboard import stems
 from harness_leaderboard.database import sqlite_engine
 from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.facts import stored_scores
 from harness_leaderboard.opening import alembic_config
 from harness_leaderboard.records import NewScore
 from harness_leaderboard.store import Store
@@ -75,14 +76,18 @@ def test_an_impossible_score_of_a_stem_is_refused(store: Store, start: Start, va
     [
         ({}, "scores of 0 stems were given, not of 1 to 64"),
         ({f"left_{n}": 0.5 for n in range(65)}, "scores of 65 stems were given"),
-        ({"": 0.5}, "the stem name '' was not stored: it needs 1 to 50 characters"),
-        ({"\u00fc" * 51: 0.5}, r"the stem name '(.xfc)+.* was not stored"),
-        ({7: 0.5}, "the stem name 7 was not stored"),
+        ({"": 0.5}, "a stem is called '' and was not stored: name ear and stem, like left_vocals"),
+        ({"mean": 0.5}, "a stem is called 'mean' and"),
+        ({"left_": 0.5}, "a stem is called 'left_' and"),
+        ({"left_\u00fc": 0.5}, r"a stem is called 'left_.xfc' and"),
+        ({"left_vocals\n": 0.5}, r"a stem is called 'left_vocals.n' and"),
+        ({"right_" + "x" * 45: 0.5}, "a stem is called 'right_x+' and"),
+        ({7: 0.5}, "a stem is called 7 and"),
     ],
 )
 def test_impossible_stems_are_refused(store: Store, start: Start, given: Mapping[str, float], says: str) -> None:
     start()
-    good = NewScore(OTHER_FILE, reference("S1", "L1"), "locked", 0.5, 0.5, stems={"x" * 50: 0.5})
+    good = NewScore(OTHER_FILE, reference("S1", "L1"), "locked", 0.5, 0.5, stems={"right_" + "x" * 44: 0.5})
     bad = NewScore(FILE, reference("S1", "L1"), "locked", 0.5, 0.5, stems=given)
     with pytest.raises(LeaderboardError, match=says):
         store.add_scores([good, bad], FINGERPRINT, {"locked": {}})
@@ -145,17 +150,21 @@ def test_stems_that_somebody_else_wrote_are_no_score(store: Store, start: Start,
     assert [(run.changed, run.scored) for run in store.runs()] == [((), 4)]
 
 
-def test_a_forged_checksum_over_no_scores_is_damage(store: Store, start: Start) -> None:
+@pytest.mark.parametrize("forged", ['{"left_bass": "loud"}', '{"<b>": 0.5}', '{"left_bass": 1.5}', "[" * 100_000])
+def test_a_forged_checksum_over_no_scores_is_damage(store: Store, start: Start, tmp_path: Path, forged: str) -> None:
     run_id = complete(store, start)
-    forged = '{"left_bass": "loud"}'
-    from harness_leaderboard.facts import stored_scores
-
     with store.transaction(write=True) as connection:
         checksum = stored_scores(connection, [1])[1, 1, "locked"].checksum(stem_scores=forged)
     by_hand(store, f"UPDATE scores SET stem_scores = '{forged}', checksum = '{checksum}' WHERE remix_id = 1")
     for read in (store.runs, store.whole_runs, lambda: store.find_run(run_id)):
         with pytest.raises(LeaderboardError, match="is damaged"):
             read()
+    # It does not spread to other leaderboards.
+    with Store.open(f"sqlite:///{tmp_path / 'ours.db'}", create=True) as ours:
+        assert store.path is not None
+        merged = ours.import_(store.path, "")
+        assert (merged.scores, merged.refused) == (3, 1)
+        assert [run.scored for run in ours.runs()] == [3]
 
 
 def test_stems_go_where_their_scores_go(store: Store, start: Start, tmp_path: Path) -> None:

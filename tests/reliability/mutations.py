@@ -102,6 +102,13 @@ def mutated_flac(draw: random.Random, content: bytes) -> bytes:
     return _damaged(draw, content, [_block, _block, _stream_info, _stream_info, _appended, _cut_a_little])
 
 
+def mutated_text(draw: random.Random, content: bytes) -> bytes:
+    """A number as text with damage to its bytes, or another one in its place."""
+    if draw.random() < 0.5:
+        return str(draw.choice(_VALUES)).encode("utf-8", "surrogatepass")
+    return _damaged(draw, content, [])
+
+
 _VALUES: list[Any] = [
     *(None, True, False, 0, -1, 3.7, -0.0, 1e308, 5e-324, 2**31, 2**53 + 1, 2**63, 2**64, 10**30, 10**400),
     *(float("nan"), float("inf")),

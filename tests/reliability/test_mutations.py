@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reliability.mutations import mutated_flac, mutated_manifest, mutated_metadata
-from support import FRAMES, TinySet
+from reliability.mutations import mutated_flac, mutated_manifest, mutated_metadata, mutated_text
+from support import FRAMES, SONGS, TinySet, TinySongs
 
+from harness.challenge import CAD1
 from harness.cli.verdicts import verdict_as_json
 from harness.errors import DataError, SubmissionError
 from harness.music.layout import load
 from harness.submission.flac import read_remix
 from harness.submission.manifest import MANIFEST, read_manifest
+from harness.submission.protocols import form_of
 from harness.submission.validation import judge
 
 TIMES = 150
@@ -63,6 +65,32 @@ def test_damaged_remixes(submission: Path, tiny_set: TinySet) -> None:
             if any(changed[26:42]):
                 assert np.array_equal(read_remix(path, FRAMES).samples, samples)
     assert outcomes[False] > TIMES / 2, "the mutations do no damage"
+
+
+def test_damaged_stems_and_scale_factors(stems: Path, tiny_songs: TinySongs) -> None:
+    draw = random.Random(5)
+    whole = load(tiny_songs.root)
+    one = whole.select([SONGS[0]])
+    (stems / MANIFEST).unlink()
+    outcomes: Counter[bool] = Counter()
+    for _ in range(TIMES):
+        path = stems / draw.choice(one.pairs[0].files)
+        good = path.read_bytes()
+        path.write_bytes(mutated_flac(draw, good) if path.suffix == ".flac" else mutated_text(draw, good))
+        verdict = judge(stems, one)
+        outcomes[verdict.valid] += 1
+        json.dumps(verdict_as_json(verdict), allow_nan=False)
+        assert verdict.valid is (verdict.content(one.pairs[0]) is not None)
+        assert verdict.content(one.pairs[1]) is not None
+        for problem in verdict.problems:
+            ensure_one_line(problem.message)
+        if verdict.valid:
+            read = form_of(CAD1).read(stems, one.pairs[0])
+            assert read.sha256 == verdict.content(one.pairs[0])
+            assert isinstance(read.signals, dict)
+            assert all(np.isfinite(signal).all() for signal in read.signals.values())
+        path.write_bytes(good)
+    assert outcomes[False] > TIMES / 3, "the mutations do no damage"
 
 
 def test_damaged_manifests(submission: Path, tiny_set: TinySet) -> None:

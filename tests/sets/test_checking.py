@@ -17,6 +17,7 @@ from support import AT_MIC, FRAMES, HEADPHONES, RunCli, TinySet
 
 from harness.challenge import CAD1, PROTOCOL, STEMS, Protocol
 from harness.errors import HarnessError
+from harness.music.finding import EMBEDDED, load_evaluation_set
 from harness.music.layout import load
 from harness.sets.checking import whole
 from harness.sets.checking.audio import look_at
@@ -27,6 +28,7 @@ LIBRARY_WORDS = re.compile(
     r"Input should|Field required|Extra inputs|validation|pydantic|Expecting|Traceback|Errno|\bNone\b|\bdict\b|"
     r"\bstr\b|\bfloat64\b|LibsndfileError|Error opening|Unspecified|object at 0x|\bTrue\b|\bFalse\b"
 )
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 Damage = Callable[[TinySet], Any]
 
 
@@ -100,6 +102,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     # what is wrong: how it is done, what is said of it
     "no file": (lambda tiny: tiny.metadata("gains").unlink(), "metadata/gains.json: is missing"),
     "no scenes": (lambda tiny: tiny.metadata("scene_listeners").unlink(), "scene_listeners.valid.json: is missing"),
+    "no music": (
+        lambda tiny: tiny.metadata("at_mic_music").unlink(),
+        "at_mic_music.valid.json: is missing: fetch it with its music, or have harness set at-mic make both",
+    ),
     "capital file": (
         lambda tiny: tiny.metadata("listeners").rename(tiny.root / "metadata/Listeners.valid.json"),
         "Listeners.valid.json is there: if that is meant, rename it to listeners.valid.json",
@@ -554,7 +560,10 @@ REMARKS: dict[str, tuple[Damage, str]] = {
         lambda tiny: write_positions(tiny, name="head_positions.json"),
         "head_positions.json: the official generator and harness set at-mic look for head_loudspeaker_positions.json",
     ),
-    "no impulse responses": (write_positions, "2 files of impulse responses are not in audio/hrtf (BTE_fr-VP_E1-n30.0"),
+    "no impulse responses": (
+        lambda tiny: ((tiny.root / "audio/hrtf").mkdir(), write_positions(tiny)),
+        "2 files of impulse responses are not in audio/hrtf (BTE_fr-VP_E1-n30.0",
+    ),
 }
 
 
@@ -611,3 +620,18 @@ def test_the_split_and_the_protocol_may_be_named(tiny_set: TinySet, tmp_path: Pa
         shutil.copy(path, path.with_name(path.name.replace(".valid.", ".train.")))
     both = run_cli("set", "check", tiny_set.root, "--json").json
     assert [each["split"] for each in both["splits"]] == ["train", "valid"]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_embedded_sets_are_good(name: str, run_cli: RunCli) -> None:
+    folder = load_evaluation_set(name).scenes[0].folder
+    root = next(each.parent for each in folder.parents if each.name == "audio")
+    outcome = run_cli("set", "check", root)
+    assert (outcome.code, "no problems" in outcome.stdout) == (0, True), outcome.stdout
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden data is not beside this checkout")
+def test_the_golden_set_is_good_and_its_silent_stem_is_found(run_cli: RunCli) -> None:
+    outcome = run_cli("set", "check", GOLDEN)
+    assert (outcome.code, "no problems" in outcome.stdout) == (0, True), outcome.stdout
+    assert "Golden - Silent Vocals-hlp_0012/vocals.wav: is silent throughout" in outcome.stdout

@@ -85,7 +85,7 @@ def test_a_position_that_is_wrong(change: dict[str, object], expected: str) -> N
 def test_a_folder_without_heads(tmp_path: Path) -> None:
     (tmp_path / "notes.wav").touch()
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(DataError, match=r"holds no file of the form .* harness set head FILE\.sofa"):
+        with pytest.raises(DataError, match=r"holds no file of the form .* harness set head FILE\.sofa --angles"):
             speaker_files(folder, HEAD)
 
 

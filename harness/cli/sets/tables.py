@@ -14,6 +14,10 @@ SHOWN = 20
 """Rows of positions, and facts of provenance, that are printed; --json has all."""
 
 
+MAX_TEXT = 200
+"""Characters of a fact of provenance that are printed."""
+
+
 def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", provenance: Mapping[str, Any]) -> None:
     """Print a summary.
 
@@ -59,7 +63,7 @@ def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", 
     for command, entry in provenance.items():
         _print("")
         _print(f"made by harness {_plain(command)}")
-        _table(None, _facts(entry)[:SHOWN])
+        _table(None, _facts(entry)[: 2 * SHOWN])
 
 
 def _counts(found: "Summary") -> list[tuple[str, str]]:
@@ -82,26 +86,35 @@ def _spread(low: float, high: float, digits: int = 0) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _facts(entry: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """What an entry of provenance says, on a line for each value; of long lists how many there are."""
+def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an entry of provenance says, on a line for each value; of long lists how many entries there are."""
     facts: list[tuple[str, str]] = []
     for key, value in entry.items():
-        name = f"{before}{key}"
-        if isinstance(value, dict) and len(value) <= SHOWN:
-            facts += _facts(value, f"{name}, ") if before.count(",") < 2 else [(_plain(name), f"{len(value)} entries")]
-        elif isinstance(value, dict | list):
-            short = isinstance(value, list) and len(value) <= 5 and not any(isinstance(e, dict | list) for e in value)
-            text = ", ".join(map(str, value)) or "none" if short else f"{len(value):,} entries"
-            facts.append((_plain(name), _plain(text)))
+        name = _plain(key)
+        if not isinstance(value, dict | list):
+            facts.append((name, _said(value)))
+        elif len(value) > SHOWN or any(isinstance(each, dict | list) for each in _values(value)):
+            facts.append((name, f"{len(value):,} entries (--json)"))
+        elif isinstance(value, dict):
+            facts.append((name, ", ".join(f"{_plain(inner)} {_said(each)}" for inner, each in value.items()) or "none"))
         else:
-            facts.append((_plain(name), _shortened(str(value))))
+            facts += [(name if not at else "", _said(each)) for at, each in enumerate(value)] or [(name, "none")]
     return facts
 
 
-def _shortened(text: str) -> str:
-    if re.fullmatch(r"[0-9a-f]{64}", text):
-        return text[:16]
-    return _plain(text if len(text) <= 100 else f"{text[:97]}...")
+def _values(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def _said(value: object) -> str:
+    """A value in words; hashes are cut short."""
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    text = _HASH.sub(r"\1...", str(value))
+    return _plain(text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}...")
+
+
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def _table(header: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]]) -> None:

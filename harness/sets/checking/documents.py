@@ -39,6 +39,13 @@ EXAMPLES = {
 }
 """A right entry of each kind of metadata file."""
 
+HINTS = {
+    "scenes": ": fetch it, or have harness set scenes draw the scenes",
+    "scene_listeners": ": fetch it, or have harness set scenes draw the listeners",
+    "at_mic_music": ": fetch it with its music, or have harness set at-mic make both from songs and heads",
+}
+"""What to do where a file is missing."""
+
 OF_A_SPLIT = re.compile(r"(?:scenes|scene_listeners|listeners|at_mic_music|musdb18|musdb18\.segments)\.([^.]+)\.json")
 """The metadata files of a split, which is the group."""
 
@@ -89,7 +96,7 @@ def read_document(folder: Path, name: str, kind: str, findings: Findings, form: 
     try:
         content = read_bounded(folder / name, MAX_METADATA_BYTES, follow=True)
     except FileNotFoundError:
-        place.problem(f"is missing{meant(folder, name)}")
+        place.problem(f"is missing{meant(folder, name) or HINTS.get(kind, '')}")
         return MISSING
     except SubmissionError as error:
         place.problem(f"{str(error).removeprefix(f'{name} ')}: a text file is expected")

@@ -70,7 +70,9 @@ def check_scenes(root: Path, split: str, findings: Findings) -> Contents:
         unused = [key for key in raw_scenes or () if key not in pairs]
         if unused:
             pairs_place.remark(f"nobody listens to {len(unused):,} scenes of {scenes_file} ({some_of(unused)})")
-    _check_positions(root, reader, {each.position for each in scenes.values() if each.position is not None})
+    is_made = (reader.folder / f"at_mic_music.{split}.json").exists() and not (root / "audio" / "hrtf").exists()
+    used = {each.position for each in scenes.values() if each.position is not None}
+    _check_positions(root, reader, used, is_made)
     return _music_of(reader, place, split, scenes)
 
 
@@ -285,8 +287,15 @@ def _at_song(place: Place, number: int, record: Any) -> Place:
     return place.at(name if isinstance(name, str) and name.strip() else f"entry {number}")
 
 
-def _check_positions(root: Path, reader: _Reader, used: set[str]) -> None:
-    """Check the positions of heads and loudspeakers, on which no score depends."""
+def _check_positions(root: Path, reader: _Reader, used: set[str], is_made: bool) -> None:
+    """Check the positions of heads and loudspeakers, on which no score depends.
+
+    Args:
+        root: the evaluation set's folder.
+        reader: of its metadata.
+        used: the positions that scenes name.
+        is_made: whether the music is there, and its heads elsewhere if anywhere: then no head is missed.
+    """
     there = [name for name in POSITION_FILES if (reader.folder / name).exists()]
     right = POSITION_FILES[0]
     if not there:
@@ -308,7 +317,7 @@ def _check_positions(root: Path, reader: _Reader, used: set[str]) -> None:
     lacking: list[str] = []
     for key, record in raw.items():
         entries.is_text(place.at(key), key)
-        if entries.check_position(place.at(key), record) and key in used:
+        if entries.check_position(place.at(key), record) and key in used and not is_made:
             lacking += [name for name in _impulse_responses(record) if not _is_there(root, name)]
     for position in sorted(used - set(raw)):
         place.at(position).problem(f"a scene uses this position, and it is not there{_some(raw)}")
