@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import console
+from harness.challenge import CAD1
 from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, data_option, named_set
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def compare(
         rows = tuple(places[status.id] for status in named)
         loaded = _evaluation_set(board.evaluation_set, named_by_data, data)
         severities, gains = ({}, {}) if loaded is None else (_severities(loaded), _gains(loaded))
+        unknown = "severity" if board.stems else "stem gain and severity"
         found = contrast_formats.Comparisons(board, rows, contrasts(rows, worst, severities, gains))
     if as_json:
         console.print_json(contrast_formats.comparisons_json(found))
@@ -72,7 +74,7 @@ def compare(
     else:
         console.out.print(contrast_formats.comparisons_tables(found))
         if loaded is None:
-            console.say("(by stem gain and severity too: --data ROOT)")
+            console.say(f"(by {unknown} too: --data ROOT)")
 
 
 def _found(store: "Store", runs: Sequence[str]) -> "list[RunStatus]":
@@ -165,7 +167,9 @@ def _severities(loaded: "EvaluationSet") -> "Mapping[str, Grouping]":
 
 
 def _gains(loaded: "EvaluationSet") -> "Mapping[str, Grouping]":
-    """Scenes by the gain of each stem, "vocals +6 dB"."""
+    """Scenes by the gain of each stem, "vocals +6 dB"; nothing under a protocol without gains."""
+    if loaded.protocol == CAD1:
+        return {}
     return {
         "gain": {
             scene.id: [f"{stem} {gain:+g} dB" if gain else f"{stem} 0 dB" for stem, gain in scene.gains.items()]
