@@ -97,8 +97,9 @@ def synthetic_view(
             not_eligible="trained on private data" if place in not_eligible else None,
         )
         scored = ScoredRun(
-            place + 1, None, declared, about, "c" * 64 if stems else FINGERPRINT, SceneSums.of(found), 0, "2026-01-31T12:00:00Z",
-            0, 0, None, 0, {}, lambda found=found: found, protocol="cad1" if stems else "cad_icassp_2024",
+            place + 1, None, declared, about, "c" * 64 if stems else FINGERPRINT, SceneSums.of(found), 0,
+            "2026-01-31T12:00:00Z", 0, 0, None, 0, {}, lambda found=found: found,
+            protocol="cad1" if stems else "cad_icassp_2024",
         )  # fmt: skip
         known = {
             **columns, "state": ["scored"] * len(ears), "engine": ["locked"] * len(ears), "left": lefts,
