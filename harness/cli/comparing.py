@@ -8,7 +8,7 @@ import typer
 
 from harness import console
 from harness.challenge import CAD1
-from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, data_option, named_set
+from harness.cli.common import DEFAULT_DATABASE, Database, Json, ProtocolOption, Split, data_option, named_set
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet
@@ -36,6 +36,7 @@ def compare(
         ),
     ] = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     db: Database = DEFAULT_DATABASE,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with all digits.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table, for the package booktabs.")] = False,
@@ -53,7 +54,7 @@ def compare(
 
     if csv + latex + as_json > 1:
         raise UsageError("choose one of --csv, --latex and --json")
-    named_by_data = named_set(data, split)
+    named_by_data = named_set(data, split, protocol)
     if len(runs) < 2:
         raise UsageError("name two runs or more: harness runs lists them")
     with Store.open(db, create=False) as store:

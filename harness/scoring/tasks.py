@@ -107,14 +107,16 @@ def _score_chunk(tasks: Sequence[ScoreTask]) -> list[Outcome]:
 
 
 def _score_one(task: ScoreTask) -> Outcome:
-    scene, remix = task.pair.scene, task.pair.remix_name
+    scene, files = task.pair.scene, task.pair.files
+    what = files[0] if len(files) == 1 else "one of its files"
     try:
         submitted = form_of(scene.protocol).read(task.folder, task.pair)
         if submitted.sha256 != task.sha256:
-            return f"{remix} has changed since it was checked: run the command again"
+            return f"{what} has changed since it was checked: run the command again"
         reference = _reference(scene, task.music)
-    except FileNotFoundError:
-        return f"{remix} is gone: run the command again"
+    except FileNotFoundError as error:
+        name = Path(error.filename).name if error.filename else what
+        return f"{name} is gone: run the command again"
     except HarnessError as error:
         return str(error)
 

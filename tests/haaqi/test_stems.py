@@ -138,6 +138,7 @@ def test_a_silent_true_stem_is_an_error_with_a_name(pairs, score_stems):
         scored(score_stems, pair, silent, processed)
 
 
+@pytest.mark.filterwarnings("ignore:Use of fft convolution on input with NAN")
 def test_whatever_haaqi_fails_on_is_an_error_with_a_name(pairs, score_stems):
     pair, references, processed = pairs[0]
     click = np.zeros_like(references["left_bass"])

@@ -19,7 +19,8 @@ from harness.music.evaluationset import Pair
 from harness.music.songs import load_songs
 from harness.scoring.checks import disagreement, furthest
 from harness.scoring.rows import CAD1_COLUMNS
-from harness.scoring.tasks import Checked
+from harness.scoring.tasks import Checked, ScoreTask
+from harness.scoring.tasks import score as scoring
 from harness.submission.stems import stem_files
 from harness_leaderboard.records import CHECK_TOLERANCE
 from harness_leaderboard.store import Store
@@ -256,3 +257,16 @@ def test_true_stems_are_enough_to_score_what_others_made(run_cli, score, tiny_so
     tiny_songs.music("drums").unlink()
     outcome = score()
     assert (outcome.code, "no music file" in outcome.error, "drums.wav" in outcome.error) == (2, True, True)
+
+
+def test_files_that_change_or_go_between_check_and_score_are_named(tiny_songs, stems):
+    pair = load_songs(tiny_songs.root, "valid", "songs").pairs[0]
+
+    def outcome():
+        ((_, found),) = scoring([ScoreTask(pair, stems, "0" * 64, ())], 1)
+        return found
+
+    assert outcome() == "one of its files has changed since it was checked: run the command again"
+    name = CAD1.scale_name(*pair.id, "left_bass")
+    (stems / name).unlink()
+    assert outcome() == f"{name.rpartition('/')[2]} is gone: run the command again"
