@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from stored import FINGERPRINT, LOAD, RUN, STREAMED
 
-from harness.challenge import STEMS
+from harness.challenge import EARS, STEMS
 from harness.hearing import GRADES, grade_of
 from harness.report.view import BoardView, board_view
 from harness.results.frames import Results, results_of
@@ -33,6 +33,7 @@ def synthetic_view(
     not_eligible: Sequence[int] = (2,),
     live: Sequence[int] = (3,),
     seed: int = 1,
+    stems: bool = False,
 ) -> BoardView:
     """A board with a run for each name; a listener with a greater loss scores lower, tracks and scenes differ.
 
@@ -42,9 +43,10 @@ def synthetic_view(
         parameters, cpu_seconds: of each run; None where they are not known.
         not_eligible: positions of runs that have no rank.
         live: positions of runs that are live; of the others, every third from the second is causal.
+        stems: whether it is a board of the first challenge: a song for each scene, and eight stems for each score.
     """
     random = np.random.default_rng(seed)
-    each = each or listeners
+    each, tracks = each or listeners, scenes if stems else tracks
     people = [f"L{number:04}" for number in range(1, listeners + 1)]
     left = np.round(np.sort(random.uniform(12, 72, listeners)), 1)
     right = np.round(np.clip(left + random.normal(0, 9, listeners), 0, 78), 1)
@@ -57,7 +59,7 @@ def synthetic_view(
     for number in range(scenes):
         scene_effect = hard[number % tracks] + random.normal(0, 0.02)
         for person in (np.arange(each) + number * 7) % listeners:
-            columns["scene"].append(f"scene_{10000 + number}")
+            columns["scene"].append(songs[number] if stems else f"scene_{10000 + number}")
             columns["listener"].append(people[person])
             columns["track"].append(songs[number % tracks])
             base.append(tuple(0.09 + scene_effect - 0.0022 * ear[person] for ear in (left, right)))
@@ -67,9 +69,22 @@ def synthetic_view(
     runs = []
     for place, (name, level) in enumerate(zip(names, levels, strict=True)):
         values = np.clip(level + ears * (0.4 + level) + random.normal(0, 0.02, ears.shape), 0, 1)
+        eight: dict[str, list[float]] = {}
+        if stems:
+            off = np.array([0.1, 0.05, -0.03, -0.12]) + random.normal(0, 0.01, (*ears.shape, 4))
+            each_stem = np.clip(values[..., None] + off, 0, 1)
+            values = each_stem.mean(axis=2)
+            eight = {
+                f"{ear}_{stem}": each_stem[:, channel, number].tolist()
+                for number, stem in enumerate(STEMS)
+                for channel, ear in enumerate(EARS)
+            }
         lefts, rights = (column.tolist() for column in values.T)
         means = values.mean(axis=1).tolist()
-        found = PairScores(*map(tuple, (*columns.values(), lefts, rights, means)))
+        found = PairScores(
+            *map(tuple, (*columns.values(), lefts, rights, means)),
+            stems={name: tuple(column) for name, column in eight.items()},
+        )
         declared = replace(
             RUN,
             key=f"{place:064x}",
@@ -82,8 +97,9 @@ def synthetic_view(
             not_eligible="trained on private data" if place in not_eligible else None,
         )
         scored = ScoredRun(
-            place + 1, None, declared, about, FINGERPRINT, SceneSums.of(found), 0, "2026-01-31T12:00:00Z",
-            0, 0, None, 0, {}, lambda found=found: found,
+            place + 1, None, declared, about, "c" * 64 if stems else FINGERPRINT, SceneSums.of(found), 0,
+            "2026-01-31T12:00:00Z", 0, 0, None, 0, {}, lambda found=found: found,
+            protocol="cad1" if stems else "cad_icassp_2024",
         )  # fmt: skip
         known = {
             **columns, "state": ["scored"] * len(ears), "engine": ["locked"] * len(ears), "left": lefts,
@@ -92,14 +108,16 @@ def synthetic_view(
         unknown = {
             field.name: [None] * len(ears) for field in fields(PairColumns) if field.name not in (*known, "stems")
         }
-        pairs = PairColumns(**known, **unknown)
+        pairs = PairColumns(**known, **unknown, stems=eight)
         spent = cpu_seconds[place % len(cpu_seconds)]
         costs = [] if spent is None else [PieceCost("all", spent / 2, spent, 10**9)]
         runs.append(WholeRun(scored, "shown", pairs, costs))
     [board] = boards([run.scored for run in runs])
     results = results_of(runs, None)
     if with_set:
-        names_of = {f"scene_{10000 + number}": songs[number % tracks] for number in range(scenes)}
+        names_of = {
+            songs[number] if stems else f"scene_{10000 + number}": songs[number % tracks] for number in range(scenes)
+        }
         results = _with_set(results, random, names_of, people, left, right, pta)
     return board_view(board, results, None)
 

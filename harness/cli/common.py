@@ -218,15 +218,15 @@ def data_folder(data: str | None) -> Path | None:
     return None if data is None or data in EMBEDDED else expanded(data, "--data").absolute()
 
 
-def named_set(data: str | None, split: str | None) -> "EvaluationSet | None":
-    """The evaluation set that --data and --split name, for commands that do without one; None if none is named.
+def named_set(data: str | None, split: str | None, protocol: ProtocolName | None = None) -> "EvaluationSet | None":
+    """The evaluation set that the options name, for commands that do without one; None if none is named.
 
     Raises:
-        UsageError: a split is named without its set.
+        UsageError: a split or a protocol is named without its set.
     """
-    if data is None and split is not None:
-        raise UsageError("--split goes with --data")
-    return None if data is None else evaluation_set(data, split)
+    if data is None and (split is not None or protocol is not None):
+        raise UsageError("--split goes with --data" if protocol is None else "--protocol goes with --data")
+    return None if data is None else evaluation_set(data, split, protocol=protocol)
 
 
 _tracebacks = False

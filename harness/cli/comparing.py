@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import console
-from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, data_option, named_set
+from harness.challenge import CAD1
+from harness.cli.common import DEFAULT_DATABASE, Database, Json, ProtocolOption, Split, data_option, named_set
 
 if TYPE_CHECKING:
     from harness.music.evaluationset import EvaluationSet
@@ -35,6 +36,7 @@ def compare(
         ),
     ] = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     db: Database = DEFAULT_DATABASE,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with all digits.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table, for the package booktabs.")] = False,
@@ -52,7 +54,7 @@ def compare(
 
     if csv + latex + as_json > 1:
         raise UsageError("choose one of --csv, --latex and --json")
-    named_by_data = named_set(data, split)
+    named_by_data = named_set(data, split, protocol)
     if len(runs) < 2:
         raise UsageError("name two runs or more: harness runs lists them")
     with Store.open(db, create=False) as store:
@@ -62,6 +64,7 @@ def compare(
         rows = tuple(places[status.id] for status in named)
         loaded = _evaluation_set(board.evaluation_set, named_by_data, data)
         severities, gains = ({}, {}) if loaded is None else (_severities(loaded), _gains(loaded))
+        unknown = "severity" if board.stems else "stem gain and severity"
         found = contrast_formats.Comparisons(board, rows, contrasts(rows, worst, severities, gains))
     if as_json:
         console.print_json(contrast_formats.comparisons_json(found))
@@ -72,7 +75,7 @@ def compare(
     else:
         console.out.print(contrast_formats.comparisons_tables(found))
         if loaded is None:
-            console.say("(by stem gain and severity too: --data ROOT)")
+            console.say(f"(by {unknown} too: --data ROOT)")
 
 
 def _found(store: "Store", runs: Sequence[str]) -> "list[RunStatus]":
@@ -165,7 +168,9 @@ def _severities(loaded: "EvaluationSet") -> "Mapping[str, Grouping]":
 
 
 def _gains(loaded: "EvaluationSet") -> "Mapping[str, Grouping]":
-    """Scenes by the gain of each stem, "vocals +6 dB"."""
+    """Scenes by the gain of each stem, "vocals +6 dB"; nothing under a protocol without gains."""
+    if loaded.protocol == CAD1:
+        return {}
     return {
         "gain": {
             scene.id: [f"{stem} {gain:+g} dB" if gain else f"{stem} 0 dB" for stem, gain in scene.gains.items()]

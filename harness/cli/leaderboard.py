@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import console
-from harness.cli.common import DEFAULT_DATABASE, Database, Json, Split, data_option, given, named_set
+from harness.cli.common import DEFAULT_DATABASE, Database, Json, ProtocolOption, Split, data_option, given, named_set
 from harness.files import expanded
 from harness_leaderboard.records import By
 
@@ -32,6 +32,7 @@ def leaderboard(
     ] = None,
     data: Annotated[str | None, data_option("all there are", "Only this evaluation set.")] = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     class_: Annotated[
         Class | None,
         typer.Option(
@@ -62,7 +63,7 @@ def leaderboard(
 
     if csv + markdown + latex + as_json + (svg is not None) > 1:
         raise UsageError("choose one of --csv, --markdown, --latex, --svg and --json")
-    about_set = named_set(data, split)
+    about_set = named_set(data, split, protocol)
     only = None if about_set is None else about_set.sha256
     if columns is not None and by:
         raise UsageError("--columns does not go with --by: choose one of them")

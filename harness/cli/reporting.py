@@ -14,6 +14,7 @@ from harness.cli.common import (
     DEFAULT_DATABASE,
     Database,
     Json,
+    ProtocolOption,
     Split,
     Workers,
     data_option,
@@ -45,6 +46,7 @@ def report(
         str | None, data_option("all boards", "Only this evaluation set, with its listeners, gains and music.")
     ] = None,
     split: Split = None,
+    protocol: ProtocolOption = None,
     audio: Annotated[
         int | None,
         typer.Option(
@@ -80,7 +82,7 @@ def report(
 
     folder = output_folder(output, Path("report"))
     ensure_ours(folder)
-    chosen = named_set(data, split)
+    chosen = named_set(data, split, protocol)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(db, create=False))
         found = materials(store, chosen)

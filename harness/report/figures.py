@@ -49,7 +49,7 @@ def write_figures(view: BoardView, folder: Path, kind: Kind) -> list[Path]:
     """
     written = []
     for chart in CHARTS:
-        spec = chart.spec(view)
+        spec = chart.spec(view) if chart.fits(view) else ""
         if isinstance(spec, str):
             continue
         width = WIDE if len(view.rows) >= MANY else PHONE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.view import BoardView
-from harness.report.words import hundredths, interval, p_value, score, title_of
+from harness.report.words import challenge_of, hundredths, interval, p_value, score, title_of
 from harness_leaderboard import columns, formats, labels
 from harness_leaderboard.causality import Class
 from harness_leaderboard.comparing import Difference, in_words
@@ -59,6 +59,8 @@ def front_page(view: BoardView, runs: Mapping[int, Mapping[str, Any]], provenanc
     ]
     return {
         "sentence": in_words(board),
+        "challenge": challenge_of(board),
+        "stems": _stems(board, runs),
         "few": board.evaluation_set.scenes < FEW_CLUSTERS,
         "tables": tables,
         "matrix": _matrix(view, runs) if len(view.rows) > 1 else None,
@@ -87,8 +89,10 @@ DOWNLOADS = (
 
 def board_files(view: BoardView) -> dict[str, bytes]:
     """The contents of `DOWNLOADS`, by name. What a run declares as its contact or folder is not for everybody."""
-    names = [column.name for column in columns.choose(None) if column.name not in PRIVATE]
-    columns_of_pairs = ["run", "label", "scene", "listener", "track", "engine", "left", "right", "score", "clipped"]
+    chosen = columns.choose(None, stems=view.board.stems)
+    names = [column.name for column in chosen if column.name not in PRIVATE]
+    columns_of_pairs = ["run", "label", "scene", "listener", "track", "engine", "left", "right", "score"]
+    columns_of_pairs += [*view.board.stems, "clipped"]
     pairs = view.pairs[columns_of_pairs].astype({"label": str, "track": str, "scene": str, "listener": str})
     for name in ("label", "track", "scene", "listener"):
         pairs[name] = pairs[name].map({text: formats.cell(text) for text in pairs[name].unique()})
@@ -200,6 +204,21 @@ def _read(each: Difference, sign: int) -> Read:
     return -estimate.mean, -estimate.high, -estimate.low
 
 
+def _stems(board: Board, runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The mean of each stem, where stems are scored."""
+    if not board.stems:
+        return None
+    lines = [
+        {
+            "run": runs[row.source.id],
+            "cells": [{"mean": row.stems.get(name), "score": score(row.stems.get(name))} for name in board.stems],
+        }
+        for row in board.rows
+        if row.stems
+    ]
+    return {"columns": [name.partition("_")[::2] for name in board.stems], "lines": lines}
+
+
 def _matrix(view: BoardView, runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     largest = max((abs(each.by_scene.mean) for each in view.differences), default=0.0)
     numbers = [row.source.id for row in view.rows]
@@ -278,7 +297,7 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
         fact(
             "Largest difference between engines",
             f"{max(largest):.1g}" if largest else "–",
-            "HAAQI, either ear; 1e-06 is allowed",
+            f"HAAQI, {'any stem' if board.stems else 'either ear'}; 1e-06 is allowed",
         ),
         fact("Failed pairs", f"{failed:,}", "of all runs on this board"),
         fact(

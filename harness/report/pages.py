@@ -79,13 +79,15 @@ class Pages:
             template: name of its template.
             path: where it goes, from the board's folder, e.g. "systems/3.html".
             context: what the template shows. It also sees `root` and `home`, the way from this page to the site's and
-                to the board's folder ("../" or ""), `page`, the name of the page, and `about`, the evaluation set.
+                to the board's folder ("../" or ""), `page`, the name of the page, `about`, the evaluation set, and
+                `unit`, what scenes are called.
         """
         depth = path.count("/")
         page = path.removesuffix(".html")
         text = self.environment.get_template(template).render(
             about=_about(self.board),
             fingerprint=self.board.fingerprint,
+            unit=self.board.unit,
             pages=PAGES,
             page=page,
             home="../" * depth,

@@ -18,18 +18,21 @@ from harness.report.pages import FOLDER, PAGES, Pages, environment
 from harness.report.placing import MARK, placed
 from harness.report.systempages import system_page
 from harness.report.view import MOST_SYSTEMS
-from harness.report.words import run_facts, title_of
+from harness.report.words import challenge_of, run_facts, title_of
 from harness_leaderboard.comparing import in_words
 
 ASSETS = ("style.css", "site.js", "icon.svg", "charts.js", "charts.css", "player.js", "player.css")
 
-LEDES = {
+LEDES: Mapping[str, str] = {
     "listeners": "What each system does for each listener: a mean hides who gains and who loses.",
     "music": "Which songs are hard, and what was asked for: the gain of each stem, and where the music came from.",
     "head-to-head": "Two systems on the same pairs, chosen below.",
     "cost": "What a score costs: the size of a system, the processor time that it takes, and whether it keeps up with "
     "live music.",
 }
+
+LEDES_OF_SONGS = {**LEDES, "music": "Which stems and which songs are hard."}
+"""Where stems of songs are scored: nothing is asked for there."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ class _Site:
                 "fingerprint": material.view.board.fingerprint,
                 "runs": len(material.view.board.rows),
                 "sentence": in_words(material.view.board),
+                "challenge": challenge_of(material.view.board),
             }
             for material, folder in zip(self.materials, folders, strict=True)
         ]
@@ -166,20 +170,20 @@ class _Site:
         self.sound += len(chosen.heard)
         self.silent.update(chosen.failures)
         for name, title in PAGES:
-            charts = [chart for chart in CHARTS if chart.page == name]
+            charts = [chart for chart in CHARTS if chart.page == name and chart.fits(view)]
             if not charts:
                 continue
             made = [(chart, chart.spec(view)) for chart in charts]
             self._file(f"{folder}data/{name}.js", _script({chart.name: spec for chart, spec in made}))
             context = {
                 "title": title,
-                "lede": LEDES[name],
+                "lede": (LEDES_OF_SONGS if view.board.unit == "song" else LEDES)[name],
                 "left_out": _left_out(material),
                 "charts": [
                     {
                         "name": chart.name,
-                        "title": chart.title,
-                        "caption": chart.caption,
+                        "title": chart.words(view)[0],
+                        "caption": chart.words(view)[1],
                         "absent": spec if isinstance(spec, str) else "",
                     }
                     for chart, spec in made

@@ -60,10 +60,11 @@ def system_page(
         "class_facts": [_fact(name[0].upper() + name[1:], _text(value)) for name, value in classes.facts(run)],
         "levels": classes.levels(run),
         "settings": [(labels.printable(name), _text(value)) for name, value in sorted(run.settings.items())],
+        "stems": _stems(view, row),
         "pairs": _pairs(view, row, pair_pages),
         "rule": f"The {EACH} pairs with the lowest and the {EACH} with the highest scores, and {EACH} around the "
-        "median; of equal ones the first by scene and listener. Behind the pair's best: in HAAQI × 100, behind the "
-        "best of the systems that are compared on the front page.",
+        f"median; of equal ones the first by {view.board.unit} and listener. Behind the pair's best: in HAAQI × 100, "
+        "behind the best of the systems that are compared on the front page.",
         "clipping": _clipping(stored.run),
         "failures": [
             (_text(reason), count)
@@ -114,6 +115,22 @@ def _declared(row: Row, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     if facts["cost"] is not None:
         found.append(_fact("Cost", f"{seconds(facts['cost'])} s of processor time for a minute of music"))
     return found
+
+
+def _stems(view: BoardView, row: Row) -> list[dict[str, Any]]:
+    """For each stem its mean in either ear, and how far that is from the best of the other ranked systems."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, mean in row.stems.items():
+        ear, _, stem = name.partition("_")
+        others = [other.stems[name] for other in view.board.ranked if name in other.stems and other is not row]
+        best = max(others, default=None)
+        line = found.setdefault(stem, {"name": stem, "left": None, "right": None})
+        line[ear] = {
+            "mean": mean,
+            "score": labels.score(mean),
+            "gap": "–" if best is None else hundredths(mean - best),
+        }
+    return list(found.values())
 
 
 def _pairs(view: BoardView, row: Row, pages: Mapping[tuple[str, str], str]) -> list[dict[str, Any]]:

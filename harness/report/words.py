@@ -1,14 +1,16 @@
 """How figures and facts are written on pages. Names and reasons come from strangers: templates escape them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
 
+from harness.challenge import PROTOCOLS
 from harness.report.view import BoardView
 from harness_leaderboard import classes, labels
-from harness_leaderboard.ranking import Row
+from harness_leaderboard.ranking import Board, Row
 from harness_leaderboard.records import EvaluationSetRecord
 
 MINUS = "−"
@@ -60,6 +62,21 @@ def title_of(about: EvaluationSetRecord) -> str:
     """What an evaluation set is called: its name, and its split unless that says the same."""
     parts = dict.fromkeys((about.name, about.split))
     return labels.printable(" · ".join(filter(None, parts)))
+
+
+def challenge_of(board: Board) -> str:
+    """Which challenge a board is of, in words, with what it scores; "" for the challenge whose remixes are the rule."""
+    if board.unit != "song":
+        return ""
+    protocol = PROTOCOLS.get(board.protocol)
+    title = labels.printable(board.protocol) if protocol is None else protocol.title
+    return f"{title[:1].upper()}{title[1:]}: the score of a pair is the mean over its {len(board.stems)} stems."
+
+
+def of_songs(text: str) -> str:
+    """Our own words about scenes and tracks, where songs stand for both."""
+    text = re.sub(r"\b(scene|track)(?=s?\b)", "song", text)
+    return re.sub(r"\b(Scene|Track)(?=s?\b)", "Song", text)
 
 
 def href(row: Row) -> str:

@@ -143,6 +143,7 @@ def make_at_mic(
     output: Path | None,
     workers: int,
     overwrite: bool,
+    resample: bool,
     begin: Callable[[int], Any],
 ) -> AtMic:
     """Bring the songs of a split to the microphones, and list them in at_mic_music.<split>.json.
@@ -157,6 +158,7 @@ def make_at_mic(
         output: where `audio/at_mic_music` and `metadata/` are written; by default `root`.
         workers: number of processes.
         overwrite: whether a list that says something else is replaced.
+        resample: whether songs of another sample rate than 44.1 kHz are resampled, and not refused.
         begin: called with the number of pieces, gives a context manager that yields what `make_pieces` calls.
 
     Raises:
@@ -187,24 +189,24 @@ def make_at_mic(
         remove_leftovers(listed.parent)
         if not overwrite:
             ensure_replaceable(listed, {sample.name: sample.record for sample in samples}, extending=True)
-        pieces, failed = _pieces(root, samples, positions)
+        pieces, failed = _pieces(root, samples, positions, resample)
         with begin(len(pieces)) as advance:
             done = {made.piece.name: made for made in make_pieces(target, split, pieces, workers, advance)}
         made = tuple((failed | done)[sample.name] for sample in samples)
         result = AtMic(made, listed, in_headphones)
         there = {each.piece.name for each in made if each.problem is None}
         write_metadata(listed, {sample.name: sample.record for sample in samples if sample.name in there})
-        write_provenance(target, split, "set at-mic", _provenance(root, split, path, pieces, result))
+        write_provenance(target, split, "set at-mic", _provenance(root, split, path, pieces, resample, result))
     return result
 
 
 def _pieces(
-    root: Path, samples: list[Sample], positions: Mapping[str, Position]
+    root: Path, samples: list[Sample], positions: Mapping[str, Position], resample: bool
 ) -> tuple[list[Piece], dict[str, Made]]:
     """What is to be made, and what cannot be for want of a head, by name."""
     pieces, failed = [], {}
     for sample in samples:
-        signals = {name: Source(sample.source / f"{name}.wav") for name in ("mixture", *STEMS)}
+        signals = {name: Source(_file(sample.source, name), resample=resample) for name in ("mixture", *STEMS)}
         piece = Piece(sample.name, sample.folder, signals)
         try:
             speakers = speaker_files(root / "audio" / "hrtf", positions[sample.position])
@@ -215,12 +217,20 @@ def _pieces(
     return pieces, failed
 
 
-def _provenance(root: Path, split: str, positions: Path, pieces: list[Piece], result: AtMic) -> dict[str, Any]:
+def _file(folder: Path, name: str) -> Path:
+    """A song's file: WAV as in MUSDB18-HQ, or FLAC where only that is there."""
+    wav, flac = folder / f"{name}.wav", folder / f"{name}.flac"
+    return flac if flac.is_file() and not wav.exists() else wav
+
+
+def _provenance(
+    root: Path, split: str, positions: Path, pieces: list[Piece], resample: bool, result: AtMic
+) -> dict[str, Any]:
     metadata = (root / "metadata" / f"scenes.{split}.json", root / "metadata" / f"musdb18.{split}.json", positions)
     heads = sorted({path for piece in pieces for path in piece.speakers or ()})
     return {
-        "root": str(root),
         "recipe": RECIPE,
+        "resample": resample,
         "metadata": {path.name: sha256_of(path) for path in metadata},
         "heads": {path.name: sha256_of(path) for path in heads},
         "pieces": len(result.made),

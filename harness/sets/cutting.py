@@ -49,13 +49,14 @@ class Excerpt:
     def record(self) -> dict[str, Any]:
         """The same as a JSON value, with times in seconds."""
         rate = PROTOCOL.sample_rate
-        about = {
+        return {
+            "name": self.name,
             "song": self.song,
             "start": self.start / rate,
             "end": self.end / rate,
             "samples": self.end - self.start,
+            "silent": list(self.silent),
         }
-        return {**about, "silent": list(self.silent)}
 
 
 Cuts = Callable[[Song, int], Sequence[tuple[str, int, int]]]

@@ -142,7 +142,9 @@ def _make(
         for folder in output.iterdir():
             if folder.is_dir():
                 remove_leftovers(folder)
-        write_provenance(output, EXCERPTS, EXCERPTS_COMMAND, {**plan, "complete": False})
+        if excerpts_entry(output) is None:
+            # A process that is killed leaves this; what is made again later becomes what it was.
+            write_provenance(output, EXCERPTS, EXCERPTS_COMMAND, {**plan, "complete": False})
         excerpts: list[Excerpt] = []
         problems = []
         for song in songs:

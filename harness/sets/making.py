@@ -141,9 +141,14 @@ def _kept(root: Path, pieces: Sequence[Piece], journal: Mapping[str, Entry]) -> 
     return [
         Made(piece, entry.sha256, entry.clipped, entry.silent, kept=True)
         for piece, entry in known
-        if entry.made_from == _made_from(piece, hashes)
+        if entry.made_from in (_made_from(piece, hashes), _made_from(_unresampled(piece), hashes))
         and entry.sha256 == {name: hashes[_target(root, piece, name)] for name in SIGNALS}
     ]
+
+
+def _unresampled(piece: Piece) -> Piece:
+    """The same piece without leave to resample: what was made without it would be the same with it."""
+    return replace(piece, signals={name: replace(source, resample=False) for name, source in piece.signals.items()})
 
 
 def _files(root: Path, piece: Piece) -> list[Path]:

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from pydantic import FailFast, Field
 
 from harness.errors import DataError, UsageError
-from harness.files import locked_folder
+from harness.files import locked_folder, sha256_of
 from harness.music.metadata import EACH_SCENE, MAX_SCENES, GainsRecord, MusicRecord, Text, read, read_listeners
 from harness.sets.draws import choose, seeded
 from harness.sets.gains import official_gains
 from harness.sets.positions import official_positions, position_ids, positions_file, records_of
+from harness.sets.provenance import write_provenance
 from harness.sets.writing import ensure_replaceable, write_metadata
 
 FIRST_SCENE = 10001
@@ -156,6 +157,19 @@ def make_scenes(
             for path, content in to_write.items():
                 ensure_replaceable(path, content)
         written = {path: write_metadata(path, content) for path, content in to_write.items()}
+        inputs = [root / "metadata" / f"musdb18.{split}.json", listeners_file, gains_file, hlp_file]
+        write_provenance(
+            output or root,
+            split,
+            "set scenes",
+            {
+                "per_song": per_song,
+                "listeners": per_scene,
+                "seeds": {"scenes": "the song's Track Name", "listeners": LISTENERS_SEED},
+                "metadata": {path.name: sha256_of(path) for path in inputs if path is not None and path.exists()},
+                "official": [path.name for path in official],
+            },
+        )
     return Drawn(
         scenes,
         scene_listeners,

@@ -180,7 +180,7 @@ def in_words(board: Board) -> str:
     if len(ranked) == 1:
         return f"{names[0]} is the only ranked run: there is nothing to compare it with."
     if any(found.p_adjusted is None for found in board.compared.values()):
-        return "All scores come from one scene, which says nothing about how sure the order is."
+        return f"All scores come from one {board.unit}, which says nothing about how sure the order is."
     members: dict[int, list[int]] = {}
     for place, row in enumerate(ranked):
         assert row.group is not None
@@ -215,8 +215,8 @@ def basis(board: Board) -> list[str]:
         return []
     count, scenes = len(board.compared), board.compared[0, 1].difference.clusters
     over = "" if count == 1 else f", adjusted over all {count} comparisons (Holm)"
-    lines = [f"Told apart means p < {SIGNIFICANT}: paired, clustered by scene{over}."] if scenes > 1 else []
-    return [*lines, *roughness(scenes=scenes)]
+    lines = [f"Told apart means p < {SIGNIFICANT}: paired, clustered by {board.unit}{over}."] if scenes > 1 else []
+    return [*lines, *roughness(**{f"{board.unit}s": scenes})]
 
 
 def roughness(**clusters: int) -> list[str]:

@@ -32,7 +32,7 @@ CSV_COLUMNS = (
     "by", "group", "clusters_are", "difference", "low", "high", "p", "p_adjusted", "pairs", "clusters", "df", "won",
     "lost", "tied", "first_mean", "second_mean",
 )  # fmt: skip
-"""`by` is "all" for a comparison over all pairs, with a line for each kind of cluster, "scene" and "track";
+"""`by` is "all" for a comparison over all pairs, with a line for each kind of cluster, "scene" and "track", or "song";
 "listener", "track" or another grouping for the pairs of a `group`; "stem" for the scores of a stem over all pairs;
 "pair" for a single one, whose group is "scene listener". `first_mean` and `second_mean` are over the same pairs as the
 difference."""
@@ -151,20 +151,20 @@ def comparisons_csv(found: Comparisons) -> str:
             "second": found.label(difference.second),
             "second_run": difference.second.source.id,
         }
-        for line in _csv_lines(contrast):
+        for line in _csv_lines(contrast, found.board):
             lines.append(dict.fromkeys(CSV_COLUMNS) | common | runs | line)
     return csv_text(CSV_COLUMNS, lines)
 
 
-def _csv_lines(contrast: Contrast) -> Iterator[dict[str, Any]]:
+def _csv_lines(contrast: Contrast, board: Board) -> Iterator[dict[str, Any]]:
     whole = contrast.difference
     wins = {"won": whole.won, "lost": whole.lost, "tied": whole.tied}
-    for clusters, estimate, adjusted in _both(whole):
+    for clusters, estimate, adjusted in _both(whole, board):
         yield {"by": "all", "clusters_are": clusters, **_estimate_json(estimate), "p_adjusted": adjusted, **wins}
     for each in contrast.groups:
         wins = {"won": each.won, "lost": each.lost, "tied": each.tied}
         means = {"first_mean": each.first, "second_mean": each.second}
-        about = {"by": each.by, "group": each.group, "clusters_are": "scene"}
+        about = {"by": each.by, "group": each.group, "clusters_are": board.unit}
         yield {**about, **_estimate_json(each.difference), **wins, **means}
     for pair in contrast.worst:
         which = {"by": "pair", "group": f"{pair.scene} {pair.listener}"}
@@ -172,12 +172,12 @@ def _csv_lines(contrast: Contrast) -> Iterator[dict[str, Any]]:
         yield {**which, "difference": pair.difference, "pairs": 1, **means}
 
 
-def _both(difference: Difference) -> tuple[tuple[str, Estimate, float | None], ...]:
-    """Both ways of clustering: what clusters are, the estimate, and its adjusted p value."""
-    return (
-        ("scene", difference.by_scene, difference.p_adjusted),
-        ("track", difference.by_track, difference.p_adjusted_by_track),
-    )
+def _both(difference: Difference, board: Board) -> tuple[tuple[str, Estimate, float | None], ...]:
+    """Both ways of clustering: what clusters are, the estimate, and its adjusted p value. Of songs, both are one."""
+    by_scene = (board.unit, difference.by_scene, difference.p_adjusted)
+    if board.unit == "song":
+        return (by_scene,)
+    return by_scene, ("track", difference.by_track, difference.p_adjusted_by_track)
 
 
 # For people
@@ -185,22 +185,24 @@ def _both(difference: Difference) -> tuple[tuple[str, Estimate, float | None], .
 
 def comparisons_latex(found: Comparisons) -> str:
     """The differences as LaTeX: a tabular in the manner of booktabs, with what has to be said of it as comments."""
-    headers = ("First", "Second", "Difference", "95 % by scene", "p", "95 % by track", "p", "Won")
+    kinds = ("song",) if found.board.unit == "song" else ("scene", "track")
+    intervals = [header for kind in kinds for header in (f"95 % by {kind}", "p")]
+    headers = ("First", "Second", "Difference", *intervals, "Won")
     lines = []
     for contrast in found.contrasts:
         difference = contrast.difference
         cells = [found.label(difference.first), found.label(difference.second), _signed(difference.by_scene.mean)]
-        for _, estimate, adjusted in _both(difference):
+        for _, estimate, adjusted in _both(difference, found.board):
             cells += [_interval(estimate), labels.p_value(adjusted)]
         lines.append([*cells, _won(difference.won, difference.pairs, difference.tied)])
-    table = latex_table(headers, lines, [False, False] + [True] * 6)
+    table = latex_table(headers, lines, [False, False] + [True] * (len(headers) - 2))
     return latex_comments([labels.title(found.board)]) + table + latex_comments(notes(found))
 
 
 def notes(found: Comparisons) -> list[str]:
     """What has to be said of comparisons: who is told apart, over which pairs, what p and the intervals mean."""
     lines = []
-    for apart, words in ((True, f"Told apart (p < {SIGNIFICANT} by scene)"), (False, "Not told apart")):
+    for apart, words in ((True, f"Told apart (p < {SIGNIFICANT} by {found.board.unit})"), (False, "Not told apart")):
         which = [
             f"{found.letter(contrast.difference.first)} and {found.letter(contrast.difference.second)}"
             for contrast in found.contrasts
@@ -217,18 +219,20 @@ def notes(found: Comparisons) -> list[str]:
                 f"of {found.board.evaluation_set.pairs} pairs that both have scored."
             )
     count = len(found.contrasts)
-    adjusted = (
-        ""
-        if count == 1
-        else f" p is adjusted over all {count} comparisons (Holm), for either kind of cluster; intervals are not."
-    )
+    kinds = [kind for kind, _, _ in _both(found.contrasts[0].difference, found.board)]
+    clusters = f"by {kinds[0]}"
+    if len(kinds) > 1:
+        clusters = "by scene, and, since scenes of a track share its music, by track"
+    either = ", for either kind of cluster" if len(kinds) > 1 else ""
+    adjusted = "" if count == 1 else f" p is adjusted over all {count} comparisons (Holm){either}; intervals are not."
     lines.append(
-        "First minus second, pair by pair; 95 % intervals and p are cluster-robust (CR2): by scene, and, since scenes "
-        f"of a track share its music, by track.{adjusted}"
+        f"First minus second, pair by pair; 95 % intervals and p are cluster-robust (CR2): {clusters}.{adjusted}"
     )
-    scenes = min(contrast.difference.by_scene.clusters for contrast in found.contrasts)
-    tracks = min(contrast.difference.by_track.clusters for contrast in found.contrasts)
-    lines += roughness(scenes=scenes, tracks=tracks)
+    fewest = {
+        f"{kind}s": min(_both(contrast.difference, found.board)[place][1].clusters for contrast in found.contrasts)
+        for place, kind in enumerate(kinds)
+    }
+    lines += roughness(**fewest)
     return [labels.printable(line) for line in lines]
 
 
@@ -242,7 +246,11 @@ def comparisons_tables(found: Comparisons) -> RenderableType:
         if contrast.groups:
             parts += [bold(f"Where points were gained and lost: {which}"), _groups_table(contrast.groups), Text()]
         if contrast.worst:
-            parts += [bold(f"Pairs to listen to: {which}"), _pairs_table(contrast.worst, found.letter(second)), Text()]
+            parts += [
+                bold(f"Pairs to listen to: {which}"),
+                _pairs_table(contrast.worst, found.letter(second), found.board.unit),
+                Text(),
+            ]
     return Group(*parts)
 
 
@@ -278,7 +286,7 @@ def _differences_table(found: Comparisons) -> Table:
         which = f"{found.letter(difference.first)} − {found.letter(difference.second)}"
         first = (which, _signed(difference.by_scene.mean), _won(difference.won, difference.pairs, difference.tied))
         for (kind, estimate, adjusted), (start, mean, won) in zip(
-            _both(difference), (first, ("", "", "")), strict=True
+            _both(difference, found.board), (first, ("", "", "")), strict=False
         ):
             clusters = f"{estimate.clusters} {kind}{'' if estimate.clusters == 1 else 's'}"
             table.add_row(*map(Text, (start, mean, _interval(estimate), labels.p_value(adjusted), clusters, won)))
@@ -292,7 +300,8 @@ def _groups_table(groups: Iterable[GroupDifference]) -> Table:
     _figures(table, "Difference", "95 % interval", "Pairs", "Won")
     for by, members in groupby(groups, key=lambda each: each.by):
         every = list(members)
-        ends = every if len(every) <= 2 * SHOWN else [*every[:SHOWN], *every[-SHOWN:]]
+        # Stems are few, and all are of interest.
+        ends = every if by == "stem" or len(every) <= 2 * SHOWN else [*every[:SHOWN], *every[-SHOWN:]]
         for place, each in enumerate(ends):
             if place == SHOWN and len(every) > len(ends):
                 table.add_row("", Text(f"… {len(every) - len(ends)} more …"))
@@ -308,14 +317,15 @@ def _groups_table(groups: Iterable[GroupDifference]) -> Table:
     return table
 
 
-def _pairs_table(pairs: Iterable[PairDifference], second: str) -> Table:
+def _pairs_table(pairs: Iterable[PairDifference], second: str, unit: str) -> Table:
     table = empty_table()
-    for heading in ("Scene", "Listener", "Track"):
-        table.add_column(heading, overflow="fold")
+    columns = ("song", "listener") if unit == "song" else ("scene", "listener", "track")
+    for heading in columns:
+        table.add_column(heading.capitalize(), overflow="fold")
     for heading in ("A", second, "Difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     for pair in pairs:
-        names = (Text(labels.printable(text)) for text in (pair.scene, pair.listener, pair.track))
+        names = (Text(labels.printable(text)) for text in (pair.scene, pair.listener, pair.track)[: len(columns)])
         table.add_row(*names, labels.score(pair.first), labels.score(pair.second), _signed(pair.difference))
     return table
 

@@ -105,6 +105,11 @@ class Board:
         return in_order({name for row in self.rows for name in row.source.sums.stems})
 
     @property
+    def unit(self) -> str:
+        """What scenes are: where stems are scored, a song stands for one."""
+        return "song" if self.stems else "scene"
+
+    @property
     def protocol(self) -> str:
         """Name of the protocol that the evaluator is locked to; "" where nobody said."""
         return next((row.source.protocol for row in self.rows), "")

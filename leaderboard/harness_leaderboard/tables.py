@@ -88,7 +88,7 @@ def board_table(board: Board, width: int, names: Collection[str] | None = None, 
         LeaderboardError: there is no such column.
     """
     lines = columns.lines(board)
-    chosen = columns.choose(names, ORDER, columns.stems_of([board], names))
+    chosen = columns.choose(names, ORDER, () if names is None else columns.stems_of([board], names))
     cells = {column.name: [column.title, *(column.cell(line) for line in lines)] for column in chosen}
     widths = {name: max(map(cell_len, texts)) for name, texts in cells.items()}
     left_out: list[str] = []

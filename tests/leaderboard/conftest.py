@@ -56,6 +56,8 @@ def start(store: Store) -> Callable[..., int]:
 def scored_run() -> Callable[..., ScoredRun]:
     """Make a run from rows (scene, listener, track, left, right); keywords change what the system declares.
 
+    With the scores of `stems`, a column for each, it is one of the first challenge.
+
     Runs are numbered from 1. Unless `only_fast` says otherwise, fast scores that were not checked are all that their
     pairs have.
     """
@@ -72,10 +74,11 @@ def scored_run() -> Callable[..., ScoredRun]:
         name: str | None = None,
         only_fast: int | None = None,
         shares: Mapping[int, int] | None = None,
+        stems: Mapping[str, tuple[float, ...]] | None = None,
         **declared: Any,
     ) -> ScoredRun:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
-        scores = PairScores(*columns)
+        scores = PairScores(*columns, stems=stems or {})
         return ScoredRun(
             id=next(numbers),
             name=name,
@@ -91,6 +94,7 @@ def scored_run() -> Callable[..., ScoredRun]:
             only_fast=fast - checked if only_fast is None else only_fast,
             shares=shares or {},
             load_scores=lambda: scores,
+            protocol="cad1" if stems else "",
         )
 
     return make

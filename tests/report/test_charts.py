@@ -28,6 +28,7 @@ from harness_leaderboard.comparing import Difference
 from harness_leaderboard.estimates import estimate
 
 BY_NAME = {chart.name: chart for chart in CHARTS}
+OF_SCENES = [chart for chart in CHARTS if chart.of != "songs"]
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -70,7 +71,7 @@ def compared(view: BoardView, first: int, second: int) -> Difference:
     return found
 
 
-@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
+@pytest.mark.parametrize("chart", OF_SCENES, ids=lambda chart: chart.name)
 def test_charts_are_what_vega_lite_can_draw(chart: Any, view: BoardView) -> None:
     spec = chart.spec(view)
 
@@ -84,6 +85,35 @@ def test_charts_are_what_vega_lite_can_draw(chart: Any, view: BoardView) -> None
     assert all(field in rows[0] for field, _ in table["columns"])
 
 
+@pytest.mark.parametrize("chart", [chart for chart in CHARTS if chart.of != "scenes"], ids=lambda chart: chart.name)
+def test_charts_of_songs_are_what_vega_lite_can_draw(chart: Any) -> None:
+    songs = synthetic_view(stems=True)
+    assert chart.fits(songs)
+    test_charts_are_what_vega_lite_can_draw(chart, songs)
+    spec = chart.spec(songs)
+    words = [*chart.words(songs), *(heading for _, heading in spec["usermeta"]["table"]["columns"])]
+    titles = re.findall(r'"title": "([^"]*)"', json.dumps({**spec, "datasets": {}}))
+    assert not [text for text in (*words, *titles) if re.search(r"\b(scene|track)s?\b", text, re.IGNORECASE)]
+
+
+def test_a_board_of_songs_has_a_chart_of_stems_and_none_of_gains_and_positions(view: BoardView) -> None:
+    songs = synthetic_view(stems=True)
+    assert {chart.name for chart in CHARTS if chart.fits(songs)} ^ {
+        chart.name for chart in CHARTS if chart.fits(view)
+    } == {"stems", "gains", "positions"}
+    rows = rows_of("stems", songs)
+    assert len(rows) == 8 * len(NAMES)
+    for row in rows:
+        stem, ear = row["row"].split()
+        [of_run] = [place for place, name in enumerate(NAMES) if name == row["system"]]
+        [source] = [each.source for each in songs.rows if each.run.system == NAMES[of_run]]
+        scores = source.scores.stems[f"{ear}_{stem}"]
+        assert row["mean"] == pytest.approx(fmean(scores), abs=5.1e-5)
+        wanted = estimate(source.scores.scene, scores)
+        assert (row["low"], row["high"]) == pytest.approx((wanted.low, wanted.high), abs=5.1e-5)
+        assert (row["scenes"], row["pairs"]) == (12, 72)
+
+
 def test_charts_have_names_titles_and_captions() -> None:
     assert len(BY_NAME) == len(CHARTS)
     assert all(chart.title and chart.caption.endswith(".") for chart in CHARTS)
@@ -94,7 +124,7 @@ def test_marks_stay_few_whatever_the_size() -> None:
     names = [f"system {number}" for number in range(12)]
     large = synthetic_view(names, [0.6 - 0.01 * number for number in range(12)], 400, 60, 150, each=20)
 
-    for chart in CHARTS:
+    for chart in OF_SCENES:
         spec = chart.spec(large)
         assert isinstance(spec, dict)
         assert max(map(len, spec["datasets"].values())) <= 2000, chart.name
@@ -316,7 +346,7 @@ def test_distances_to_the_first_are_its_comparisons(view: BoardView) -> None:
 def test_without_the_evaluation_set_charts_say_what_they_need() -> None:
     bare = synthetic_view(with_set=False)
 
-    said = {chart.name: spec for chart in CHARTS if isinstance(spec := chart.spec(bare), str)}
+    said = {chart.name: spec for chart in OF_SCENES if isinstance(spec := chart.spec(bare), str)}
     assert set(said) == {"hearing-loss", "ears", "gains", "positions"}
     assert all("--data" in sentence for sentence in said.values())
 
@@ -324,7 +354,7 @@ def test_without_the_evaluation_set_charts_say_what_they_need() -> None:
 def test_a_single_system_has_nobody_to_be_compared_with() -> None:
     alone = synthetic_view(names=["alone"], levels=[0.5], not_eligible=())
 
-    said = {chart.name for chart in CHARTS if isinstance(chart.spec(alone), str)}
+    said = {chart.name for chart in OF_SCENES if isinstance(chart.spec(alone), str)}
     assert said == {
         "distance-to-best", "scene-against-scene", "pair-differences", "won-by-severity", "size", "time",
         "load", "distance-to-first", "difference-matrix",
@@ -334,7 +364,7 @@ def test_a_single_system_has_nobody_to_be_compared_with() -> None:
 def test_a_single_listener_and_unknown_costs() -> None:
     small = synthetic_view(listeners=1, parameters=[None], cpu_seconds=[None])
 
-    said = {chart.name for chart in CHARTS if isinstance(chart.spec(small), str)}
+    said = {chart.name for chart in OF_SCENES if isinstance(chart.spec(small), str)}
     assert said == {"hearing-loss", "ears", "size", "time"}
 
 
@@ -349,7 +379,7 @@ def test_one_scene_gives_means_without_intervals() -> None:
 def test_a_view_without_scores_is_no_error(view: BoardView) -> None:
     empty = replace(view, rows=(), pairs=view.pairs.iloc[:0])
 
-    assert all(isinstance(chart.spec(empty), str) for chart in CHARTS)
+    assert all(isinstance(chart.spec(empty), str) for chart in OF_SCENES)
 
 
 # Strangers' names
@@ -373,7 +403,7 @@ def test_hostile_names_are_data_and_never_expressions() -> None:
         is_one = key in ("expr", "calculate", "filter", "test", "labelExpr", "signal")
         return [part] if is_one and isinstance(part, str) else []
 
-    for chart in CHARTS:
+    for chart in OF_SCENES:
         spec = chart.spec(hostile)
         found = expressions(spec)
         assert not [text for text in found if "alert" in text or "xxx" in text or "evil" in text], chart.name
@@ -382,7 +412,7 @@ def test_hostile_names_are_data_and_never_expressions() -> None:
 def test_real_colours_take_the_place_of_variables_and_names_stay() -> None:
     named = synthetic_view(names=["var(--c0)", "var(--nothing)", *NAMES[2:]])
 
-    for chart in CHARTS:
+    for chart in OF_SCENES:
         spec = chart.spec(named)
         assert isinstance(spec, dict)
         painted = with_colours(spec, PAPER)
@@ -416,7 +446,7 @@ def test_figures_open(kind: Kind, tmp_path: Path) -> None:
 
     files = write_figures(small, tmp_path, kind)
 
-    assert [path.name for path in files] == [f"{chart.name}.{kind}" for chart in CHARTS]
+    assert [path.name for path in files] == [f"{chart.name}.{kind}" for chart in OF_SCENES]
     assert sorted(tmp_path.iterdir()) == sorted(files)
     for content in (path.read_bytes() for path in files):
         if kind == "svg":
@@ -459,7 +489,7 @@ def test_vegas_script_defines_nothing_but_its_one_name() -> None:
 def test_frames_stay_as_they_are(view: BoardView) -> None:
     before = view.pairs.copy(), view.runs.copy()
 
-    for chart in CHARTS:
+    for chart in OF_SCENES:
         chart.spec(view)
 
     pd.testing.assert_frame_equal(view.pairs, before[0])

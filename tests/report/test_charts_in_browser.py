@@ -26,7 +26,7 @@ HOSTILE = [
 
 def page_of(view: BoardView, folder: Path) -> str:
     """A page with all charts, and nothing else; its address on disk."""
-    specs = {chart.name: spec for chart in CHARTS if isinstance(spec := chart.spec(view), dict)}
+    specs = {chart.name: spec for chart in CHARTS if isinstance(spec := chart.fits(view) and chart.spec(view), dict)}
     figures = "".join(f'<figure data-chart="{name}"></figure>' for name in specs)
     for name in ("style.css", "charts.css", "charts.js"):
         (folder / name).write_bytes((ASSETS / name).read_bytes())

@@ -388,3 +388,32 @@ def test_an_average_needs_its_frequencies() -> None:
 
 def test_every_frame_has_a_name() -> None:
     assert list(Results.__dataclass_fields__) == ["runs", "pairs", "listeners", "audiograms", "gains", "scenes"]
+
+
+def test_stems_have_columns_where_some_are_scored(path: Path) -> None:
+    eight = {"right_bass": 0.25, "left_vocals": 0.5, "left_bass": 0.75}
+    with Store.open(f"sqlite:///{path}", create=True) as store:
+        first, second = start(store), start(store, system="other")
+        for listener, file in (("L1", FILE), ("L2", OTHER_FILE)):
+            mark(store, first, "S1", listener, file)
+            add(
+                store,
+                "S1",
+                listener,
+                0.5,
+                0.25,
+                file=file,
+                stems={**eight, "left_bass": 0.75 if file == FILE else 0.25},
+            )
+        mark(store, second, "S2", "L1", "3" * 64)
+        add(store, "S2", "L1", 0.1, 0.2, file="3" * 64)
+    results = load_results(path)
+    names = ["left_vocals", "left_bass", "right_bass"]
+    assert list(results.runs.columns) == [*RUN_COLUMNS.split(", "), *names]
+    assert list(results.pairs.columns) == [*PAIR_COLUMNS.split(", "), *names]
+    assert set(map(str, results.pairs[names].dtypes)) == {"float64"}
+    assert results.runs[names].iloc[0].tolist() == [0.5, 0.5, 0.25]
+    assert results.runs[names].iloc[1].isna().all()
+    scored = results.pairs[results.pairs["score"].notna()]
+    assert scored["left_bass"].tolist()[:2] == [0.75, 0.25]
+    assert results.pairs[names].notna().all(axis=1).sum() == 2

@@ -149,6 +149,16 @@ def test_the_challenges_training_scenes(tmp_path, run_cli):
     assert json.loads((metadata / "scenes.train.json").read_text())["scene_10001"]["gain"] == "gain_0639"
 
 
+def test_the_provenance_says_what_was_drawn(tmp_path, run_cli):
+    root = make_root(tmp_path / "root")
+    (root / "metadata" / "gains.json").unlink()
+    assert run_cli("set", "scenes", root, "--per-song", 3).code == 0
+    entry = json.loads((root / "metadata" / "provenance.train.json").read_text())["set scenes"]
+    assert (entry["per_song"], entry["listeners"], entry["official"]) == (3, 2, ["gains.json"])
+    assert entry["seeds"]["listeners"] == "icassp2024"
+    assert "musdb18.train.json" in entry["metadata"]
+
+
 def test_nothing_is_overwritten_unasked(tmp_path, run_cli):
     root = make_root(tmp_path / "root")
     assert run_cli("set", "scenes", root).code == 0

@@ -115,6 +115,10 @@ def test_an_interrupted_folder_is_completed_and_until_then_not_taken(tmp_path, r
     assert not list(out.rglob(".partial*"))
     assert len(find_songs(out).songs) == 4
 
+    noted = (out / "metadata" / "provenance.excerpts.json").stat()
+    assert run_cli(*first).code == 0
+    assert (out / "metadata" / "provenance.excerpts.json").stat() == noted
+
 
 def test_a_folder_belongs_to_one_way_of_cutting(tmp_path, run_cli):
     write_song(tmp_path / "songs" / "a", 1.2)

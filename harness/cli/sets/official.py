@@ -25,6 +25,9 @@ Output = Annotated[
     typer.Option("--output", metavar="ROOT2", callback=given, show_default="ROOT", help="Write to this folder."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace metadata files that say something else.")]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Resample songs that are not 44.1 kHz, rather than refuse them.")
+]
 PerSong = Annotated[int, typer.Option("--per-song", metavar="N", min=1, max=10_000, help="Scenes of each song.")]
 PerScene = Annotated[int, typer.Option("--listeners", metavar="N", min=1, max=10_000, help="Listeners of each scene.")]
 
@@ -96,6 +99,7 @@ def at_mic(
     output: Output = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
+    resample: Resample = False,
     as_json: Json = False,
 ) -> None:
     """Bring the songs to the microphones of the scenes' heads as the official generator does, to the sample.
@@ -115,6 +119,7 @@ def at_mic(
         None if output is None else expanded(output, "--output").absolute(),
         count,
         overwrite,
+        resample,
         lambda total: console.progress("At the microphones", total, "pieces", count),
     )
     if as_json:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from harness.report.charts import board, cost, head_to_head, listeners, load, music
 from harness.report.charts.drawing import Drawing
 from harness.report.view import BoardView
+from harness.report.words import of_songs
 
 Page = Literal["listeners", "music", "head-to-head", "cost", "figures"]
 """Where a chart stands. Those of "figures" are for papers only: pages have them as tables."""
@@ -22,6 +23,8 @@ class Chart:
         title: its heading.
         caption: how to read it.
         draw: makes it, or says in a sentence why it is not there.
+        of: boards of "scenes" or of "songs", if it is only for these.
+        of_songs: how to read it on boards of songs, where that is not what `words.of_songs` makes of the caption.
     """
 
     name: str
@@ -29,6 +32,18 @@ class Chart:
     title: str
     caption: str
     draw: Callable[[BoardView], Drawing | str]
+    of: Literal["scenes", "songs"] | None = None
+    of_songs: str = ""
+
+    def fits(self, view: BoardView) -> bool:
+        """Whether it is for this board."""
+        return self.of in (None, f"{view.board.unit}s")
+
+    def words(self, view: BoardView) -> tuple[str, str]:
+        """Title and caption on this board."""
+        if view.board.unit == "song":
+            return of_songs(self.title), self.of_songs or of_songs(self.caption)
+        return self.title, self.caption
 
     def spec(self, view: BoardView) -> dict[str, Any] | str:
         """The Vega-Lite specification with its data, in colours that are variables of the style sheet.
@@ -39,7 +54,22 @@ class Chart:
             The specification, or a sentence that says why there is none.
         """
         drawing = self.draw(view)
-        return drawing if isinstance(drawing, str) else drawing.spec(f"{self.title}. {self.caption}")
+        if isinstance(drawing, str):
+            return drawing
+        spec = drawing.spec(". ".join(self.words(view)))
+        return _titles_of_songs(spec) if view.board.unit == "song" else spec
+
+
+def _titles_of_songs(part: Any, key: str = "") -> Any:
+    """A specification with songs for scenes in all titles and in the headings of its table; data stay as they are."""
+    if isinstance(part, dict):
+        return {name: each if name == "datasets" else _titles_of_songs(each, name) for name, each in part.items()}
+    if isinstance(part, list):
+        # Of the table's columns, [field, heading] each, the first is a name.
+        if key == "columns" and all(isinstance(each, list) for each in part):
+            return [[field, of_songs(heading)] for field, heading in part]
+        return [_titles_of_songs(each, key) for each in part]
+    return of_songs(part) if key in ("title", "text") and isinstance(part, str) else part
 
 
 CHARTS: tuple[Chart, ...] = (
@@ -77,6 +107,15 @@ CHARTS: tuple[Chart, ...] = (
         listeners.ears,
     ),
     Chart(
+        "stems",
+        "music",
+        "By stem and ear",
+        "The mean over all pairs of each stem, held against the true one, with its 95 % interval over songs. A system "
+        "that is behind its usual place separates that stem badly.",
+        music.stems,
+        of="songs",
+    ),
+    Chart(
         "tracks",
         "music",
         "Track by track",
@@ -84,6 +123,8 @@ CHARTS: tuple[Chart, ...] = (
         "on top. A system that is behind its usual place fails on that music. Of many tracks only both ends are "
         "shown.",
         music.tracks,
+        of_songs="Marks are a system's mean over the listeners of a song; the hardest song for all systems is on top. "
+        "A system that is behind its usual place fails on that music. Of many songs only both ends are shown.",
     ),
     Chart(
         "gains",
@@ -92,6 +133,7 @@ CHARTS: tuple[Chart, ...] = (
         "The mean over all scenes that ask for this gain, with its 95 % interval over scenes. A line that leans to "
         "the left at the top or at the bottom: the more a stem is changed, the worse the separation is heard.",
         music.gains,
+        of="scenes",
     ),
     Chart(
         "positions",
@@ -100,6 +142,7 @@ CHARTS: tuple[Chart, ...] = (
         "The mean over scenes by how far the loudspeakers are to one side, seen from the listener, with its 95 % "
         "interval over scenes.",
         music.positions,
+        of="scenes",
     ),
     Chart(
         "scene-against-scene",

@@ -153,6 +153,24 @@ def scene_table(scenes: pd.DataFrame, shown: Sequence[System], names: list[str])
 # Means with intervals
 
 
+def stems(view: BoardView) -> Drawing | str:
+    """The mean of each stem and ear."""
+    shown, frame = systems(view), scores(view, systems(view))
+    rows: list[str] = []
+    parts: list[pd.DataFrame] = []
+    for name in view.board.stems:
+        ear, _, stem = name.partition("_")
+        row = f"{stem} {ear}"
+        if rows and not rows[-1].startswith(f"{stem} "):
+            # Spaces: a row without a name between two stems.
+            rows.append(" " * len(parts))
+        rows.append(row)
+        parts.append(_by_scene(frame[frame[name].notna()], name).assign(row=row))
+    if not parts:
+        return "There are no scores yet."
+    return _intervals(shown, pd.concat(parts, ignore_index=True), rows, "stem", [], f"{view.board.unit}s")
+
+
 def gains(view: BoardView) -> Drawing | str:
     """The mean over the scenes that ask for a gain, for each stem and gain."""
     if view.gains is None:
@@ -211,10 +229,27 @@ def _with_intervals(
         lines: the beginnings of names that are joined by a line; none by default.
     """
     shown = systems(view)
-    by_scene = (
-        scores(view, shown).groupby(["system", "scene"], observed=True)["score"].agg(["sum", "size"]).reset_index()
-    )
+    by_scene = _by_scene(scores(view, shown), "score")
     joined = by_scene.astype({"scene": "string"}).merge(kinds.astype({"scene": "string"}), on="scene")
+    return _intervals(shown, joined, rows, what, lines or [], f"{view.board.unit}s")
+
+
+def _by_scene(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Sum and number of pairs of a column: system, scene, sum, size."""
+    return frame.groupby(["system", "scene"], observed=True)[column].agg(["sum", "size"]).reset_index()
+
+
+def _intervals(
+    shown: Sequence[System], joined: pd.DataFrame, rows: list[str], what: str, lines: Sequence[str], clusters: str
+) -> Drawing | str:
+    """The same from sums by scene.
+
+    Args:
+        shown: the systems.
+        joined: row, system, scene, sum, size.
+        rows, what, lines: as `_with_intervals` has them.
+        clusters: what scenes are called.
+    """
     found: list[dict[str, Any]] = []
     for (system, row), group in joined.groupby(["system", "row"], observed=True):
         sums = group["sum"].tolist()
@@ -223,7 +258,7 @@ def _with_intervals(
             {
                 "row": row, "system": system, "mean": estimate.mean, "low": estimate.low, "high": estimate.high,
                 "pairs": estimate.pairs, "scenes": estimate.clusters,
-                "part": next((name for name in lines or [] if str(row).startswith(name)), ""),
+                "part": next((name for name in lines if str(row).startswith(name)), ""),
             }
         )  # fmt: skip
     if not found:
@@ -254,7 +289,7 @@ def _with_intervals(
         alt.Tooltip("mean:Q", title="mean HAAQI", format=".4f"),
         alt.Tooltip("low:Q", title="95 % from", format=".4f"),
         alt.Tooltip("high:Q", title="to", format=".4f"),
-        alt.Tooltip("scenes:Q", title="scenes"),
+        alt.Tooltip("scenes:Q", title=clusters),
     ]
     layers = [
         base.transform_filter("isValid(datum.low)")
@@ -275,5 +310,5 @@ def _with_intervals(
             "rows": [{"row": row, "heading": False} for row in rows],
         },
         [("row", what), ("system", "system"), ("mean", "mean HAAQI"), ("low", "95 % from"), ("high", "to"),
-         ("scenes", "scenes"), ("pairs", "pairs")],
+         ("scenes", clusters), ("pairs", "pairs")],
     )  # fmt: skip
