@@ -128,6 +128,12 @@ def test_the_references_of_stems_are_what_haaqi_compares(run_cli: RunCli, monkey
     assert np.abs(heard[: len(expected)] - expected).max() < 2**-21 / 10 ** (made.json["gain_db"] / 20)
 
 
+def test_an_embedded_set_is_not_checked_but_by_its_hashes(run_cli: RunCli) -> None:
+    outcome = run_cli("set", "check", "demo-kemar")
+    assert outcome.code == 2
+    assert "its hashes are checked whenever it is used" in outcome.error
+
+
 def test_wrong_use_of_reference_is_one_line(tiny_set: TinySet, run_cli: RunCli, tmp_path: Path) -> None:
     def said(*options: object) -> str:
         outcome = run_cli("set", "reference", *options)

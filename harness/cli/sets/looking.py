@@ -57,7 +57,11 @@ def check(
     Exit code: 0 no problem, 1 there are some, 2 there is no such set.
     """
     from harness.challenge import PROTOCOLS
+    from harness.music.finding import EMBEDDED
     from harness.sets.checking.whole import check_set
+
+    if root in EMBEDDED and not Path(root).exists():
+        raise UsageError(f"{root} is embedded: its hashes are checked whenever it is used. Name the folder of a set")
 
     def progress(folders: int) -> AbstractContextManager[console.Advance]:
         return console.progress("reading music", folders, "folders", workers_or_default(workers))

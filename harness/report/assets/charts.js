@@ -159,7 +159,7 @@
     const interval = limits.length ? ` (95 % interval ${limits.map((limit) => limit.toFixed(4).replace("-", "−")).join(" to ")})` : "";
     const p = found.p === null ? "" : found.p < 0.001 ? "p < 0.001" : found.p > 0.999 ? "p > 0.999" : `p = ${found.p.toFixed(3)}`;
     const sure = found.p === null
-      ? "One scene does not tell how sure that is."
+      ? "One piece of music does not tell how sure that is."
       : `The two ${found.significant ? "can" : "cannot"} be told apart: ${p}, adjusted after Holm over ${verdicts.length} comparison${verdicts.length > 1 ? "s" : ""}.`;
     const share = pairs ? Math.round((100 * won) / pairs) : 0;
     return [
