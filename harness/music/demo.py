@@ -26,9 +26,9 @@ from harness.music.heads import (
     KEMAR_FOLDER,
     KEMAR_MIC,
     KEMAR_SUBJECT,
-    at_microphones,
     impulse_responses,
 )
+from harness.music.microphones import FULL_SCALE, at_microphones, loudness
 
 SCENE_SECONDS = 4.0
 """Scenes are cut to four seconds, so that a first result takes minutes: HAAQI needs a second of computing for each
@@ -190,4 +190,5 @@ def _write_scenes(
         ]
         folder = audio / "at_mic_music" / split / f"{track}-{name_of}"
         for name, excerpt in excerpts.items():
-            write_wav(folder / f"{name}.wav", at_microphones(excerpt, *speakers))
+            heard = at_microphones(excerpt, loudness(excerpt), *speakers)
+            write_wav(folder / f"{name}.wav", heard.samples / FULL_SCALE)

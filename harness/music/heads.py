@@ -1,10 +1,8 @@
-"""Heads between two loudspeakers, to bring music to the ear microphones: a small model, and a measured one's files.
+"""Heads between two loudspeakers: a small model, and a measured one's files.
 
 The model: spherical head after Brown & Duda, "A structural model for binaural sound synthesis", IEEE Trans. Speech and
 Audio Processing 6(5), 1998: Woodworth's delay (their eq. 3) and a one-pole, one-zero head shadow (eq. 4 and 5), with
-ears at +-100 degrees. No pinna, no torso, no room. The music is brought to the microphones as the official
-`generate_dataset/generate_at_mic_musdb18.py` does it: each loudspeaker through its pair of impulse responses, and
-each stem on its own brought back to the loudness that it had before (so at-mic stems do not sum to the at-mic mixture).
+ears at +-100 degrees. No pinna, no torso, no room.
 
 The measured head: KEMAR, Gardner & Martin, "HRTF measurements of a KEMAR dummy-head microphone", MIT Media Lab
 Perceptual Computing Technical Report 280, 1994; see `kemar/README.md` for what may be done with it.
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.challenge import PROTOCOL
-from harness.enhancement import Signal, match_loudness
+from harness.enhancement import Signal
 
 HEAD_RADIUS = 0.0875
 """Metres (Brown & Duda 1998)."""
@@ -68,21 +66,3 @@ def _ear(incidence: float) -> Signal:
     causal_delay = delay + 1e-3
     shadow = (1 + 1j * alpha * omega / (2 * corner)) / (1 + 1j * omega / (2 * corner))  # eq. 4
     return np.fft.irfft(shadow * np.exp(-1j * omega * causal_delay))[:TAPS]
-
-
-def at_microphones(music: Signal, left_speaker: Signal, right_speaker: Signal) -> Signal:
-    """Stereo music from two loudspeakers, as it arrives at the ear microphones.
-
-    Args:
-        music: (samples, 2), the loudspeakers' signals.
-        left_speaker, right_speaker: impulse responses (taps, 2) from that loudspeaker to both ears.
-
-    Returns:
-        (samples, 2), at the loudness of `music`.
-    """
-    from scipy.signal import lfilter
-
-    ears = [
-        lfilter(left_speaker[:, ear], 1, music[:, 0]) + lfilter(right_speaker[:, ear], 1, music[:, 1]) for ear in (0, 1)
-    ]
-    return match_loudness(np.stack(ears, axis=1), music)

@@ -17,9 +17,9 @@ from harness.challenge import PROTOCOL, STEMS
 from harness.compute.local import map_unordered
 from harness.errors import DataError, HarnessError, StorageError
 from harness.files import canonical_sha256, remove_leftovers, sha256_of, sha256_of_all, write_whole
+from harness.music.microphones import Rendered, Samples, as_it_is, at_microphones, loudness
 from harness.sets.heads import read_impulse_responses
 from harness.sets.journal import Entry, appending, journal_file, read_journal
-from harness.sets.microphones import Rendered, Samples, as_it_is, at_microphones, loudness
 from harness.sets.sources import Source
 
 SIGNALS = (*STEMS, "mixture")

@@ -16,10 +16,10 @@ from sets.songfiles import write_signal, write_song
 
 from harness.challenge import CAD1, STEMS
 from harness.music.layout import load
+from harness.music.microphones import at_microphones, loudness
 from harness.sets.draws import seeded
 from harness.sets.gains import official_gains
 from harness.sets.heads import KEMAR_POSITIONS, kemar_folder, read_impulse_responses, speaker_files
-from harness.sets.microphones import at_microphones, loudness
 
 SIGNALS = ("mixture", *STEMS)
 NAMES = ("a - one", "B - Zwei Größen")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from harness.challenge import PROTOCOL
+from harness.music import microphones
 from harness.music.heads import impulse_responses
-from harness.sets import microphones
+from harness.music.microphones import as_it_is, at_microphones, loudness
 from harness.sets.heads import KEMAR_POSITIONS, kemar_folder, read_impulse_responses, speaker_files
-from harness.sets.microphones import as_it_is, at_microphones, loudness
 
 RATE = PROTOCOL.sample_rate
 
