@@ -1,4 +1,4 @@
-"""Gains and positions as somebody names them: the challenge's, none, or those in a file."""
+"""Songs, gains and positions as somebody names them: the shipped ones, the challenge's, none, or one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,31 @@ from harness.challenge import STEMS
 from harness.errors import DataError, UsageError
 from harness.files import expanded
 from harness.music.metadata import EACH_SCENE, GainsRecord, Text, read
+from harness.sets.demosongs import demo_songs
 from harness.sets.gains import official_gains
 from harness.sets.heads import KEMAR_POSITIONS, Position, kemar_folder
 from harness.sets.positions import read_positions
+from harness.sets.songs import FoundSongs, find_songs
+
+DEMO = "demo"
+"""Stands for the embedded excerpt among songs."""
+
+
+def named_songs(
+    named: str, layout: str | None, resample: bool, option: str = "--songs", split: str | None = None
+) -> FoundSongs:
+    """The songs that somebody names: "demo" for the embedded excerpt, or a folder; see `find_songs`.
+
+    Args:
+        named: what was given.
+        layout, resample, split: as for `find_songs`.
+        option: what it was given as, for messages.
+    """
+    if named != DEMO:
+        return find_songs(expanded(named, option).absolute(), layout, resample, split)
+    if layout not in (None, "folders"):
+        raise UsageError(f"--layout {layout} goes with a folder of songs, not with {option} {DEMO}")
+    return find_songs(demo_songs(), "folders")
 
 
 def named_gains(named: str) -> dict[str, dict[str, float]]:

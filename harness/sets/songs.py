@@ -14,12 +14,10 @@ from pathlib import Path
 
 from harness.challenge import STEMS
 from harness.errors import DataError, SubmissionError, UsageError, printable
-from harness.files import expanded, read_bounded
+from harness.files import read_bounded
 from harness.sets.provenance import excerpts_entry
 from harness.sets.sources import Song, Source, length_of
 
-DEMO = "demo"
-"""Stands for the embedded excerpt."""
 LAYOUTS = ("folders", "musdb18hq")
 SIGNALS = ("mixture", *STEMS)
 SUFFIXES = (".wav", ".flac")
@@ -126,25 +124,6 @@ def find_songs(folder: Path, layout: str | None = None, resample: bool = False, 
     raise_all(search.problems, f"{folder}: these songs cannot be used")
     songs = sorted(search.songs.values(), key=lambda song: (song.name.casefold(), song.name))
     return FoundSongs(folder, tuple(songs), tuple(sorted(search.summed)), tuple(sorted(search.ignored)))
-
-
-def named_songs(
-    named: str, layout: str | None, resample: bool, option: str = "--songs", split: str | None = None
-) -> FoundSongs:
-    """The songs that somebody names: "demo" for the embedded excerpt, or a folder; see `find_songs`.
-
-    Args:
-        named: what was given.
-        layout, resample, split: as for `find_songs`.
-        option: what it was given as, for messages.
-    """
-    if named != DEMO:
-        return find_songs(expanded(named, option).absolute(), layout, resample, split)
-    if layout not in (None, "folders"):
-        raise UsageError(f"--layout {layout} goes with a folder of songs, not with {option} {DEMO}")
-    from harness.sets.demosongs import demo_songs
-
-    return find_songs(demo_songs(), "folders")
 
 
 def raise_all(problems: list[str], what: str) -> None:

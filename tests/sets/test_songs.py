@@ -8,7 +8,8 @@ from sets.songfiles import write_signal, write_song
 
 from harness.challenge import STEMS
 from harness.errors import DataError, UsageError
-from harness.sets.songs import find_songs, named_songs, tracklist_of
+from harness.sets.named import named_songs
+from harness.sets.songs import find_songs, tracklist_of
 
 
 def test_songs_of_the_layout_folders(tmp_path):

@@ -151,8 +151,7 @@ def _plan(
     from harness.files import SAFE_NAME
     from harness.sets.building import Plan
     from harness.sets.listeners import load_listeners
-    from harness.sets.named import named_gains, named_positions
-    from harness.sets.songs import named_songs
+    from harness.sets.named import named_gains, named_positions, named_songs
 
     if protocol not in PROTOCOLS:
         raise UsageError(f"--protocol {protocol}: there is no such protocol, choose {' or '.join(PROTOCOLS)}")

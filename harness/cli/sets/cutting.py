@@ -45,7 +45,8 @@ def excerpts(
     """
     from harness.music.songs import SEGMENTS
     from harness.sets.excerpts import SECONDS, make_consecutive, make_segments
-    from harness.sets.songs import find_songs, named_songs
+    from harness.sets.named import named_songs
+    from harness.sets.songs import find_songs
 
     folder = expanded(str(output), "OUTPUT").absolute()
     if segments is None:
