@@ -17,6 +17,7 @@ import pytest
 import typer
 from support import RunCli, TinySet
 
+from harness.challenge import Protocol
 from harness.cli.common import MAX_WORKERS, errors_as_lines, output_folder
 from harness.errors import UsageError
 from harness.haaqi import lock
@@ -328,9 +329,9 @@ def test_what_code_in_the_main_process_does_changes_no_score(
     (own / "sitecustomize.py").write_text(PATCH)
     ensure_locked = lock.ensure_locked
 
-    def do_evil() -> None:
+    def do_evil(protocol: Protocol) -> None:
         """As a stranger's code might while the command runs. All this is put back afterwards."""
-        ensure_locked()
+        ensure_locked(protocol)
         monkeypatch.setenv("PYTHONPATH", str(own))
         monkeypatch.syspath_prepend(str(own))
         monkeypatch.setattr(sys, "executable", "/bin/false")
