@@ -33,6 +33,7 @@ def test_a_reference_on_which_haaqi_itself_fails_is_an_error_with_a_name(score_p
         score_pair(SCENE.id, click, REMIX, LISTENER)
 
 
+@pytest.mark.filterwarnings("ignore:Use of fft convolution on input with NAN or inf")
 def test_what_is_not_finite_is_an_error_with_a_name(score_pair):
     with pytest.raises(EvaluatorError, match="HAAQI"):
         score_pair(SCENE.id, SCENE.mixture, np.full_like(REMIX, np.nan), LISTENER)

@@ -596,7 +596,7 @@ def test_all_problems_come_at_once_and_the_same_ones_as_one_line(tiny_set: TinyS
     outcome = run_cli("set", "check", tiny_set.root)
     lines = outcome.stdout.splitlines()
     assert [line for line in lines if "bass.wav" in line] == [
-        f"problem: audio/at_mic_music/valid/{AT_MIC}/drums.wav: is missing -- the same in 1 other place: "
+        f"problem: audio/at_mic_music/valid/{AT_MIC}/drums.wav: is missing; the same in 1 other place: "
         f"audio/at_mic_music/valid/{AT_MIC}/bass.wav"
     ]
     assert sum("gain_scene_V001, bass" in line for line in lines) == 1

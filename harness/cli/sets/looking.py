@@ -203,7 +203,7 @@ def _line(group: "Sequence[Finding]") -> str:
     if len(group) > 1:
         others = [each.entry or each.file for each in group[1 : EXAMPLES + 1]]
         more = ", ..." if len(group) > EXAMPLES + 1 else ""
-        line += f" -- the same in {_count(len(group) - 1, 'other place')}: {', '.join(others)}{more}"
+        line += f"; the same in {_count(len(group) - 1, 'other place')}: {', '.join(others)}{more}"
     return _plain(line)
 
 
