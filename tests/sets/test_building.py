@@ -135,15 +135,6 @@ def test_a_set_of_the_first_challenge(tmp_path, songs, new, split, half):
     assert "--gains does not go with --protocol cad1" in refused.error
 
 
-@pytest.mark.slow
-def test_a_set_is_run_and_ranked(tmp_path, songs, new, run_cli):
-    assert new("--per-song", 1, "--listeners-per-scene", 1).code == 0
-    done = run_cli("run", "--data", "root", "--system", "passthrough", "--engine", "fast")
-    assert done.code == 0, done.stderr
-    [row] = [line for line in done.stdout.splitlines() if "passthrough" in line]
-    assert row.split()[0] == "1"
-
-
 def test_only_what_is_missing_or_changed_is_made(tmp_path, songs, new):
     assert new().code == 0
     root = tmp_path / "root"
