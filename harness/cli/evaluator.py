@@ -76,8 +76,8 @@ add_command(app, verify)
 
 def _show_locked(protocol: "Protocol", problems: Sequence[str]) -> None:
     """Say of one protocol's evaluator that it is the locked one, or why it is not."""
-    from harness.challenge import CAD1
-    from harness.haaqi import conformance, conformance_cad1, lock
+    from harness.haaqi import lock
+    from harness.haaqi.conformance import TOLERANCE
 
     console.out.print(f"The {protocol.title}:")
     for problem in problems:
@@ -85,12 +85,12 @@ def _show_locked(protocol: "Protocol", problems: Sequence[str]) -> None:
     if not problems:
         locked = lock.lock(protocol)
         packages = ", ".join(f"{name} {version}" for name, version in locked["packages"].items())
-        pairs = (conformance_cad1 if protocol == CAD1 else conformance).official_scores()
+        pairs = lock.conformance_of(protocol).official_scores()
         console.out.print(f"[green]✓[/green] {packages}: {len(locked['sources'])} source files as locked")
         console.out.print(f"[green]✓[/green] {len(locked['protocol'])} protocol constants as locked")
         console.out.print(
             f"[green]✓[/green] {len(protocol.signals) * len(pairs)} conformance scores agree with the official program "
-            f"to {conformance.TOLERANCE:g}"
+            f"to {TOLERANCE:g}"
         )
         console.out.print(f"evaluator {lock.fingerprint(protocol)}", soft_wrap=True)
 

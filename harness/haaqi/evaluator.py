@@ -114,6 +114,11 @@ def ear_signals(ear: str, reference: Signal, processed: NDArray[np.float32], aud
     )
 
 
+def part_named(ear: str, stem: str = "") -> str:
+    """What is scored by itself, in words: an ear, or a stem of it."""
+    return f"the {stem} of the {ear} ear" if stem else f"the {ear} ear"
+
+
 @contextmanager
 def failures_named(ear: str, stem: str = "") -> Iterator[None]:
     """Turn whatever HAAQI fails with on an ear, or on a stem of it, into an EvaluatorError.
@@ -131,8 +136,7 @@ def failures_named(ear: str, stem: str = "") -> Iterator[None]:
     except Exception as error:
         if _is_interrupt(error):
             raise KeyboardInterrupt from error
-        what = f"the {stem} of the {ear} ear" if stem else f"the {ear} ear"
-        raise EvaluatorError(f"HAAQI fails on {what} ({type(error).__name__}: {error})") from error
+        raise EvaluatorError(f"HAAQI fails on {part_named(ear, stem)} ({type(error).__name__}: {error})") from error
     finally:
         logger.setLevel(level)
 
@@ -147,8 +151,7 @@ def _is_interrupt(error: BaseException | None) -> bool:
 def checked(ear: str, score: float, stem: str = "") -> float:
     """The score, if it is one. Raises EvaluatorError if it is not a number from 0 to 1."""
     if not 0.0 <= score <= 1.0:
-        what = f"the {stem} of the {ear} ear" if stem else f"the {ear} ear"
-        raise EvaluatorError(f"HAAQI of {what} is {score}, not a number from 0 to 1")
+        raise EvaluatorError(f"HAAQI of {part_named(ear, stem)} is {score}, not a number from 0 to 1")
     return float(score)
 
 

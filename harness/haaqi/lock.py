@@ -16,6 +16,7 @@ from functools import lru_cache
 from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from harness.challenge import CAD1, PROTOCOL, Protocol
@@ -204,10 +205,16 @@ def verify(protocol: Protocol = PROTOCOL) -> list[str]:
     return problems
 
 
-def _disagreements(protocol: Protocol) -> list[str]:
+def conformance_of(protocol: Protocol) -> ModuleType:
+    """The module with a protocol's conformance set: its `official_scores`, and the `disagreements` with them."""
     from harness.haaqi import conformance, conformance_cad1
 
-    return conformance_cad1.disagreements() if protocol == CAD1 else conformance.disagreements()
+    return conformance_cad1 if protocol == CAD1 else conformance
+
+
+def _disagreements(protocol: Protocol) -> list[str]:
+    problems: list[str] = conformance_of(protocol).disagreements()
+    return problems
 
 
 def remember(proof: Path) -> None:

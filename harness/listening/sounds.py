@@ -138,8 +138,7 @@ def _music(scene: Scene, hashes: Mapping[Path, str] | None) -> tuple[Signal, Sig
     mixture = scene.read("mixture", known)
     stems = scene.read_stems(known)
     if scene.protocol == CAD1:
-        scored = slice(None) if scene.segment is None else slice(*scene.segment)
-        return mixture[scored], np.sum([stems[name] for name in CAD1.score_order], axis=0)[scored]
+        return mixture[scene.scored], np.sum([stems[name] for name in CAD1.score_order], axis=0)[scene.scored]
     return mixture, reference_mixture(stems, mixture, scene.gains)
 
 

@@ -129,6 +129,11 @@ class Scene:
         return frames(self.folder / ("mixture.wav" if self.has_mixture else f"{STEMS[0]}.wav"))
 
     @property
+    def scored(self) -> slice:
+        """The samples at 44.1 kHz that are scored: those of the segment, or all."""
+        return slice(None) if self.segment is None else slice(*self.segment)
+
+    @property
     def scored_frames(self) -> int:
         """How many samples at 44.1 kHz are scored: those of the segment, or all."""
         return self.frames if self.segment is None else self.segment[1] - self.segment[0]

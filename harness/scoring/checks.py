@@ -3,6 +3,7 @@
 import random
 from collections.abc import Set
 
+from harness.haaqi.evaluator import part_named
 from harness.music.evaluationset import PairId
 from harness.scoring.tasks import Checked
 from harness_leaderboard.records import CHECK_TOLERANCE, PairRecord, StoredRun, checks_due
@@ -29,11 +30,11 @@ def disagreement(outcome: Checked) -> str | None:
 
 def furthest(first: Scored, second: Scored) -> tuple[str, float, float]:
     """Where two scores of a pair are furthest apart: the ear in words, or the stem of an ear, and what both give it."""
-    parts = {"the left ear": (first.left, second.left), "the right ear": (first.right, second.right)}
+    parts = {part_named("left"): (first.left, second.left), part_named("right"): (first.right, second.right)}
     if first.stems and second.stems:
         # Of ears that are means over stems nothing more is to be said.
         parts = {
-            f"the {stem} of the {ear} ear": (first.stems[f"{ear}_{stem}"], second.stems[f"{ear}_{stem}"])
+            part_named(ear, stem): (first.stems[f"{ear}_{stem}"], second.stems[f"{ear}_{stem}"])
             for ear, _, stem in (name.partition("_") for name in first.stems.keys() & second.stems.keys())
         }
     part, (ours, theirs) = max(sorted(parts.items()), key=lambda item: abs(item[1][0] - item[1][1]))

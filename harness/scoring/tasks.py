@@ -151,6 +151,5 @@ def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Any:
     hashes = dict(music)
     true = scene.read_stems(hashes)
     if scene.protocol == CAD1:
-        cut = slice(None) if scene.segment is None else slice(*scene.segment)
-        return stems.reference_stems({name: stem[cut] for name, stem in true.items()})
+        return stems.reference_stems({name: stem[scene.scored] for name, stem in true.items()})
     return reference_mixture(true, scene.read("mixture", hashes), scene.gains)

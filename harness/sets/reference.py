@@ -72,11 +72,9 @@ def reference_of(pair: Pair) -> Reference:
     if scene.protocol != CAD1:
         mixed = reference_mixture(stems, scene.read("mixture"), scene.gains)
         return Reference({"remix": amplify(mixed, listener)}, PROTOCOL.sample_rate)
-    if scene.segment is not None:
-        if scene.segment[1] > scene.frames:
-            raise DataError(f"{scene.id}: its segment ends after its music: correct musdb18.segments")
-        stems = {name: stem[slice(*scene.segment)] for name, stem in stems.items()}
-    mono = reference_stems(stems)
+    if scene.segment is not None and scene.segment[1] > scene.frames:
+        raise DataError(f"{scene.id}: its segment ends after its music: correct musdb18.segments")
+    mono = reference_stems({name: stem[scene.scored] for name, stem in stems.items()})
     signals = {
         name: np.stack([_as_haaqi_amplifies(mono[f"{ear}_{name}"], listener, ear) for ear in EARS], axis=1)
         for name in STEMS

@@ -86,7 +86,7 @@ def stem_files(stems: Mapping[str, Signal], pair: Pair) -> dict[str, tuple[bytes
     files: dict[str, tuple[bytes, int | None]] = {}
     sides: dict[str, Signal] = {}
     for name, whole in processed(stems, pair.listener):
-        signal = _cut(whole, pair.scene)
+        signal = whole[pair.scene.scored]
         if not np.isfinite(signal).all():
             raise SystemFailure("a stem is not finite: what it returned is far too large")
         samples, scale = to_stem_format(signal)
@@ -100,10 +100,6 @@ def stem_files(stems: Mapping[str, Signal], pair: Pair) -> dict[str, tuple[bytes
         raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
     files[pair.remix_name] = encode(remix, CAD1.remix_sample_rate), clipped
     return files
-
-
-def _cut(signal: Signal, scene: Scene) -> Signal:
-    return signal if scene.segment is None else signal[slice(*scene.segment)]
 
 
 def read_scale(path: Path) -> tuple[float, str]:

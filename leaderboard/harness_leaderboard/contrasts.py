@@ -100,10 +100,9 @@ def contrasts(
         if place >= len(rows):  # the first run's differences are the first ones
             found.append(Contrast(difference))
             continue
-        groups = {by: _groups(scores, place, by, places) for by, places in members}
-        # By stem after listener and track, which come first.
-        ordered = [*list(groups.values())[:2], _by_stem(scores, place), *list(groups.values())[2:]]
-        every = tuple(each for group in ordered for each in group)
+        groups = [_groups(scores, place, by, places) for by, places in members]
+        groups.insert(2, _by_stem(scores, place))  # after listener and track, which come first
+        every = tuple(each for group in groups for each in group)
         found.append(Contrast(difference, every, _worst(scores, place, worst)))
     return found
 

@@ -22,7 +22,7 @@ from typing import Any
 from harness_leaderboard import columns, labels
 from harness_leaderboard.classes import legend
 from harness_leaderboard.comparing import basis, in_words
-from harness_leaderboard.ranking import Board, breakdown
+from harness_leaderboard.ranking import Board, Group, breakdown
 from harness_leaderboard.records import By
 from harness_leaderboard.stems import heading
 
@@ -162,23 +162,23 @@ def cell(value: Any) -> Any:
 # For people
 
 
-def pivot(board: Board, by: By) -> list[tuple[str, list[float | None]]]:
-    """For each group of pairs its name and the mean of each row of the board, None without pairs."""
+def pivot(board: Board, groups: Sequence[Group]) -> list[tuple[str, list[float | None]]]:
+    """For each group of a breakdown its name and the mean of each row of the board, None without pairs."""
     column = {id(row): index for index, row in enumerate(board.rows)}
     lines: dict[str, list[float | None]] = {}
-    for group in breakdown(board, by):
+    for group in groups:
         lines.setdefault(group.name, [None] * len(board.rows))[column[id(group.row)]] = group.mean
     return list(lines.items())
 
 
-def by_stem(board: Board, by: By) -> list[tuple[str, list[tuple[str, list[float | None]]]]]:
-    """For each run its label, and for each group of its pairs the name and the mean of each of the board's stems.
+def by_stem(board: Board, groups: Sequence[Group]) -> list[tuple[str, list[tuple[str, list[float | None]]]]]:
+    """For each run its label, and for each of its groups the name and the mean of each of the board's stems.
 
     Runs without scores are left out; where no stems are scored, so are all.
     """
     named = {id(row): label for row, label in zip(board.rows, labels.labels(board), strict=True)}
     found: dict[str, list[tuple[str, list[float | None]]]] = {}
-    for group in breakdown(board, by) if board.stems else ():
+    for group in groups if board.stems else ():
         means = [group.stems.get(name) for name in board.stems]
         found.setdefault(named[id(group.row)], []).append((group.name, means))
     # In the board's order, whichever run has the first group.
@@ -238,10 +238,11 @@ def _breakdown_tables(
     board: Board, by: By, names: Sequence[str]
 ) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     """Title, headers and lines of the tables of a breakdown: one of all runs; where stems are scored, one of each."""
-    lines = [(name, *map(labels.score, means)) for name, means in pivot(board, by)]
+    found = breakdown(board, by)
+    lines = [(name, *map(labels.score, means)) for name, means in pivot(board, found)]
     yield f"Mean HAAQI by {by}", (by.capitalize(), *names), lines
     headers = (by.capitalize(), *map(heading, board.stems))
-    for label, groups in by_stem(board, by):
+    for label, groups in by_stem(board, found):
         yield f"{label}: mean HAAQI by {by} and stem", headers, [(n, *map(labels.score, means)) for n, means in groups]
 
 

@@ -17,6 +17,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from harness_leaderboard.checksums import why_changed
@@ -74,7 +75,7 @@ class Row:
         """What the system declares about itself."""
         return self.source.run
 
-    @property
+    @cached_property
     def stems(self) -> dict[str, float]:
         """Mean of each stem by its name, in the order in which they are shown; none where no stems are scored."""
         return {name: total / self.scored for name, total in self.source.sums.stems.items()}
@@ -99,7 +100,7 @@ class Board:
         """The runs that have a rank."""
         return tuple(row for row in self.rows if row.rank is not None)
 
-    @property
+    @cached_property
     def stems(self) -> tuple[str, ...]:
         """Names of the stems that are scored, in the order in which they are shown; none where remixes are."""
         return in_order({name for row in self.rows for name in row.source.sums.stems})

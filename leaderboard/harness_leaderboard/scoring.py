@@ -81,11 +81,11 @@ def add_scores(
             "checksum": of_score(
                 *(score.reference_sha256, score.file_sha256, fingerprint, score.engine),
                 *(float(score.left), float(score.right), (float(score.left) + float(score.right)) / 2),
-                *(environment_sha256[score.engine], at, None, stems.as_text(score.stems)),
+                *(environment_sha256[score.engine], at, None, of_stems),
             ),
-            "stem_scores": stems.as_text(score.stems),
+            "stem_scores": of_stems,
         }
-        for key, score in new.items()
+        for key, score, of_stems in ((key, score, stems.as_text(score.stems)) for key, score in new.items())
         if key not in kept
     ]
     if made:

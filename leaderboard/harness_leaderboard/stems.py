@@ -114,8 +114,11 @@ def largest_difference(first: Scored, second: Scored) -> float:
 
 def columns(scores: Sequence[StemScores | None]) -> dict[str, tuple[float, ...]]:
     """Scores of stems as columns, one for each stem that all of `scores` have; none where one of them has no stems."""
-    names = set.intersection(*(set(stems or ()) for stems in scores)) if scores else set()
-    return {name: tuple(stems[name] for stems in scores if stems is not None) for name in in_order(names)}
+    known = [stems for stems in scores if stems is not None]
+    if not known or len(known) < len(scores):
+        return {}
+    names = set.intersection(*map(set, known))
+    return {name: tuple(stems[name] for stems in known) for name in in_order(names)}
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

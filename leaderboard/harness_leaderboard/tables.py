@@ -17,7 +17,7 @@ from rich.text import Text
 
 from harness_leaderboard import columns, labels
 from harness_leaderboard.formats import by_stem, notes, pivot
-from harness_leaderboard.ranking import Board
+from harness_leaderboard.ranking import Board, breakdown
 from harness_leaderboard.records import By
 from harness_leaderboard.stems import heading as stem_heading
 
@@ -179,9 +179,10 @@ def breakdown_table(board: Board, by: By, width: int, only: str = "") -> Rendera
         only: which runs are on the board, for the title.
     """
     runs = [labels.printable(label) for label in labels.labels(board)]
-    found = pivot(board, by)
-    groups = [labels.printable(name) for name, _ in found]
-    scores = [[labels.score(mean) for mean in means] for _, means in found]
+    found = breakdown(board, by)
+    crossed = pivot(board, found)
+    groups = [labels.printable(name) for name, _ in crossed]
+    scores = [[labels.score(mean) for mean in means] for _, means in crossed]
     heading = by.capitalize()
     tables: list[Table]
     if _width(heading, groups, runs) <= width:
@@ -194,7 +195,7 @@ def breakdown_table(board: Board, by: By, width: int, only: str = "") -> Rendera
             tables.append(_crossed(heading, groups, runs[first:end], [line[first:end] for line in scores]))
     title = bold(f"Mean HAAQI by {by} · {labels.title(board, only)}")
     parts: list[RenderableType] = [title, *(part for table in tables for part in (table, Text()))]
-    for label, lines in by_stem(board, by):
+    for label, lines in by_stem(board, found):
         names, means = zip(*lines, strict=True)
         parts += [bold(f"{label}: mean HAAQI by {by} and stem")]
         parts += [*_stem_tables(heading, names, board.stems, means, width), Text()]

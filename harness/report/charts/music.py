@@ -168,7 +168,7 @@ def stems(view: BoardView) -> Drawing | str:
         parts.append(_by_scene(frame[frame[name].notna()], name).assign(row=row))
     if not parts:
         return "There are no scores yet."
-    return _intervals(shown, pd.concat(parts, ignore_index=True), rows, "stem", [], f"{view.board.unit}s")
+    return _intervals(shown, pd.concat(parts, ignore_index=True), rows, "stem")
 
 
 def gains(view: BoardView) -> Drawing | str:
@@ -231,7 +231,7 @@ def _with_intervals(
     shown = systems(view)
     by_scene = _by_scene(scores(view, shown), "score")
     joined = by_scene.astype({"scene": "string"}).merge(kinds.astype({"scene": "string"}), on="scene")
-    return _intervals(shown, joined, rows, what, lines or [], f"{view.board.unit}s")
+    return _intervals(shown, joined, rows, what, lines or [])
 
 
 def _by_scene(frame: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -240,7 +240,7 @@ def _by_scene(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _intervals(
-    shown: Sequence[System], joined: pd.DataFrame, rows: list[str], what: str, lines: Sequence[str], clusters: str
+    shown: Sequence[System], joined: pd.DataFrame, rows: list[str], what: str, lines: Sequence[str] = ()
 ) -> Drawing | str:
     """The same from sums by scene.
 
@@ -248,7 +248,6 @@ def _intervals(
         shown: the systems.
         joined: row, system, scene, sum, size.
         rows, what, lines: as `_with_intervals` has them.
-        clusters: what scenes are called.
     """
     found: list[dict[str, Any]] = []
     for (system, row), group in joined.groupby(["system", "row"], observed=True):
@@ -289,7 +288,7 @@ def _intervals(
         alt.Tooltip("mean:Q", title="mean HAAQI", format=".4f"),
         alt.Tooltip("low:Q", title="95 % from", format=".4f"),
         alt.Tooltip("high:Q", title="to", format=".4f"),
-        alt.Tooltip("scenes:Q", title=clusters),
+        alt.Tooltip("scenes:Q", title="scenes"),
     ]
     layers = [
         base.transform_filter("isValid(datum.low)")
@@ -310,5 +309,5 @@ def _intervals(
             "rows": [{"row": row, "heading": False} for row in rows],
         },
         [("row", what), ("system", "system"), ("mean", "mean HAAQI"), ("low", "95 % from"), ("high", "to"),
-         ("scenes", clusters), ("pairs", "pairs")],
+         ("scenes", "scenes"), ("pairs", "pairs")],
     )  # fmt: skip
