@@ -51,18 +51,18 @@ def show_verdict(verdict: "Verdict") -> None:
     """Print the judgement of a submission; the same problem of many files is one line."""
     source = on_a_line(str(verdict.source))
     if verdict.not_judged:
-        _print(f"{source}: [yellow]not judged[/yellow]: {on_a_line(verdict.not_judged)}")
+        print_line(f"{source}: [yellow]not judged[/yellow]: {on_a_line(verdict.not_judged)}")
     elif verdict.valid:
         remixes, files = _remixes(verdict), len(verdict.hashes)
         counted = f"{files:,} files" if files > remixes else f"{remixes:,} remixes"
-        _print(f"{source}: [green]valid[/green], {counted}")
+        print_line(f"{source}: [green]valid[/green], {counted}")
         if verdict.why_not_ranked:
-            _print(f"  cannot be ranked: {console.escape(verdict.why_not_ranked)}")
+            print_line(f"  cannot be ranked: {console.escape(verdict.why_not_ranked)}")
     else:
         count = len(verdict.problems)
-        _print(f"{source}: [red]not valid[/red], {count:,} problem{'s' * (count != 1)}")
+        print_line(f"{source}: [red]not valid[/red], {count:,} problem{'s' * (count != 1)}")
         for line in in_groups(verdict.problems):
-            _print(f"  {on_a_line(line)}")
+            print_line(f"  {on_a_line(line)}")
 
 
 def _remixes(verdict: "Verdict") -> int:
@@ -74,7 +74,8 @@ def on_a_line(text: str) -> str:
     return console.escape(printable(text))
 
 
-def _print(line: str) -> None:
+def print_line(line: str) -> None:
+    """Print a line, with rich's markup, on standard output; it is not wrapped."""
     console.out.print(line, soft_wrap=True)
 
 

@@ -1,6 +1,5 @@
 """Building an embedded evaluation set: once, into the user's cache folder, and again when it is damaged."""
 
-import io
 import json
 import shutil
 import tempfile
@@ -10,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
 from harness.errors import StorageError
 from harness.files import cache_folder, locked_folder, sha256_of
 from harness.music.evaluationset import EvaluationSet
 from harness.music.layout import load
+from harness.music.microphones import FULL_SCALE, as_it_is, encoded
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def write_json(root: Path, name: str, content: object) -> None:
 
 def as_16_bit(signal: Signal) -> Signal:
     """What a file of 16 bit keeps of a signal: clipped and truncated towards zero, as the official generator does."""
-    return np.asarray(_samples(signal) / 32768.0)
+    return np.asarray(as_it_is(signal).samples / FULL_SCALE)
 
 
 def write_wav(path: Path, signal: Signal) -> None:
@@ -72,17 +70,8 @@ def write_wav(path: Path, signal: Signal) -> None:
         path: the file; its folders are made.
         signal: (samples, 2), full scale +-1.
     """
-    import soundfile
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    # By way of memory: of a full disk soundfile says little, and not always.
-    buffer = io.BytesIO()
-    soundfile.write(buffer, _samples(signal), PROTOCOL.sample_rate, format="WAV", subtype="PCM_16")
-    path.write_bytes(buffer.getvalue())
-
-
-def _samples(signal: Signal) -> NDArray[np.int16]:
-    return np.asarray(np.clip(signal * 32768.0, -32768.0, 32767.0).astype(np.int16))
+    path.write_bytes(encoded(as_it_is(signal).samples))
 
 
 def _intact(root: Path) -> bool:

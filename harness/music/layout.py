@@ -46,6 +46,11 @@ POSITION_FILES = ("head_loudspeaker_positions.json", "head_positions.json")
 """What the positions' file may be called: the official generator's name for it, and the challenge's own."""
 
 
+def positions_file(root: Path) -> Path | None:
+    """The file with the positions of an evaluation set, under one of its two names; None if there is none."""
+    return next((path for name in POSITION_FILES if (path := root / "metadata" / name).exists()), None)
+
+
 def splits(root: Path) -> dict[str, Protocol]:
     """The splits under `root`, sorted by name, and the protocol of each by the files that are there.
 
@@ -127,9 +132,9 @@ def _load_scenes(root: Path, split: str, name: str) -> EvaluationSet:
     gains = read(gains_file, Annotated[dict[Text, GainsRecord], EACH_SCENE])
     positions: dict[str, PositionRecord] = {}
     at_mic = any(scene.head_loudspeaker_positions is not None for scene in scenes.values())
-    positions_file = next((metadata / each for each in POSITION_FILES if (metadata / each).exists()), None)
-    if at_mic and positions_file is not None:
-        positions = read(positions_file, Annotated[dict[Text, PositionRecord], EACH_SCENE])
+    hlp_file = positions_file(root)
+    if at_mic and hlp_file is not None:
+        positions = read(hlp_file, Annotated[dict[Text, PositionRecord], EACH_SCENE])
     music = _MusicFolders(root, split)
 
     result = []

@@ -9,6 +9,7 @@ convolution by FFT, which is some ten times as fast as the recipe's, is used onl
 sample; where it might have, the piece is computed anew in the recipe's own way.
 """
 
+import io
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -94,6 +95,16 @@ def as_it_is(music: Signal) -> Rendered:
     rendered = _to_16_bit(music, 1.0)
     assert rendered is not None
     return Rendered(rendered.samples, rendered.clipped, not rendered.samples.any())
+
+
+def encoded(samples: Samples) -> bytes:
+    """A WAV file of 16 bit at 44.1 kHz with these samples, to the byte what the recipe's `write_signal` writes."""
+    import soundfile
+
+    # By way of memory: of a full disk soundfile says little, and not always.
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, PROTOCOL.sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def _silence(music: Signal) -> Rendered:

@@ -12,7 +12,7 @@ out of the processed whole song and out of the true stems alike.
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,12 +100,18 @@ def load_songs(root: Path, split: str, name: str) -> EvaluationSet:
     return loaded
 
 
+def is_too_long(song: str, listeners: Iterable[str]) -> bool:
+    """Whether a file of the song's submissions, for one of these listeners, would have too long a name."""
+    longest = max(CAD1.signals, key=len)
+    files = (CAD1.stem_name(song, who, longest) for who in listeners)
+    return any(len(file.rpartition("/")[2].encode()) > MAX_NAME_BYTES for file in files)
+
+
 def _check_song(path: Path, song: str, listeners: tuple[Listener, ...]) -> None:
     """Raise DataError if a song's name cannot be that of a folder, or part of a file's name."""
     if song in (".", "..") or any(character in song for character in "/\\\0"):
         raise DataError(f"{path}: Track Name {song!r} cannot be the name of a folder: rename the song")
-    longest = max((len(CAD1.remix_name(song, who.id).rpartition("/")[2].encode()) for who in listeners), default=0)
-    if longest + len("right_vocals") - len("remix") > MAX_NAME_BYTES:
+    if is_too_long(song, [who.id for who in listeners]):
         raise DataError(f"{path}: Track Name {song!r} is too long for the name of a file: shorten it")
 
 

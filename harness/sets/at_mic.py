@@ -10,10 +10,11 @@ from pydantic import FailFast, Field
 from harness.challenge import STEMS
 from harness.errors import DataError
 from harness.files import is_inner_path, locked_folder, remove_leftovers, sha256_of
+from harness.music.layout import POSITION_FILES, positions_file
 from harness.music.metadata import EACH_SCENE, MAX_SCENES, MusicRecord, SceneRecord, Text, read
 from harness.sets.heads import Position, speaker_files
-from harness.sets.making import RECIPE, Made, Piece, make_pieces, song_folder
-from harness.sets.positions import positions_file, read_positions
+from harness.sets.making import RECIPE, Made, Piece, clipped_in, make_pieces, silent_in, song_folder
+from harness.sets.positions import read_positions
 from harness.sets.provenance import write_provenance
 from harness.sets.sources import Source
 from harness.sets.writing import ensure_replaceable, write_metadata
@@ -86,13 +87,12 @@ class AtMic:
     @property
     def silent(self) -> dict[str, list[str]]:
         """The files that are zeros, by piece."""
-        return {made.piece.name: list(made.silent) for made in self.made if made.silent}
+        return silent_in(self.made)
 
     @property
     def clipped(self) -> dict[str, dict[str, int]]:
         """How many samples were clipped, by piece and file."""
-        found = {made.piece.name: {key: n for key, n in made.clipped.items() if n} for made in self.made}
-        return {name: counts for name, counts in found.items() if counts}
+        return clipped_in(self.made)
 
 
 def samples_of(root: Path, split: str) -> tuple[list[Sample], int]:
@@ -171,7 +171,7 @@ def make_at_mic(
     path = positions_file(root)
     if path is None:
         raise DataError(
-            f"missing metadata file {root / 'metadata' / 'head_loudspeaker_positions.json'}: harness set scenes writes "
+            f"missing metadata file {root / 'metadata' / POSITION_FILES[0]}: harness set scenes writes "
             "the challenge's own, harness set head those of a head"
         )
     positions = read_positions(path)

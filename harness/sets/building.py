@@ -13,10 +13,10 @@ from harness.challenge import CAD1, Protocol
 from harness.console import Advance
 from harness.errors import DataError, HarnessError, StorageError, UsageError
 from harness.files import locked_folder, remove_leftovers, sha256_of
-from harness.music.layout import load, splits
+from harness.music.layout import POSITION_FILES, load, positions_file, splits
 from harness.sets.at_mic import samples_of
 from harness.sets.heads import Position, speaker_files
-from harness.sets.making import RECIPE, Made, Piece, make_pieces
+from harness.sets.making import RECIPE, Made, Piece, clipped_in, make_pieces, silent_in
 from harness.sets.positions import records_of
 from harness.sets.provenance import excerpts_entry, hashes_of, read_provenance, write_provenance
 from harness.sets.scenes import draw_listeners, draw_scenes
@@ -25,8 +25,7 @@ from harness.sets.writing import Content, as_official, difference_from, write_me
 
 COMMAND = "set new"
 
-POSITIONS_FILE = "head_loudspeaker_positions.json"
-SHARED = ("gains.json", POSITIONS_FILE)
+SHARED = ("gains.json", *POSITION_FILES)
 """Metadata files that all splits of an evaluation set share."""
 
 DECISIONS = (
@@ -124,19 +123,14 @@ def build(plan: Plan, workers: int, begin: Callable[[int], AbstractContextManage
         order = [name for name in content if name != last]
         written = [metadata / name for name in order if write_metadata(metadata / name, content[name])]
         outcome: dict[str, Any] = {
-            "silent": {each.piece.name: list(each.silent) for each in made if each.silent},
-            "clipped": {each.piece.name: clipped_of(each) for each in made if clipped_of(each)},
+            "silent": silent_in(made),
+            "clipped": clipped_in(made),
         }
         write_provenance(plan.root, plan.split, COMMAND, {**inputs, **outcome})
         if write_metadata(metadata / last, content[last]):
             written.append(metadata / last)
     scenes = len(content[f"musdb18.{plan.split}.json"] if plan.protocol == CAD1 else content[last])
     return Built(tuple(made), scenes, pairs, tuple(written), _unused(plan, pieces))
-
-
-def clipped_of(made: Made) -> dict[str, int]:
-    """How many samples of a piece's files were clipped, where any were."""
-    return {name: count for name, count in made.clipped.items() if count}
 
 
 def _decisive(plan: Plan) -> str:
@@ -195,7 +189,8 @@ def _metadata(plan: Plan) -> dict[str, Content]:
         f"scenes.{plan.split}.json": dict(scenes),
     }
     if plan.positions:
-        content[POSITIONS_FILE] = records_of(plan.positions)
+        there = positions_file(plan.root)
+        content[POSITION_FILES[0] if there is None else there.name] = records_of(plan.positions)
     return content
 
 
@@ -281,7 +276,7 @@ def _withdraw(plan: Plan, content: Mapping[str, Content]) -> None:
     """Remove the metadata file that makes the split one, and those that will not be written again."""
     metadata = plan.root / "metadata"
     others = [split for split in splits(plan.root) if split != plan.split]
-    former = [f"at_mic_music.{plan.split}.json", *(() if others else (POSITIONS_FILE,))]
+    former = [f"at_mic_music.{plan.split}.json", *(() if others else POSITION_FILES)]
     for name in (_decisive(plan), *(each for each in former if each not in content)):
         try:
             (metadata / name).unlink(missing_ok=True)

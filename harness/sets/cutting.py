@@ -12,6 +12,7 @@ from harness.challenge import PROTOCOL, STEMS
 from harness.enhancement import Signal
 from harness.errors import DataError, SubmissionError
 from harness.files import read_bounded, write_whole
+from harness.music.microphones import loudness
 from harness.sets.songs import SIGNALS
 from harness.sets.sources import Song, opened
 
@@ -103,9 +104,6 @@ def cut_song(song: Song, output: Path, cuts: Cuts, keep_silent: bool = False) ->
 
 def _silent_stems(song: Song, cuts: Cuts) -> tuple[int, list[tuple[str, ...]]]:
     """A song's length in samples, and for each of its excerpts the stems that count as silent in it."""
-    import pyloudnorm
-
-    meter = pyloudnorm.Meter(PROTOCOL.sample_rate)
     silent: list[list[str]] = []
     frames = None
     for stem in STEMS:
@@ -124,10 +122,7 @@ def _silent_stems(song: Song, cuts: Cuts) -> tuple[int, list[tuple[str, ...]]]:
                     f"{song.signals[stem].path} has {frames} samples at {PROTOCOL.sample_rate} Hz, "
                     f"the part from sample {start} to {end} is not in it"
                 )
-            # Of silence the meter takes the logarithm.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                loudness = float(meter.integrated_loudness(signal[start:end]))
-            if not loudness >= SILENT_LUFS:
+            if not loudness(signal[start:end]) >= SILENT_LUFS:
                 quiet.append(stem)
     assert frames is not None
     return frames, [tuple(quiet) for quiet in silent]

@@ -1,23 +1,21 @@
 """A head from a SOFA file as the official recipe's files: impulse responses as WAV, and positions."""
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import JsonValue
 
 from harness.challenge import PROTOCOL
-from harness.enhancement import Signal
 from harness.errors import SubmissionError, UsageError
 from harness.files import SAFE_NAME, locked_folder, read_bounded, sha256_of, write_whole
-from harness.music.layout import POSITION_FILES
+from harness.music.layout import POSITION_FILES, positions_file
 from harness.music.metadata import MAX_METADATA_BYTES
+from harness.sets.cutting import wav
 from harness.sets.heads import MAX_BYTES, Position, positions_of, speaker_name
-from harness.sets.positions import positions_file, read_positions, records_of
+from harness.sets.positions import read_positions, records_of
 from harness.sets.provenance import write_provenance
 from harness.sets.sofa import SofaHead, read_response
 from harness.sets.writing import write_metadata
@@ -33,12 +31,10 @@ class SavedHead:
     Attributes:
         files: the files, and whether each was written: not if it was there with the same content.
         positions: the head's positions by id, those that were there already included.
-        positions_file: where they are listed.
     """
 
     files: dict[Path, bool]
     positions: dict[str, Position]
-    positions_file: Path
 
 
 def save_head(
@@ -79,7 +75,8 @@ def save_head(
     head_name = f"{mic}-{subject}"
     hrtf = root / "audio" / "hrtf"
     contents = {
-        hrtf / speaker_name(head_name, angle): _wav(read_response(head, angle, resample)) for angle in (*left, *right)
+        hrtf / speaker_name(head_name, angle): wav(read_response(head, angle, resample), "FLOAT")
+        for angle in (*left, *right)
     }
     with locked_folder(root, wait=True):
         files = {path: _is_new(path, content, overwrite) for path, content in contents.items()}
@@ -97,7 +94,7 @@ def save_head(
             "angles": [*left, *right],
         }
         write_provenance(root, HEADS, f"set head {head_name}", provenance)
-    return SavedHead(files, ours, listed)
+    return SavedHead(files, ours)
 
 
 def _sides(angles: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -109,15 +106,6 @@ def _sides(angles: Sequence[float]) -> tuple[list[float], list[float]]:
         if not found:
             raise UsageError(f"--angles: none is on the {side}: name one for each loudspeaker, such as {example}")
     return left, right
-
-
-def _wav(response: Signal) -> bytes:
-    # Not by libsndfile, which notes the time in files of floats: the same head gives the same bytes.
-    from scipy.io import wavfile
-
-    buffer = io.BytesIO()
-    wavfile.write(buffer, PROTOCOL.sample_rate, response.astype(np.float32))
-    return buffer.getvalue()
 
 
 def _is_new(path: Path, content: bytes, overwrite: bool) -> bool:

@@ -55,6 +55,11 @@ class Position:
         """Microphone and subject, with which the names of the head's files begin: "BTE_fr-VP_E1"."""
         return f"{self.mic}-{self.subject}"
 
+    @property
+    def speakers(self) -> tuple[str, str]:
+        """Names of the files of the left and of the right loudspeaker."""
+        return speaker_name(self.head, -abs(float(self.left_angle))), speaker_name(self.head, abs(self.right_angle))
+
 
 def speaker_name(head: str, angle: float) -> str:
     """The name of a loudspeaker's file.
@@ -116,8 +121,7 @@ def speaker_files(folder: Path, position: Position) -> tuple[Path, Path]:
                 f"{key} is {printable(text[:100])!r}, expected 1 to 100 characters without / or \\: "
                 "it is part of a file's name"
             )
-    left = folder / speaker_name(position.head, -abs(float(position.left_angle)))
-    right = folder / speaker_name(position.head, abs(position.right_angle))
+    left, right = (folder / name for name in position.speakers)
     for path in (left, right):
         if not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file, False for a name that is too long
             raise DataError(f"no impulse responses {path}: {_what_is_there(folder, position.head)}")

@@ -5,7 +5,6 @@ What limits that is the disk and the measuring of loudness; a worker holds about
 double precision (a tenth of a GB for each minute, 0.7 GB for four), however many pieces there are.
 """
 
-import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from harness.challenge import PROTOCOL, STEMS
+from harness.challenge import STEMS
 from harness.compute.local import map_unordered
 from harness.errors import DataError, HarnessError, StorageError
 from harness.files import canonical_sha256, remove_leftovers, sha256_of, sha256_of_all, write_whole
-from harness.music.microphones import Rendered, Samples, as_it_is, at_microphones, loudness
+from harness.music.microphones import Rendered, as_it_is, at_microphones, encoded, loudness
 from harness.sets.heads import read_impulse_responses
 from harness.sets.journal import Entry, appending, journal_file, read_journal
 from harness.sets.sources import Source
@@ -119,6 +118,17 @@ def make_pieces(
                 done[made.piece.folder] = made
                 advance(1, made.piece.name)
     return [done[piece.folder] for piece in pieces]
+
+
+def silent_in(made: Iterable[Made]) -> dict[str, list[str]]:
+    """The files that are zeros, by the names of pieces."""
+    return {each.piece.name: list(each.silent) for each in made if each.silent}
+
+
+def clipped_in(made: Iterable[Made]) -> dict[str, dict[str, int]]:
+    """How many samples were clipped, by the names of pieces and files; those without any are left out."""
+    found = {each.piece.name: {name: count for name, count in each.clipped.items() if count} for each in made}
+    return {name: counts for name, counts in found.items() if counts}
 
 
 def _ensure_apart(pieces: Iterable[Piece]) -> None:
@@ -288,16 +298,6 @@ class _Work:
             clipped={**made.clipped, name: rendered.clipped},
             silent=(*made.silent, *((name,) if rendered.silent else ())),
         )
-
-
-def encoded(samples: Samples) -> bytes:
-    """A WAV file of 16 bit at 44.1 kHz with these samples, to the byte what the recipe's `write_signal` writes."""
-    import soundfile
-
-    # By way of memory: of a full disk soundfile says little, and not always.
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, PROTOCOL.sample_rate, format="WAV", subtype="PCM_16")
-    return buffer.getvalue()
 
 
 def _sha256(content: bytes) -> str:

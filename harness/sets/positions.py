@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
-from harness.music.layout import POSITION_FILES
 from harness.music.metadata import EACH_SCENE, PositionRecord, Text, read
 from harness.sets.heads import Position
 
@@ -59,11 +58,6 @@ class _WholeRecord(PositionRecord):
 
 class _AnyRecord(BaseModel):
     """A position of which only the id matters."""
-
-
-def positions_file(root: Path) -> Path | None:
-    """The file with the positions of an evaluation set, under one of its two names; None if there is none."""
-    return next((path for name in POSITION_FILES if (path := root / "metadata" / name).exists()), None)
 
 
 def position_ids(path: Path) -> list[str]:

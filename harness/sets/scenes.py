@@ -9,10 +9,11 @@ from pydantic import FailFast, Field
 
 from harness.errors import DataError, UsageError
 from harness.files import locked_folder, sha256_of
+from harness.music.layout import POSITION_FILES, positions_file
 from harness.music.metadata import EACH_SCENE, MAX_SCENES, GainsRecord, MusicRecord, Text, read, read_listeners
 from harness.sets.draws import choose, seeded
 from harness.sets.gains import official_gains
-from harness.sets.positions import official_positions, position_ids, positions_file, records_of
+from harness.sets.positions import official_positions, position_ids, records_of
 from harness.sets.provenance import write_provenance
 from harness.sets.writing import ensure_replaceable, write_metadata
 
@@ -141,7 +142,7 @@ def make_scenes(
     if hlp_file is not None:
         ids = position_ids(hlp_file)
     else:
-        to_write[metadata / "head_loudspeaker_positions.json"] = records_of(official_positions())
+        to_write[metadata / POSITION_FILES[0]] = records_of(official_positions())
         ids = list(official_positions())
     if not gain_ids or not ids:
         raise DataError(

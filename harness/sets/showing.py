@@ -15,6 +15,7 @@ from harness.console import Advance
 from harness.errors import DataError
 from harness.hearing import GRADES, grade_of
 from harness.music.evaluationset import EvaluationSet, Scene
+from harness.music.microphones import loudness
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def mixture_loudness(
     pieces = _pieces(loaded)
     found: list[float] = []
     with progress(len(pieces)) as advance:
-        for piece, loudness in map_unordered(loudness_of, pieces, workers):
-            found.append(loudness)
+        for piece, level in map_unordered(loudness_of, pieces, workers):
+            found.append(level)
             advance(1, piece.song)
     heard = [each for each in found if np.isfinite(each)]
     return _range(heard), len(found) - len(heard)
@@ -131,10 +132,7 @@ def loudness_of(scene: Scene) -> float:
     Raises:
         DataError: it cannot be read.
     """
-    import pyloudnorm
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(pyloudnorm.Meter(PROTOCOL.sample_rate).integrated_loudness(scene.read("mixture")))
+    return loudness(scene.read("mixture"))
 
 
 def _pieces(loaded: EvaluationSet) -> list[Scene]:

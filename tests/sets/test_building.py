@@ -200,6 +200,20 @@ def test_splits_share_gains_and_positions(tmp_path, songs, new):
     assert "gains.json is also that of the split one, and would change" in refused.error
 
 
+def test_a_positions_file_under_its_other_name_is_shared_too(tmp_path, songs, new):
+    assert new(split="one").code == 0
+    folder = tmp_path / "root" / "metadata"
+    other = (folder / "head_loudspeaker_positions.json").rename(folder / "head_positions.json")
+    assert new("--seed", "x", split="two").code == 0
+    positions = json.loads(other.read_text())
+    positions["hlp_0001"]["left_angle"] = -20.0 if positions["hlp_0001"]["left_angle"] != -20.0 else -25.0
+    other.write_text(json.dumps(positions))
+    refused = new(split="three")
+    assert refused.code == 2
+    assert "head_positions.json is also that of the split one, and would change" in refused.error
+    assert not (folder / "head_loudspeaker_positions.json").exists()
+
+
 def test_music_that_cannot_be_made_leaves_no_set(tmp_path, songs, new):
     bass = songs[NAMES[0]]["bass"].copy()
     bass[5] = np.nan

@@ -587,6 +587,17 @@ def test_music_that_lies_elsewhere_is_a_remark(tiny_set: TinySet, tmp_path: Path
     assert "mixture.wav: is a link that leads out of the set" in outcome.stdout
 
 
+def test_folders_that_differ_in_case_are_told_once_in_the_files_order(tiny_set: TinySet, run_cli: RunCli) -> None:
+    for name in ("A - a", "a - A"):
+        entry = {"Track Name": name, "Split": "valid", "Path": f"valid/{name}"}
+        tiny_set.edit("at_mic_music", lambda content, name=name, entry=entry: content.update({name: entry}))
+    found = run_cli("set", "check", tiny_set.root, "--json").json
+    told = [each for each in found["problems"] if "differ in capital letters" in str(each)]
+    assert len(told) == 1
+    assert "at_mic_music" in str(told[0])
+    assert str(told[0]).index("A - a") < str(told[0]).index("a - A")
+
+
 def test_all_problems_come_at_once_and_the_same_ones_as_one_line(tiny_set: TinySet, run_cli: RunCli) -> None:
     for name in ("bass", "drums"):
         tiny_set.music(name).unlink()

@@ -197,7 +197,7 @@ def _without_folder(named: str) -> str:
 
 
 def _built_as_json(plan: "Plan", built: "Built") -> dict[str, Any]:
-    from harness.sets.building import clipped_of
+    from harness.sets.making import clipped_in, silent_in
 
     return {
         "root": str(plan.root),
@@ -210,8 +210,8 @@ def _built_as_json(plan: "Plan", built: "Built") -> dict[str, Any]:
         "pairs": built.pairs,
         "made": [each.piece.name for each in built.made if not each.kept],
         "kept": [each.piece.name for each in built.made if each.kept],
-        "silent": {each.piece.name: list(each.silent) for each in built.made if each.silent},
-        "clipped": {each.piece.name: clipped_of(each) for each in built.made if clipped_of(each)},
+        "silent": silent_in(built.made),
+        "clipped": clipped_in(built.made),
         "written": [str(path) for path in built.written],
         "unused": [str(path) for path in built.unused],
     }
@@ -219,18 +219,17 @@ def _built_as_json(plan: "Plan", built: "Built") -> dict[str, Any]:
 
 def _show_built(plan: "Plan", built: "Built") -> None:
     from harness.challenge import CAD1
-    from harness.sets.building import clipped_of
+    from harness.sets.making import clipped_in, silent_in
 
     listed(
         "silent, or too quiet to have a loudness: zeros",
-        [f"{each.piece.name}: {', '.join(each.silent)}" for each in built.made if each.silent],
+        [f"{piece}: {', '.join(names)}" for piece, names in silent_in(built.made).items()],
     )
     listed(
         "clipped, as the official program clips",
         [
-            f"{each.piece.name}: {', '.join(f'{name} {count} samples' for name, count in clipped_of(each).items())}"
-            for each in built.made
-            if clipped_of(each)
+            f"{piece}: {', '.join(f'{name} {count} samples' for name, count in counts.items())}"
+            for piece, counts in clipped_in(built.made).items()
         ],
     )
     listed("music that is not part of the set any more; remove it if you like", [str(path) for path in built.unused])

@@ -19,7 +19,8 @@ from harness.cli.common import (
     output_folder,
     workers_or_default,
 )
-from harness.errors import UsageError, printable
+from harness.cli.verdicts import on_a_line, print_line
+from harness.errors import UsageError
 from harness.files import expanded
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def reference(
     for silent in made.silent:
         console.warn(f"{silent}: silent, so it cannot be scored")
     for path in written:
-        _print(_plain(str(path)))
+        print_line(on_a_line(str(path)))
     level = f"lowered by {-made.gain_db:.1f} dB, to fit" if made.gain_db else "level kept"
-    _print(f"24 bit, {made.rate / 1000:g} kHz, {level}; amplified by NAL-R for {_plain(listener)}")
+    print_line(f"24 bit, {made.rate / 1000:g} kHz, {level}; amplified by NAL-R for {on_a_line(listener)}")
 
 
 def _no_pair(loaded: "EvaluationSet", scene: str, listener: str) -> str:
@@ -183,17 +184,17 @@ def _show(checked: "Checked") -> None:
         explained = set()
         for number, group in enumerate(groups.values()):
             if number == SHOWN:
-                _print(f"{len(groups) - SHOWN:,} more kinds of {word}s (--json has them)")
+                print_line(f"{len(groups) - SHOWN:,} more kinds of {word}s (--json has them)")
                 break
-            _print(f"[{colour}]{word}[/{colour}]: {_line(group)}")
+            print_line(f"[{colour}]{word}[/{colour}]: {_line(group)}")
             if group[0].example and group[0].file not in explained:
                 explained.add(group[0].file)
-                _print(f"  a right entry: {_plain(group[0].example)}")
+                print_line(f"  a right entry: {on_a_line(group[0].example)}")
     for file, count in findings.left_off.items():
-        _print(f"{_plain(file)}: {count:,} more findings were left off")
+        print_line(f"{on_a_line(file)}: {count:,} more findings were left off")
     splits = ", ".join(f"{split} ({protocol.title})" for split, protocol in checked.splits.items()) or "no split"
     counts = _count(len(findings.problems), "problem"), _count(len(findings.remarks), "remark")
-    _print(f"{_plain(splits)}: {counts[0]}, {counts[1]}")
+    print_line(f"{on_a_line(splits)}: {counts[0]}, {counts[1]}")
 
 
 def _line(group: "Sequence[Finding]") -> str:
@@ -204,16 +205,8 @@ def _line(group: "Sequence[Finding]") -> str:
         others = [each.entry or each.file for each in group[1 : EXAMPLES + 1]]
         more = ", ..." if len(group) > EXAMPLES + 1 else ""
         line += f"; the same in {_count(len(group) - 1, 'other place')}: {', '.join(others)}{more}"
-    return _plain(line)
+    return on_a_line(line)
 
 
 def _count(count: int, what: str) -> str:
     return f"{count or 'no'} {what}{'s' * (count != 1)}" if count < 1000 else f"{count:,} {what}s"
-
-
-def _plain(text: str) -> str:
-    return console.escape(printable(text))
-
-
-def _print(line: str) -> None:
-    console.out.print(line, soft_wrap=True)

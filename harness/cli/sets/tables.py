@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import console
-from harness.errors import printable
+from harness.cli.verdicts import on_a_line, print_line
 
 if TYPE_CHECKING:
     from harness.sets.showing import Range, Summary
@@ -28,15 +28,15 @@ def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", 
     """
     from harness.challenge import PROTOCOLS
 
-    _print(f"{_plain(found.name)}, split {_plain(found.split)}: {PROTOCOLS[found.protocol].title}")
-    _print("")
+    print_line(f"{on_a_line(found.name)}, split {on_a_line(found.split)}: {PROTOCOLS[found.protocol].title}")
+    print_line("")
     rows = [(name, value) for name, value in _counts(found) if value]
     if loudness is not None:
         level, without = loudness
         said = "none" if level is None else f"median {level.median:.1f}, {level.lowest:.1f} to {level.highest:.1f} LUFS"
         rows.append(("loudness of mixtures", said + (f"; {without:,} too quiet to have one" if without else "")))
     _table(None, rows)
-    _print("")
+    print_line("")
     _table(
         ("hearing loss", "listeners", "better ear, dB HL (mean of 500, 1000, 2000, 4000 Hz)"),
         [
@@ -46,7 +46,7 @@ def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", 
     )
     if found.gains is not None:
         values = sorted({value for of in found.gains.values() for value in of})
-        _print("")
+        print_line("")
         if len(values) <= SHOWN:
             _table(
                 ("scenes with a gain of", *(f"{value:+g} dB" if value else "0 dB" for value in values)),
@@ -56,13 +56,13 @@ def show_summary(found: "Summary", loudness: "tuple[Range | None, int] | None", 
             rows = [(stem, f"{_spread(min(of), max(of))} dB") for stem, of in found.gains.items()]
             _table(("gains of", f"{len(values):,} different ones"), rows)
     if found.positions:
-        _print("")
-        rows = [(_plain(where), f"{count:,}") for where, count in list(found.positions.items())[:SHOWN]]
+        print_line("")
+        rows = [(on_a_line(where), f"{count:,}") for where, count in list(found.positions.items())[:SHOWN]]
         more = len(found.positions) - len(rows)
         _table(("heard over", "scenes"), rows + ([(f"{more:,} others", "")] if more else []))
     for command, entry in provenance.items():
-        _print("")
-        _print(f"made by harness {_plain(command)}")
+        print_line("")
+        print_line(f"made by harness {on_a_line(command)}")
         _table(None, _facts(entry)[: 2 * SHOWN])
 
 
@@ -90,13 +90,15 @@ def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What an entry of provenance says, on a line for each value; of long lists how many entries there are."""
     facts: list[tuple[str, str]] = []
     for key, value in entry.items():
-        name = _plain(key)
+        name = on_a_line(key)
         if not isinstance(value, dict | list):
             facts.append((name, _said(value)))
         elif len(value) > SHOWN or any(isinstance(each, dict | list) for each in _values(value)):
             facts.append((name, f"{len(value):,} entries (--json)"))
         elif isinstance(value, dict):
-            facts.append((name, ", ".join(f"{_plain(inner)} {_said(each)}" for inner, each in value.items()) or "none"))
+            facts.append(
+                (name, ", ".join(f"{on_a_line(inner)} {_said(each)}" for inner, each in value.items()) or "none")
+            )
         else:
             facts += [(name if not at else "", _said(each)) for at, each in enumerate(value)] or [(name, "none")]
     return facts
@@ -111,7 +113,7 @@ def _said(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: "none"}[value]
     text = _HASH.sub(r"\1...", str(value))
-    return _plain(text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}...")
+    return on_a_line(text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}...")
 
 
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
@@ -125,11 +127,3 @@ def _table(header: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]]) -> N
     for row in rows:
         table.add_row(*row)
     console.out.print(table)
-
-
-def _plain(text: str) -> str:
-    return console.escape(printable(text))
-
-
-def _print(line: str) -> None:
-    console.out.print(line, soft_wrap=True)

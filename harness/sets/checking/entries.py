@@ -13,6 +13,7 @@ from harness.enhancement import MIN_SECONDS
 from harness.files import SAFE_NAME, is_inner_path
 from harness.music.evaluationset import MAX_MUSIC_SECONDS
 from harness.music.metadata import HAAQI_FREQUENCIES, LEVELS_DB_HL
+from harness.music.songs import is_too_long
 from harness.sets.checking.documents import kind_of, shown_value, unknown_keys
 from harness.sets.checking.findings import Place, quoted, shown_text
 
@@ -229,8 +230,7 @@ def check_song_name(place: Place, song: str, listeners: Iterable[str]) -> bool:
     if song in (".", "..") or any(character in song for character in "/\\\0"):
         place.problem(f"Track Name {quoted(song)} cannot be the name of a folder: rename the song, / and \\ left out")
         return False
-    longest = max((len(f"{who}_{song}_right_vocals.flac".encode()) for who in listeners), default=0)
-    if longest > 255:
+    if is_too_long(song, listeners):
         place.problem(f"Track Name {quoted(song)} is too long for the name of a file: shorten it")
         return False
     return True

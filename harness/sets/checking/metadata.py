@@ -13,7 +13,7 @@ from harness.music.metadata import MAX_PAIRS, MAX_SCENES
 from harness.sets.checking import entries
 from harness.sets.checking.documents import EXAMPLES, MISSING, kind_of, meant, read_document
 from harness.sets.checking.findings import Findings, Place, quoted, shown_text, some_of
-from harness.sets.heads import speaker_name
+from harness.sets.heads import Position
 
 AT_MIC, SONGS = "audio/at_mic_music", "audio/musdb18hq"
 """The folders of music at the microphones and of whole songs (headphone form, and the first challenge)."""
@@ -79,7 +79,8 @@ def check_scenes(root: Path, split: str, findings: Findings) -> Contents:
 def _music_of(reader: "_Reader", place: Place, split: str, scenes: Mapping[str, entries.SceneEntry]) -> Contents:
     """Check the metadata of music, and that every scene's is there; `place` is that of the scenes."""
     contents = Contents()
-    for at_mic, name, base in ((True, f"at_mic_music.{split}.json", AT_MIC), (False, f"musdb18.{split}.json", SONGS)):
+    for at_mic, kind, base in ((True, "at_mic_music", AT_MIC), (False, "musdb18", SONGS)):
+        name = f"{kind}.{split}.json"
         of_form = {key: each for key, each in scenes.items() if (each.position is not None) == at_mic}
         if not of_form and not (reader.folder / name).exists():
             continue
@@ -88,7 +89,7 @@ def _music_of(reader: "_Reader", place: Place, split: str, scenes: Mapping[str, 
             continue
         folders = {song: os.path.normpath(f"{base}/{inner}") for song, inner in known.items() if inner is not None}
         contents.listed.update(folders.values())
-        entries.differ_by_case(contents.listed, reader.place(name, "musdb18"), "folders")
+        entries.differ_by_case(folders.values(), reader.place(name, kind), "folders")
         for key, scene in of_form.items():
             song = f"{scene.music}-{scene.position}" if at_mic else scene.music
             if scene.music is None or song is None:
@@ -97,7 +98,6 @@ def _music_of(reader: "_Reader", place: Place, split: str, scenes: Mapping[str, 
                 place.at(key).problem(f"its music {quoted(song)} is not in {name}{_some(known)}")
             elif song in folders:
                 contents.wanted.append(Wanted(folders[song], PROTOCOL))
-    contents.wanted = list(dict.fromkeys(contents.wanted))
     return contents
 
 
@@ -115,7 +115,8 @@ def check_songs(root: Path, split: str, findings: Findings) -> Contents:
             for song, record in raw_segments.items():
                 entries.is_text(segments_place.at(song), song)
                 segments[song] = entries.check_segment(segments_place.at(song), record)
-    contents, seen = Contents(), set()
+    contents = Contents()
+    seen: dict[str, None] = {}
     strange: dict[str, list[str]] = {}
     for number, record in enumerate(raw or [], 1):
         here = _at_song(place, number, record)
@@ -125,7 +126,7 @@ def check_songs(root: Path, split: str, findings: Findings) -> Contents:
         if music.track in seen:
             here.problem("this Track Name is there twice: keep one of the entries")
             continue
-        seen.add(music.track)
+        seen[music.track] = None
         if music.split is None:
             continue
         if music.split not in ("train", "valid", "test"):
@@ -338,10 +339,9 @@ def _is_there(root: Path, name: str) -> bool:
         return False
 
 
-def _impulse_responses(record: Mapping[str, Any]) -> list[str]:
+def _impulse_responses(record: Mapping[str, Any]) -> tuple[str, str]:
     """The files of both loudspeakers of a good position."""
-    head = f"{record['mic']}-{record['subject']}"
-    return [speaker_name(head, -abs(float(record["left_angle"]))), speaker_name(head, abs(record["right_angle"]))]
+    return Position(record["subject"], record["left_angle"], record["right_angle"], record["mic"]).speakers
 
 
 CHECKS: Mapping[Protocol, Callable[[Path, str, Findings], Contents]] = {PROTOCOL: check_scenes, CAD1: check_songs}
