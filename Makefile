@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 SPLEETER := .venv-spleeter
 SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
 
-.PHONY: demo spleeter spleeter-environment browser sound test quick lint format checkpoints install clean
+.PHONY: demo spleeter spleeter-environment browser sound services test quick lint format checkpoints install clean
 
 # Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
 demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
@@ -37,6 +37,10 @@ browser:  ## Chromium, in which the tests look at the report
 sound:  ## PortAudio, with which harness live plays: the package sounddevice does not bring it on Linux
 	ldconfig -p | grep -q libportaudio.so.2 || \
 	    sh .ci/system-packages $(PYTHON) the-library-portaudio=libportaudio2
+
+services:  ## Slurm and PostgreSQL, of which the tests start their own
+	sh .ci/system-packages $(PYTHON) slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge \
+	    pg_ctlcluster=postgresql
 
 quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"

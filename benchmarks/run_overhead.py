@@ -32,6 +32,7 @@ from excerpt_set import build
 import harness.haaqi.evaluator
 import harness.submission.validation
 from harness.apart.running import InProcess
+from harness.compute.local import LocalProcesses
 from harness.haaqi import lock
 from harness.making import make
 from harness.music.evaluationset import EvaluationSet, Scene
@@ -116,7 +117,7 @@ def run(system: Separator, found: EvaluationSet, folder: Path) -> tuple[Clock, f
             [scoring.Entry(verdict, made.failures, replace=True)],
             found,
             engine="locked",
-            workers=1,
+            executor=LocalProcesses(1),
             started=lambda _todo, _done, _replaced: None,
             advance=lambda _count, _what: None,
         )

@@ -188,15 +188,18 @@ def evaluation_set(
     scenes: str | None = None,
     limit: int | None = None,
     protocol: ProtocolName | None = None,
+    part: str | None = None,
 ) -> "EvaluationSet":
-    """Load the evaluation set that --data, --split and --protocol name, with --scenes and --limit applied."""
+    """Load the evaluation set that --data, --split and --protocol name, with --scenes, --limit and --part applied."""
     from harness.challenge import PROTOCOLS
     from harness.music.finding import load_evaluation_set
+    from harness.music.parts import Part, part_of
 
     wanted = None if protocol is None else PROTOCOLS[protocol.value]
     loaded = load_evaluation_set(DEMO if data is None else data, split, wanted)
     names = None if scenes is None else _names_in(scenes, {scene.id for scene in loaded.scenes})
-    return loaded.select(names, limit)
+    selected = loaded.select(names, limit)
+    return selected if part is None else part_of(selected, Part.parse(part))
 
 
 def _names_in(text: str, known: Collection[str]) -> list[str]:

@@ -28,6 +28,7 @@ from harness.cli.common import (
     evaluation_set,
     workers_or_default,
 )
+from harness.cli.computing import Cluster, ClusterConfig, PartOption, executor_of
 from harness.cli.leaderboard import print_boards
 from harness.cli.scoring import score_entries
 from harness.errors import HarnessError, SubmissionError, UsageError, printable
@@ -106,6 +107,9 @@ def score(
     limit: Limit = None,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
+    cluster: Cluster = None,
+    cluster_config: ClusterConfig = None,
+    part: PartOption = None,
     name: RunName = None,
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
@@ -134,7 +138,8 @@ def score(
             _show_judged(unread, [])
         _refuse_if_unscored(unread)
     with Store.open(db, create=True) as store, ExitStack() as kept:
-        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True, mixtures=False)
+        selected = evaluation_set(data, split, scenes, limit, protocol, part)
+        found = look_at_music(selected, stems=True, mixtures=False)
         lock.ensure_locked(found.protocol)
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.
@@ -148,7 +153,10 @@ def score(
         if not as_json:
             _show_judged(judged, verdicts.twins_as_lines(judged, twins))
         entries = [Entry(verdict, name=name) for verdict in judged if verdict.valid]
-        scored = score_entries(store, entries, found, engine, count) if entries else []
+        scored: list[Scored] = []
+        if entries:
+            with executor_of(cluster, cluster_config, "score", count) as executor:
+                scored = score_entries(store, entries, found, engine, executor)
         scores = iter(scored)
         results = [(verdict, next(scores) if verdict.valid else None) for verdict in judged]
         if csv is not None and scored:

@@ -114,6 +114,7 @@ def rescore(
     Exit code: 0 every pair is scored, 1 some are not, 2 it could not start.
     """
     from harness.cli.scoring import score_entries
+    from harness.compute.local import LocalProcesses
     from harness.errors import HarnessError, UsageError
     from harness.scoring.run import Entry
     from harness.submission.validation import judge
@@ -152,7 +153,8 @@ def rescore(
                     raise UsageError(f"run {status.id}: {error}") from None
                 missing += 1
                 console.warn(f"run {status.id} is left out: {error}")
-        scored = score_entries(store, entries, found, engine, workers_or_default(workers), anew=True) if entries else []
+        executor = LocalProcesses(workers_or_default(workers))
+        scored = score_entries(store, entries, found, engine, executor, anew=True) if entries else []
         for result in scored:
             store.note(result.run_id, "rescored", reason, {"engine": engine.value})
             console.say(f"run {result.run_id}: {len(result.rows)} pairs scored, {len(result.failures)} not")
@@ -204,6 +206,7 @@ def audit(
     pairs agrees. Nothing else is changed. The database file is checked as a whole.
     Exit code: 0 the scores are those stored, 1 some are not or could not be computed, 2 it could not start.
     """
+    from harness.compute.local import LocalProcesses
     from harness.errors import UsageError
     from harness.haaqi import lock
     from harness.scoring import auditing
@@ -226,7 +229,7 @@ def audit(
                 submission or Path(status.run.folder or status.run.submission),
                 found,
                 chosen,
-                workers_or_default(workers),
+                LocalProcesses(workers_or_default(workers)),
                 advance,
             )
         outcome = {

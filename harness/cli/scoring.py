@@ -7,6 +7,7 @@ from harness import console
 from harness.cli.common import Engine
 
 if TYPE_CHECKING:
+    from harness.compute.executor import Executor
     from harness.music.evaluationset import EvaluationSet
     from harness.scoring.run import Entry, Scored
     from harness_leaderboard.store import Store
@@ -17,9 +18,8 @@ def score_entries(
     entries: "Sequence[Entry]",
     found: "EvaluationSet",
     engine: Engine,
-    workers: int,
+    executor: "Executor",
     anew: bool = False,
-    apart: bool = False,
 ) -> "list[Scored]":
     """`harness.scoring.run.store_and_score`, with a progress bar."""
     from contextlib import ExitStack
@@ -35,16 +35,15 @@ def score_entries(
             if replaced:
                 console.say(f"{replaced} pairs scored by the fast engine are scored again by the locked evaluator")
             if todo:
-                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs", workers)))
+                bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs", executor.workers)))
 
         return store_and_score(
             store,
             entries,
             found,
             engine=engine.value,
-            workers=workers,
+            executor=executor,
             anew=anew,
-            apart=apart,
             started=started,
             advance=lambda count, what: bar[0](count, what),
         )

@@ -29,6 +29,7 @@ from harness.cli.common import (
     output_folder,
     workers_or_default,
 )
+from harness.cli.computing import Cluster, ClusterConfig, PartOption, executor_of
 from harness.cli.judging import judge_folder, look_at_music
 from harness.cli.leaderboard import print_boards
 from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Opened, Python, Timeout, loaded, opened
@@ -93,6 +94,8 @@ def run(
     chain: ChainOption = ChainName.baseline,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
+    cluster: Cluster = None,
+    cluster_config: ClusterConfig = None,
     db: Database = DEFAULT_DATABASE,
     plugin: PluginSources = None,
     python: Python = None,
@@ -132,7 +135,8 @@ def run(
         verdict = judge_folder(folder, found, present, count)
         verdicts.complain(verdict)
         entry = Entry(verdict, failed, replace=True, name=name)
-        (scored,) = score_entries(store, [entry], found, engine, count, apart=in_process)
+        with executor_of(cluster, cluster_config, "score", count, apart=in_process) as executor:
+            (scored,) = score_entries(store, [entry], found, engine, executor)
         if as_json:
             shown = outcomes.scores_as_json(verdict, found, scored, engine.value)
             console.print_json({**shown, "clipping": outcomes.clipping(enhancement, found)})
@@ -156,6 +160,9 @@ def enhance(
     soft_clip: SoftClip = False,
     chain: ChainOption = ChainName.baseline,
     workers: Workers = None,
+    cluster: Cluster = None,
+    cluster_config: ClusterConfig = None,
+    part: PartOption = None,
     plugin: PluginSources = None,
     python: Python = None,
     timeout: Timeout = None,
@@ -172,7 +179,8 @@ def enhance(
     manner = Manner(python, timeout, memory, isolate, in_process)
     with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
         reference = found_system.found.kind == "reference"
-        found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=reference)
+        selected = evaluation_set(data, split, scenes, limit, protocol, part)
+        found = look_at_music(selected, stems=reference)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
         result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))

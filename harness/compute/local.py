@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import harness
+from harness.compute.executor import Result, Task
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 _AGAIN = "run the same command again: it continues"
 
@@ -108,6 +106,26 @@ def is_doubtful() -> bool:
 
 
 # Work
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """An `Executor` of processes on this machine.
+
+    That one of them dies ends the whole: what one lacks here, most likely memory, the others lack too.
+
+    Attributes:
+        workers: number of processes.
+        apart: never work in this process: a stranger's code has run in it.
+    """
+
+    workers: int
+    apart: bool = False
+    far = False
+
+    def map_unordered(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
+        """See `executor.Executor` and `map_unordered`."""
+        return map_unordered(function, tasks, self.workers, self.apart)
 
 
 def map_unordered(

@@ -11,7 +11,7 @@ from harness.apart.naming import named
 from harness.causality.examining import calls_of, examined, is_examined
 from harness.chain import CHAINS, Chain
 from harness.challenge import STEMS
-from harness.compute.local import available_cpus, kept_surroundings
+from harness.compute.local import LocalProcesses, available_cpus, kept_surroundings
 from harness.errors import UsageError
 from harness.files import database_url, expanded
 from harness.haaqi import lock
@@ -162,10 +162,9 @@ def _run(
             [entry],
             found,
             engine=engine,
-            workers=workers,
+            executor=LocalProcesses(workers, apart),
             started=started,
             advance=lambda count, what: advances[0](count, what),
-            apart=apart,
         )
     return scored.run_id
 

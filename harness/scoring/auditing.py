@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.compute.executor import Executor
 from harness.errors import SubmissionError, UsageError
 from harness.haaqi import lock
 from harness.haaqi.conformance import TOLERANCE
@@ -58,7 +59,7 @@ def audit(
     folder: Path,
     evaluation_set: EvaluationSet,
     pair_ids: list[PairId],
-    workers: int,
+    executor: Executor,
     advance: Callable[[int, str], None],
 ) -> Audit:
     """Score pairs of a run again with the locked evaluator, and hold the scores against what is stored.
@@ -93,7 +94,7 @@ def audit(
             assert known is not None, "a scored pair has a file"
             tasks.append(ScoreTask(pair, folder, known, music_of(pair.scene, hashes)))
     result = Audit()
-    for task, outcome in score(tasks, workers):
+    for task, outcome in score(tasks, executor):
         stored = run.pairs[task.pair.id].score
         assert stored is not None, "only scored pairs are audited"
         _compare(result, task.pair.id, stored, outcome)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.challenge import PROTOCOL
+from harness.compute.executor import Executor
 from harness.errors import EvaluatorError
 from harness.haaqi import lock
 from harness.haaqi.agreement import ensure_agreement
@@ -74,11 +75,10 @@ def store_and_score(
     evaluation_set: EvaluationSet,
     *,
     engine: Engine,
-    workers: int,
+    executor: Executor,
     started: Callable[[int, int, int], None],
     advance: Callable[[int, str], None],
     anew: bool = False,
-    apart: bool = False,
 ) -> list[Scored]:
     """Score the good files of submissions that have no score yet, storing each score as it comes.
 
@@ -91,12 +91,11 @@ def store_and_score(
         entries: the submissions.
         evaluation_set: its selected pairs are scored.
         engine: what computes the scores.
-        workers: number of processes.
+        executor: who computes.
         started: called once with the number of pairs to score, of those scored already, and of the fast engine's
             scores that locked ones will stand beside.
         advance: called after every pair.
         anew: also compute scores again that an earlier version of the fast engine gave.
-        apart: score in no case in this process: a stranger's code has run in it.
 
     Returns:
         What came of each submission.
@@ -118,7 +117,7 @@ def store_and_score(
         started(len(tasks), sum(run.done for run in runs), sum(run.only_fast for run in runs))
         counted = 1
         while tasks:
-            for task, outcome in score(tasks, workers, apart):
+            for task, outcome in score(tasks, executor):
                 work.record(task, outcome)
                 advance(counted, " ".join(task.pair.id))
             # Where a pair that was to be checked has failed, another one is checked in its place.

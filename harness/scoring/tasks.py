@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.challenge import CAD1, STEMS
-from harness.compute.local import map_unordered
+from harness.compute.executor import Executor, Lost
 from harness.errors import EvaluatorError, HarnessError
 from harness.haaqi import fast, stems
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
@@ -60,16 +60,15 @@ def music_of(scene: Scene, hashes: Mapping[Path, str]) -> tuple[tuple[Path, str]
     return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in names))
 
 
-def score(tasks: Sequence[ScoreTask], workers: int, apart: bool = False) -> Iterator[tuple[ScoreTask, Outcome]]:
+def score(tasks: Sequence[ScoreTask], executor: Executor) -> Iterator[tuple[ScoreTask, Outcome]]:
     """Score submitted remixes; yields each task with what came of it, as results come.
 
     Args:
         tasks: those of a scene stand together, and among them those of a listener: what they share is then made once.
-        workers: number of processes.
-        apart: never in this process: a stranger's code has run in it.
+        executor: who computes.
     """
-    for chunk, outcomes in map_unordered(_score_chunk, in_chunks(tasks, workers), workers, apart):
-        yield from zip(chunk, outcomes, strict=True)
+    for chunk, outcomes in executor.map_unordered(_score_chunk, in_chunks(tasks, executor.workers)):
+        yield from zip(chunk, [outcomes.reason] * len(chunk) if isinstance(outcomes, Lost) else outcomes, strict=True)
 
 
 CHUNKS_PER_WORKER = 4

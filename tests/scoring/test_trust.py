@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from harness.compute.local import LocalProcesses
 from harness.errors import DataError
 from harness.haaqi import lock
 from harness.music.layout import load
@@ -183,5 +184,5 @@ def test_a_file_that_changes_between_check_and_score_is_not_scored(tiny_set, sub
     path = submission / pair.remix_name
     samples, rate = soundfile.read(path, dtype="int16")
     soundfile.write(path, np.clip(samples // 2, -32768, 32767), rate, subtype="PCM_16")
-    ((_, outcome),) = score([ScoreTask(pair, path.parent, "0" * 64, tuple(hashes.items()))], 1)
+    ((_, outcome),) = score([ScoreTask(pair, path.parent, "0" * 64, tuple(hashes.items()))], LocalProcesses(1))
     assert "has changed since it was checked" in outcome

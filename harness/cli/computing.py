@@ -1,0 +1,71 @@
+"""Who computes: the options that `run`, `enhance` and `score` share, and opening what they ask for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.common import given
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.compute.executor import Executor
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="slurm|local|ADDRESS|FILE",
+        callback=given,
+        help="Compute on a cluster: Slurm jobs, a trial on this machine, or any Dask cluster that runs, by its address "
+        "or scheduler file.",
+    ),
+]
+ClusterConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster-config", metavar="FILE", help="How Slurm's jobs are to be: a YAML file (docs/clusters.md)."
+    ),
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="I/N",
+        callback=given,
+        help="Only this part of the scenes: the I-th of N, for the jobs of an array.",
+    ),
+]
+
+Purpose = Literal["enhance", "score"]
+
+
+@contextmanager
+def executor_of(
+    cluster: str | None, config: Path | None, purpose: Purpose, workers: int, apart: bool = False
+) -> "Iterator[Executor]":
+    """Who computes, as the options say; a cluster that we started ends with the context.
+
+    Args:
+        cluster, config: as the user named them.
+        purpose: the configuration may differ for enhancement.
+        workers: processes on this machine, where it works.
+        apart: never compute in this process: a stranger's code has run in it.
+
+    Raises:
+        UsageError: they do not fit together, or what they name cannot be used.
+        HarnessError: the cluster cannot be reached or started.
+    """
+    from harness.compute.local import LocalProcesses
+
+    if cluster is None:
+        if config is not None:
+            raise UsageError("--cluster-config goes with --cluster")
+        yield LocalProcesses(workers, apart)
+        return
+    from harness.compute.cluster.opening import opened_cluster
+
+    with opened_cluster(cluster, config, purpose, workers) as executor:
+        yield executor
