@@ -91,7 +91,7 @@ class Slurm:
 
     Attributes:
         folder: of configuration and logs.
-        nodes: how many there are, each with 2 processors and 4,000 MB.
+        nodes: how many there are, each with 2 processors and 64,000 MB.
     """
 
     folder: Path
@@ -120,7 +120,7 @@ class Slurm:
     def submit(self, *arguments: str, folder: Path, **variables: str) -> str:
         """`sbatch ARGUMENTS` in a folder; returns the job's number."""
         submitted = subprocess.run(
-            ["sbatch", "--parsable", *arguments], cwd=folder, env={**os.environ, **variables, **self.environment},
+            ["sbatch", "--parsable", *arguments], cwd=folder, env={**os.environ, **self.environment, **variables},
             capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
         assert submitted.returncode == 0, submitted.stderr
@@ -204,10 +204,10 @@ def _start(folder: Path, nodes: int) -> None:
     lines = [
         *CONFIGURATION.format(host=host, controller=controller, user=user, folder=folder).splitlines(),
         *(
-            f"NodeName=node{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000"
+            f"NodeName=node{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=64000"
             for number, port in enumerate(ports, 1)
         ),
-        "PartitionName=main Nodes=ALL Default=YES DefaultTime=10 MaxTime=60 DefMemPerCPU=2000 State=UP",
+        "PartitionName=main Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE DefMemPerCPU=1000 State=UP",
     ]
     configuration = folder / "slurm.conf"
     configuration.write_text("\n".join(lines) + "\n")
