@@ -58,7 +58,7 @@ def write_set(root: Path) -> None:
         for number in range(LISTENERS)
     }
     tiny.metadata("listeners").write_text(json.dumps(who))
-    tiny.metadata("scene_listeners").write_text(json.dumps(dict.fromkeys([first, second, *more], list(who))))
+    tiny.metadata("scene_listeners").write_text(json.dumps({scene: list(who) for scene in (first, second, *more)}))
 
 
 @dataclass(frozen=True)
