@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from support import SPLIT, Outcome, TinySet, listeners_as_json, run_app, write_tiny_set
 
 PATIENCE = 300
-SCENES, LISTENERS = 3, 4
+SCENES, LISTENERS = 6, 2
 
 CONFIGURATION = """\
 jobs: 2
@@ -39,7 +39,7 @@ Row = tuple[str, str, str, float, float]
 
 
 def write_set(root: Path) -> None:
-    """An evaluation set with a piece of 0.7 s of music for each of 3 scenes, and 4 listeners for each of these."""
+    """An evaluation set with a piece of 0.7 s of music for each of 6 scenes, and 2 listeners."""
     write_tiny_set(root)
     tiny = TinySet(root)
     first, second = "scene_V001", "scene_V002"
