@@ -69,6 +69,10 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
                 _run("scancel", "--name", name)
             with suppress(Exception):
                 cluster.close(timeout=20)
+            # dask-jobqueue holds the certificates' files, and would remove them a second time.
+            for held in [value for name_, value in vars(cluster).items() if name_.startswith("_job_")]:
+                with suppress(Exception):
+                    held.close()
             if not kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
