@@ -91,44 +91,49 @@ class Work:
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), found["PATH"]])
         return found
 
-    def start(self, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
-        """Start `harness ARGUMENTS`, as a program, with its output in files that do not fill up."""
-        return subprocess.Popen(
-            ["harness", *map(str, arguments)],
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+    def start(self, *arguments: object, **variables: str) -> "subprocess.Popen[bytes]":
+        """Start `harness ARGUMENTS`, as a program; what it says goes into files."""
+        with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("wb") as stderr:
+            return subprocess.Popen(
+                ["harness", *map(str, arguments)],
+                cwd=self.folder,
+                env={**self.environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
 
-    def finish(self, process: "subprocess.Popen[str]") -> Outcome:
+    @property
+    def said(self) -> str:
+        """What the last command has said so far, on standard error."""
+        return (self.folder / "stderr").read_text()
+
+    def finish(self, process: "subprocess.Popen[bytes]") -> Outcome:
         """Wait for a command."""
         try:
-            stdout, stderr = process.communicate(timeout=PATIENCE)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise AssertionError(process.communicate()) from None
-        return Outcome(process.returncode, stdout, stderr)
+            raise AssertionError(self.said) from None
+        return Outcome(process.returncode, (self.folder / "stdout").read_text(), self.said)
 
     def harness(self, *arguments: object, **variables: str) -> Outcome:
         """Run `harness ARGUMENTS`."""
         return self.finish(self.start(*arguments, **variables))
 
-    def until(self, condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
+    def until(self, condition: Callable[[], object], process: "subprocess.Popen[bytes] | None" = None) -> None:
         """Wait until something is the case, while a command runs."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            if process is not None and process.poll() is not None:
-                raise AssertionError(process.communicate())
+            if process is not None:
+                assert process.poll() is None, self.said
             if time.monotonic() > deadline:
                 if process is not None:
                     process.kill()
-                raise AssertionError(process and process.communicate())
+                raise AssertionError(self.said)
             time.sleep(0.1)
 
     def expected(self, engine: str) -> list[Row]:
