@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from cluster import database
+from cluster.database import PostgreSQL, running_postgresql
 from services import slurm as slurm_here
 from services.slurm import Slurm, running_slurm
 from sqlalchemy import create_engine, text
@@ -21,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from support import SPLIT, Outcome, TinySet, listeners_as_json, run_app, write_tiny_set
 
 PATIENCE = 300
-SCENES, LISTENERS = 3, 4
+SCENES, LISTENERS = 6, 2
 
 CONFIGURATION = """\
 jobs: 2
@@ -37,7 +39,7 @@ Row = tuple[str, str, str, float, float]
 
 
 def write_set(root: Path) -> None:
-    """An evaluation set with a piece of 0.7 s of music for each of 3 scenes, and 4 listeners for each of these."""
+    """An evaluation set with a piece of 0.7 s of music for each of 6 scenes, and 2 listeners."""
     write_tiny_set(root)
     tiny = TinySet(root)
     first, second = "scene_V001", "scene_V002"
@@ -129,9 +131,13 @@ class Work:
                 raise AssertionError(process and process.communicate())
             time.sleep(0.1)
 
+    def expected(self, engine: str) -> list[Row]:
+        """What an engine gives the submission on this machine, without a cluster."""
+        return [row for row in self.scores(f"sqlite:///{self.folder}/{engine}.db") if row[2] == engine]
+
     def scores(self, db: str = "") -> list[Row]:
         """What a leaderboard holds, in order; nothing where it is not there yet."""
-        engine = create_engine((db or self.db).replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+        engine = create_engine(db or self.db, poolclass=NullPool)
         try:
             with engine.connect() as connection:
                 rows = connection.execute(text(SCORES)).all()
@@ -166,17 +172,34 @@ def _no_jobs_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    if why := database.missing():
+        pytest.skip(why)
+    with running_postgresql() as running:
+        yield running
+
+
+@pytest.fixture
+def db(postgresql: PostgreSQL, tmp_path: Path) -> str:
+    """The URL of a new database."""
+    return postgresql.database(tmp_path.name)
+
+
+@pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the evaluation set and a submission for it."""
+    """A folder with the evaluation set, a submission for it, and the leaderboards of both engines (`fast.db`)."""
     folder = tmp_path_factory.mktemp("cluster")
     write_set(folder / "set")
+    (folder / "slurm.yaml").write_text(CONFIGURATION)
     made = run_app("enhance", "--system", "passthrough", "--data", folder / "set", "--output", folder / "made")
     assert made.code == 0, made.stderr
+    for engine in ("fast", "locked"):
+        options = ("--data", folder / "set", "--engine", engine, "--workers", "2", "--db", folder / f"{engine}.db")
+        scored = run_app("score", folder / "made", *options)
+        assert scored.code == 0, scored.stderr
     return folder
 
 
 @pytest.fixture
-def work(slurm: Slurm, _made: Path, tmp_path: Path) -> Work:
-    folder = shutil.copytree(_made, tmp_path / "work")
-    (folder / "slurm.yaml").write_text(CONFIGURATION)
-    return Work(folder, slurm, f"sqlite:///{folder}/board.db")
+def work(slurm: Slurm, _made: Path, tmp_path: Path, db: str) -> Work:
+    return Work(shutil.copytree(_made, tmp_path / "work"), slurm, db)
