@@ -65,6 +65,7 @@ def held(folder: Path, part: Part | None) -> Iterator[None]:
             if (work := work_folder(folder)).exists():
                 with _turn(work):
                     _clear(work, folder, WHOLE)
+                    _remove(work)
             yield
         return
     try:
@@ -130,8 +131,6 @@ def _clear(work: Path, folder: Path, label: str) -> None:
             raise SubmissionError(
                 f"another harness is writing to {folder} ({what}); wait until it ends, or choose another --output"
             )
-    if label == WHOLE:
-        _remove(work)
 
 
 def _parts(label: str) -> str:
