@@ -51,7 +51,11 @@ def given_cluster(folder: Path, *worker: str, python: tuple[str, ...] = ("-I",),
         for process in started:
             process.terminate()
         for process in started:
-            process.wait(PATIENCE)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def dask(command: str, *python: str) -> list[str]:

@@ -71,8 +71,10 @@ def _import(*names: str) -> None:
 
 def _hush() -> None:
     """Keep Dask's and its event loop's messages from the terminal: what goes wrong is said in one line."""
-    for name in ("distributed", "tornado", "asyncio", "dask_jobqueue"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Dask gives each of its loggers a level of its own as it is imported.
+    for name in ("distributed", "tornado", "asyncio", "dask_jobqueue", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio", "dask_jobqueue"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -139,7 +141,8 @@ def _opened_given(where: str) -> Iterator[Executor]:
         except Exception as error:
             raise HarnessError(_why_unreachable(where, error)) from error
         try:
-            yield DaskExecutor(client, lambda: len(client.nthreads()), Watch(client, lambda _count: ""))
+            watch = Watch(client, lambda _count: "")
+            yield DaskExecutor(client, lambda: watch.workers, watch)
         finally:
             opening.__exit__(None, None, None)
 
