@@ -1,7 +1,8 @@
 """Connections to a database: reading its URL, opening it, and saying in one line what is wrong with it.
 
-Conventions of a leaderboard's URL are those of `store`. For SQLite, connections start no transaction by
-themselves: the engine's "begin" does, with a lock from the start where the execution option `immediate` is set.
+Conventions of a leaderboard's URL are those of `store`; what is peculiar to PostgreSQL is in `postgresql`. For SQLite,
+connections start no transaction by themselves: the engine's "begin" does, with a lock from the start where the
+execution option `immediate` is set.
 """
 
 import math
@@ -17,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
+from harness_leaderboard import postgresql
 from harness_leaderboard.errors import LeaderboardError
 
 DEFAULT_TIMEOUT = 30.0
@@ -47,8 +49,14 @@ _SQLITE_TROUBLE = {
 """For kinds of SQLite errors what follows the name of the database."""
 
 
+OTHERS = ("mysql", "mariadb", "mssql", "oracle", "cockroachdb", "duckdb", "snowflake", "redshift")
+"""Databases that people may think of, and that the leaderboard was never tested with."""
+
+
 def trouble(name: str, cause: BaseException | None) -> LeaderboardError:
     """The error to raise for what the database called `name` reports."""
+    if not isinstance(cause, sqlite3.Error) and hasattr(cause, "sqlstate"):
+        return LeaderboardError(f"{name} " + postgresql.reason(cause).format(cause=one_line(cause)))
     # The low byte is the kind of error, the rest a detail of it.
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     reason = _SQLITE_TROUBLE.get(code, "cannot be used: {cause}")
@@ -91,11 +99,19 @@ def parse_url(url: str) -> URL:
     example = "write it like sqlite:///leaderboard.db"
     try:
         parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend in ("postgres", "postgresql"):
+            return postgresql.url_of(parsed)
+        if backend in OTHERS:
+            raise LeaderboardError(
+                f"{backend} databases are refused until they are tested: "
+                "use an SQLite file (sqlite:///leaderboard.db) or PostgreSQL (postgresql://user@host/database)"
+            )
         dialect = parsed.get_dialect()
     except (ArgumentError, ImportError, NoSuchModuleError, ValueError):
         raise LeaderboardError(f"{shown(url)} is not the URL of a database: {example}") from None
-    if parsed.get_backend_name() != "sqlite":
-        return parsed
+    if backend != "sqlite":
+        raise LeaderboardError(f"{shown(url)} is not the URL of a database that can be used here: {example}")
     # What follows a question mark is options; where it is part of a name, another file would be opened.
     _, mark, options = url.partition("?")
     if mark and not re.fullmatch(r"timeout=[^?&/]*(&timeout=[^?&/]*)*", options):
@@ -290,19 +306,6 @@ def use_write_ahead_log(path: Path, timeout: float) -> None:
             if not busy or time.monotonic() > deadline:
                 raise trouble(str(path), error) from error
             time.sleep(0.05)
-
-
-def other_engine(url: URL) -> Engine:
-    """An engine for anything that is not SQLite."""
-    try:
-        return create_engine(url)
-    except ArgumentError as error:
-        raise LeaderboardError(f"{named(url)} is not the URL of a database that can be used here") from error
-    except ImportError as error:
-        raise LeaderboardError(
-            f"the driver for {url.drivername} databases is not installed ({error.name}): "
-            f"pip install {error.name}, or use sqlite:///leaderboard.db"
-        ) from error
 
 
 def one_line(error: BaseException | None) -> str:

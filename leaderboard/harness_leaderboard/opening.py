@@ -1,46 +1,80 @@
 """Opening a database: looking whether it is a leaderboard, bringing it up to date, and transactions."""
 
-from collections.abc import Iterator
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy import Engine as DatabaseEngine
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from harness_leaderboard import postgresql
 from harness_leaderboard.database import (
+    DEFAULT_TIMEOUT,
     MAKE_ONE,
     check_path,
     check_structure,
     damaged,
     named,
     one_line,
-    other_engine,
     parse_url,
     sqlite_engine,
     trouble,
     use_write_ahead_log,
     wait_time,
 )
-from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.errors import LeaderboardError, Unreachable
 from harness_leaderboard.migrations import REVISIONS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+# A child of the program's, which decides what is shown.
+log = logging.getLogger("harness.leaderboard")
+
+Result = TypeVar("Result")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 NOT_OURS = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 """What reading raises where the values in a database are of no kind that a leaderboard writes."""
 
 
+def patient(repeatable: bool) -> Callable[[Method], Method]:
+    """A method of an open database that waits for a server that was restarted, or to which the connection was cut.
+
+    What was not committed is undone then, so the method is called again, until the timeout of the database's URL is
+    over. SQLite files have no server.
+
+    Args:
+        repeatable: whether doing it twice is the same as doing it once. Otherwise it is not done again where the
+            connection was lost while it was committed.
+    """
+
+    def decorate(method: Method) -> Method:
+        @functools.wraps(method)
+        def patiently(self: "OpenDatabase", *args: Any, **kwargs: Any) -> Any:
+            return self.patiently(lambda: method(self, *args, **kwargs), repeatable)
+
+        return cast(Method, patiently)
+
+    return decorate
+
+
 class OpenDatabase:
     """A database that holds a leaderboard, open. `store.Store` is what reads and writes it."""
 
-    def __init__(self, engine: DatabaseEngine, name: str, path: Path | None = None) -> None:
+    def __init__(
+        self, engine: DatabaseEngine, name: str, path: Path | None = None, timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
         self.engine = engine
+        self.timeout = timeout
+        """Seconds to wait for others that write, and for a server that is not there."""
         self.name = name
         """What messages call the database: the path of the file, or the URL without its password."""
         self.path = path
@@ -66,15 +100,15 @@ class OpenDatabase:
                 leaderboard, damaged, from a newer version, older and not to be written, read-only, or locked.
         """
         parsed = parse_url(url)
+        timeout = wait_time(parsed)
         if parsed.get_backend_name() == "sqlite":
-            path, timeout = Path(str(parsed.database)), wait_time(parsed)
+            path = Path(str(parsed.database))
             check_path(path, create)
-            store = cls(sqlite_engine(path, create, timeout), str(path), path.absolute())
+            store = cls(sqlite_engine(path, create, timeout), str(path), path.absolute(), timeout)
         else:
-            store = cls(other_engine(parsed), named(parsed))
+            store = cls(postgresql.postgresql_engine(parsed, timeout), named(parsed), timeout=timeout)
         try:
-            with store.transaction(write=create, migrate=create) as connection:
-                store._bring_up_to_date(connection, create)
+            store.patiently(lambda: store._look(create), repeatable=True, opening=True)
             if create and store.engine.name == "sqlite":
                 # The connection that migrates does not enforce foreign keys: it must not be used again.
                 store.engine.dispose()
@@ -83,6 +117,27 @@ class OpenDatabase:
             store.close()
             raise
         return store
+
+    def _look(self, create: bool) -> None:
+        with self.transaction(write=create, migrate=create) as connection:
+            self._bring_up_to_date(connection, create)
+
+    def patiently(self, work: Callable[[], Result], repeatable: bool, opening: bool = False) -> Result:
+        """Do what begins a transaction; see `patient`. On `opening`, only where the server says that it soon has time:
+        it may not be there at all."""
+        deadline, pause, said = time.monotonic() + self.timeout, 0.1, False
+        while True:
+            try:
+                return work()
+            except Unreachable as error:
+                hopeless = (opening and not error.passing) or (error.doubtful and not repeatable)
+                if hopeless or time.monotonic() + pause > deadline:
+                    raise
+                if not said:
+                    log.warning("%s; trying again for %g s ...", error, self.timeout)
+                said = True
+                time.sleep(pause)
+                pause = min(2.0, pause * 1.5)
 
     def close(self) -> None:
         """Close all connections."""
@@ -99,9 +154,11 @@ class OpenDatabase:
     @contextmanager
     def transaction(self, write: bool, migrate: bool = False) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back on any error; trouble is a LeaderboardError."""
+        committing = False
         try:
             with self.engine.execution_options(immediate=write, migrate=migrate).begin() as connection:
                 yield connection
+                committing = write
         except UnicodeDecodeError as error:
             # Of text that is damaged, even SQLite's messages cannot be read.
             raise damaged(self.name) from error
@@ -110,7 +167,7 @@ class OpenDatabase:
                 f"{self._troubled(error)} refused impossible data, nothing was stored: {one_line(error.orig)}"
             ) from error
         except SQLAlchemyError as error:
-            raise trouble(self._troubled(error), error.orig if isinstance(error, DBAPIError) else error) from error
+            raise self._trouble(error, committing) from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -130,6 +187,21 @@ class OpenDatabase:
         if self.path is not None:
             with self.transaction(write=False) as connection:
                 check_structure(connection, self.path, self.name, whole=True)
+
+    def _trouble(self, error: SQLAlchemyError, committing: bool) -> LeaderboardError:
+        """What to raise for an error of the database."""
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        told = trouble(self._troubled(error), cause)
+        if self.path is not None:
+            return told
+        said = postgresql.without_passwords(str(told), self.engine.url)
+        if said != str(told):
+            # Nor may a traceback show it.
+            error.__cause__ = error.__context__ = None
+            error.args = (said,)
+        if postgresql.is_lost(error):
+            return Unreachable(said, committing, postgresql.is_passing(cause))
+        return LeaderboardError(said)
 
     def _troubled(self, error: SQLAlchemyError) -> str:
         """The name of the database that an error comes from."""

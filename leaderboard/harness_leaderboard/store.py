@@ -4,9 +4,11 @@ Conventions:
 
 - A leaderboard is named by an SQLAlchemy URL. `sqlite:///leaderboard.db` is a file in the working folder,
   `sqlite:////data/leaderboard.db` one at an absolute path, in which there must be no "?"; `?timeout=SECONDS` says how
-  long to wait for another process that is writing (default 30). Other databases work where their driver is installed.
-- One process writes, as many as like read: SQLite keeps a write-ahead log. Should several write, they take
-  turns: a transaction that writes takes its lock at its start, and waits for it.
+  long to wait for another process that is writing (default 30). `postgresql://user:password@host/database` is one of a
+  PostgreSQL server (see `postgresql`), where that is also how long to wait for a server that is restarted. Other
+  databases are refused.
+- As many as like read while others write: SQLite keeps a write-ahead log. Those who write take turns: a transaction
+  that writes takes its lock at its start, and waits for it.
 - Every method is one transaction. When it returns its changes are on disk; when it raises nothing changed.
 - Whatever goes wrong with the database is a `LeaderboardError`, one line that says what to do.
 
@@ -25,7 +27,7 @@ from harness_leaderboard.checksums import of_declaration, of_environment, of_eve
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.history import Event, OldDeclaration
 from harness_leaderboard.models import DeclarationRow, EnvironmentRow, EventRow, RunRow
-from harness_leaderboard.opening import OpenDatabase
+from harness_leaderboard.opening import OpenDatabase, patient
 from harness_leaderboard.records import (
     Engine,
     EnhancedFile,
@@ -56,6 +58,7 @@ class Store(OpenDatabase):
 
     # Writing
 
+    @patient(repeatable=True)
     def start_run(
         self,
         run: RunRecord,
@@ -92,6 +95,7 @@ class Store(OpenDatabase):
             set_id = entering.enter_set(connection, evaluation_set, pairs, self.name)
             return entering.enter_run(connection, run, set_id, fingerprint, evaluator_details, run_id, why)
 
+    @patient(repeatable=True)
     def mark_all_enhanced(self, run_id: int, files: Sequence[EnhancedFile]) -> None:
         """Say that the files of some pairs are there: all of them, or none if there is an error.
 
@@ -103,6 +107,7 @@ class Store(OpenDatabase):
         with self.transaction(write=True) as connection:
             entering.set_files(connection, run_id, files, self.name)
 
+    @patient(repeatable=True)
     def mark_failed(self, run_id: int, failures: Mapping[tuple[str, str], str]) -> None:
         """Say which pairs of a run failed, and why: they have no file any more. Scores stay: they belong to files.
 
@@ -112,11 +117,13 @@ class Store(OpenDatabase):
         with self.transaction(write=True) as connection:
             entering.drop_files(connection, run_id, failures, self.name)
 
+    @patient(repeatable=True)
     def mark_pending(self, run_id: int, pairs: Sequence[tuple[str, str]]) -> None:
         """Say that some pairs of a run have no file yet."""
         with self.transaction(write=True) as connection:
             entering.drop_files(connection, run_id, dict.fromkeys(pairs), self.name)
 
+    @patient(repeatable=True)
     def add_scores(
         self, scores: Sequence[NewScore], fingerprint: str, environments: Mapping[Engine, Mapping[str, Any]]
     ) -> None:
@@ -138,6 +145,7 @@ class Store(OpenDatabase):
         with self.transaction(write=True) as connection:
             scoring.add_scores(connection, scores, fingerprint, environments)
 
+    @patient(repeatable=True)
     def keep_costs(self, run_id: int, costs_of_pieces: Sequence[PieceCost]) -> None:
         """Store what pieces of music cost a run's system, in place of what is stored of the same pieces.
 
@@ -149,6 +157,7 @@ class Store(OpenDatabase):
             self._ensure_run(connection, run_id)
             costs.keep_costs(connection, run_id, costs_of_pieces)
 
+    @patient(repeatable=True)
     def keep_summaries(self) -> None:
         """Sum up what has changed, so that the leaderboard need not: worth it at the end of work."""
         with self.transaction(write=True) as connection:
@@ -156,11 +165,13 @@ class Store(OpenDatabase):
 
     # Reading
 
+    @patient(repeatable=True)
     def statuses(self) -> list[RunStatus]:
         """All runs, hidden and removed ones too, oldest first."""
         with self.reading() as connection:
             return [status_of(row) for row in connection.execute(statuses().order_by(RunRow.id))]
 
+    @patient(repeatable=True)
     def find_run(self, run_id: int, fingerprint: str | None = None) -> StoredRun:
         """A run and all its pairs.
 
@@ -180,6 +191,7 @@ class Store(OpenDatabase):
                 status = RunStatus(**{**vars(status), "fingerprint": fingerprint})
             return reading.stored_run(connection, status)
 
+    @patient(repeatable=True)
     def runs(self, visibilities: Sequence[Visibility] = ("shown",)) -> list[ScoredRun]:
         """Runs summed up, once under each evaluator that scored them, oldest first: what the ranking starts from.
 
@@ -189,6 +201,7 @@ class Store(OpenDatabase):
         with self.reading() as connection:
             return reading.scored_runs(connection, self._pair_scores, visibilities)
 
+    @patient(repeatable=True)
     def whole_runs(
         self, visibilities: Sequence[Visibility] = ("shown", "hidden"), pairs_of: Collection[int] | None = None
     ) -> list[whole.WholeRun]:
@@ -204,10 +217,12 @@ class Store(OpenDatabase):
         with self.reading() as connection:
             return whole.whole_runs(connection, self._pair_scores, visibilities, pairs_of)
 
+    @patient(repeatable=True)
     def _pair_scores(self, run_id: int, evaluator_id: int) -> PairScores:
         with self.reading() as connection:
             return reading.pair_scores(connection, run_id, evaluator_id)
 
+    @patient(repeatable=True)
     def environments(self) -> dict[str, dict[str, Any]]:
         """Under which versions and on which platforms scores were computed, by hash."""
         with self.reading() as connection:
@@ -219,6 +234,7 @@ class Store(OpenDatabase):
                 for row in rows
             }
 
+    @patient(repeatable=True)
     def history(self, run_id: int) -> tuple[list[OldDeclaration], list[Event]]:
         """What a run declared before, and what was done to it, both from the oldest to the newest."""
 
@@ -251,6 +267,7 @@ class Store(OpenDatabase):
 
     # Managing
 
+    @patient(repeatable=False)
     def set_visibility(self, run_id: int, what: str, why: str) -> None:
         """Hide, unhide, remove or restore a run.
 
@@ -272,6 +289,7 @@ class Store(OpenDatabase):
             entering.change_run(connection, run_id, visibility=after)
             write_event(connection, run_id, what, why)
 
+    @patient(repeatable=False)
     def rename(self, run_id: int, name: str | None, why: str) -> None:
         """Choose what a run is called; None takes the name away.
 
@@ -294,6 +312,7 @@ class Store(OpenDatabase):
                 entering.change_run(connection, run_id, name=name)
                 write_event(connection, run_id, "renamed", why, {"from": row.name, "to": name})
 
+    @patient(repeatable=False)
     def note_audit(
         self,
         run_id: int,
@@ -320,6 +339,7 @@ class Store(OpenDatabase):
             scoring.judge_scores(connection, run_id, fingerprint, agrees, self.name)
             write_event(connection, run_id, "audited", "", details)
 
+    @patient(repeatable=False)
     def drop_changed(self, run_id: int) -> int:
         """Delete what was changed outside the harness of a run's files, scores, sums and costs; this is logged.
 
@@ -340,6 +360,7 @@ class Store(OpenDatabase):
     def _no_run(self, run_id: int) -> LeaderboardError:
         return LeaderboardError(f"there is no run {run_id} in {self.name}: harness runs lists them")
 
+    @patient(repeatable=False)
     def note(self, run_id: int, what: str, why: str, details: Mapping[str, Any] | None = None) -> None:
         """Write into the log what was done to a run."""
         with self.transaction(write=True) as connection:
@@ -355,6 +376,7 @@ class Store(OpenDatabase):
         """
         return merging.export(self, path)
 
+    @patient(repeatable=False)
     def import_(self, path: Path, why: str) -> merging.Merged:
         """Merge another leaderboard into this one: the union of both. Where they contradict, ours stays.
 

@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import services.postgresql
+from services.postgresql import PostgreSQL, running_postgresql
 from stored import EVALUATION_SET, FINGERPRINT, PAIRS, RUN
 
 from harness_leaderboard.records import EvaluationSetRecord, PairScores, RunRecord, SceneSums, ScoredRun
@@ -28,10 +30,30 @@ def evaluation_set() -> EvaluationSetRecord:
     return EVALUATION_SET
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """URL of a database that is not there yet, and is not waited for long."""
-    return f"sqlite:///{tmp_path / 'leaderboard.db'}?timeout=1"
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A server with a database `template_leaderboard`, which is an empty leaderboard."""
+    if why := services.postgresql.missing():
+        pytest.skip(why)
+    with running_postgresql() as server:
+        server.execute("CREATE DATABASE template_leaderboard OWNER harness TEMPLATE template0")
+        Store.open(server.url("template_leaderboard"), create=True).close()
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database that is not there yet, or empty, and is not waited for long; of both kinds in turn.
+
+    Where a test has `store` too, it is that of the store.
+    """
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'leaderboard.db'}?timeout=1"
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    # Making tables takes longer than copying them.
+    with server.database("template_leaderboard" if "store" in request.fixturenames else "template0") as name:
+        yield f"{server.url(name)}?timeout=1"
 
 
 @pytest.fixture
