@@ -153,10 +153,10 @@ def _in_postgresql(statement: str) -> str:
     return re.sub(r"(\w+) = replace\(\w+, (.*)\)", r"\1 = CAST(replace(CAST(\1 AS TEXT), \2) AS JSON)", statement)
 
 
-on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 """For a test of what only SQLite files have."""
 
-on_postgresql = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 """For a test of what only servers have."""
 
 

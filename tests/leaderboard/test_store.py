@@ -322,9 +322,9 @@ with Store.open(url, create=True) as store:
 """
 
 
-def test_writers_in_several_processes_lose_nothing(tmp_path: Path) -> None:
+def test_writers_in_several_processes_lose_nothing(new_url: Callable[..., str]) -> None:
     writers, pairs = 3, 12
-    url = f"sqlite:///{tmp_path / 'leaderboard.db'}"
+    url = new_url()
     command = [sys.executable, "-c", WRITER, url]
     processes = [
         subprocess.Popen([*command, str(me), str(writers), str(pairs)], stderr=subprocess.PIPE, text=True)
