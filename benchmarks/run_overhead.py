@@ -34,7 +34,7 @@ import harness.submission.validation
 from harness.apart.running import InProcess
 from harness.compute.local import LocalProcesses
 from harness.haaqi import lock
-from harness.making import make
+from harness.making import driving, make, pieces, writing
 from harness.music.evaluationset import EvaluationSet, Scene
 from harness.scoring import run as scoring
 from harness.scoring import tasks
@@ -47,17 +47,17 @@ ENHANCED, REFERENCE = "remix and loudness, enhancement", "remix and loudness, re
 NALR, RESAMPLING, FLAC = "NAL-R", "resampling", "FLAC and its hash"
 PARTS: list[tuple[Any, str, str]] = [
     (clarity.evaluator.haaqi, "compute_haaqi", HAAQI),
-    (make, "remix", ENHANCED),
+    (driving, "remix", ENHANCED),
     (tasks, "reference_mixture", REFERENCE),
-    (make, "amplify", NALR),
+    (pieces, "amplify", NALR),
     (harness.haaqi.evaluator, "amplify_ear", NALR),
     (soxr, "resample", RESAMPLING),
-    (make, "to_remix_format", "clipping, 16 bit"),
-    (make, "encode", FLAC),
+    (pieces, "to_remix_format", "clipping, 16 bit"),
+    (pieces, "encode", FLAC),
     (tasks, "read_remix", FLAC),
     (harness.submission.validation, "read_remix", FLAC),
-    (make, "write_whole", "writing files"),
-    (make, "write_manifest", "writing files"),
+    (writing, "write_whole", "writing files"),
+    (writing, "write_manifest", "writing files"),
     (Scene, "read", "reading music"),
     (EvaluationSet, "hashes", "hashing the evaluation set"),
     (lock, "ensure_locked", "checking the evaluator"),

@@ -174,23 +174,19 @@ def sha256_of_all(paths: list[Path]) -> dict[Path, str]:
     """SHA-256 of many files, remembered between calls.
 
     An evaluation set is 8 GB of audio that hardly ever changes, so hashes are kept in the cache folder and used
-    again while a file's device, inode, size and time of change stay the same.
+    again while a file's inode, size and times of change stay the same. Not its device: machines that share a disk each
+    give it a number of their own, and would hash everything again; times are in nanoseconds and tell enough.
     """
     store = cache_folder() / "hashes.json"
-    try:
-        known = json.loads(store.read_bytes())
-        known = known if isinstance(known, dict) else {}
-    except (OSError, ValueError):
-        known = {}
-
+    known = _known_hashes(store)
     entries: dict[Path, list[object]] = {}
     unknown: dict[Path, list[object]] = {}
     size = 0
     for path in paths:
         status = path.stat()
-        stamp = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        stamp = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         entry = known.get(str(path.absolute()))
-        if isinstance(entry, list) and entry[:-1] == stamp:
+        if isinstance(entry, list) and entry[-5:-1] == stamp:  # older versions kept the device in front
             entries[path] = entry
         else:
             unknown[path] = list(stamp)
@@ -204,8 +200,17 @@ def sha256_of_all(paths: list[Path]) -> dict[Path, str]:
         fresh = {str(path.absolute()): entries[path] for path in unknown}
         # The memory is a convenience: where it cannot be kept, the next call hashes again.
         with contextlib.suppress(StorageError):
-            write_whole(store, json.dumps({**known, **fresh}).encode())
+            # Another process may have added its own meanwhile.
+            write_whole(store, json.dumps({**_known_hashes(store), **fresh}).encode())
     return {path: str(entry[-1]) for path, entry in entries.items()}
+
+
+def _known_hashes(store: Path) -> dict[str, object]:
+    try:
+        known = json.loads(store.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def is_inner_path(text: str) -> bool:

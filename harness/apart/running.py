@@ -134,6 +134,8 @@ class Apart:
 
     def __init__(self, wanted: Wanted, terms: Terms, output: Output, hidden: Sequence[Path] | None = None) -> None:
         self.wanted, self.terms, self.output, self.hidden = wanted, terms, output, hidden
+        self.given = terms
+        """As they were before it was found: with them another process finds and runs it in the same way."""
         self.isolation: Isolation = "process" if hidden is None else "sandbox"
         self.python: str | None = None
         self._child: Child | None = None
@@ -141,6 +143,11 @@ class Apart:
         self._code: dict[str, Any] = {}
         self._declared: dict[str, Any] | None = None
         self._failed_starts = 0
+
+    @property
+    def declared(self) -> Mapping[str, Any] | None:
+        """What it declared when it was loaded; None before."""
+        return self._declared
 
     def close(self) -> None:
         """End the child."""

@@ -116,7 +116,9 @@ def score(
 ) -> None:
     """Score finished submissions, store the scores, and show the leaderboard.
 
-    A submission must be valid; of several, those that are valid are scored. Exit code: 0 every pair is scored,
+    A submission must be valid; of several, those that are valid are scored. With --part only a share of the scenes is
+    judged and scored: the jobs of an array take all of them, into one PostgreSQL database, or each into an SQLite file
+    that `harness runs import` merges. Exit code: 0 every pair is scored,
     1 a submission is not valid or some pairs could not be scored, 2 some could not be judged, or it could not start.
     """
     from harness.haaqi import lock
@@ -144,7 +146,9 @@ def score(
         count = workers_or_default(workers)
         # What is unpacked stays until everything is scored: the workers read it.
         judged = [
-            source if isinstance(source, Verdict) else _judge(source, lambda: found, data, count, kept)
+            source
+            if isinstance(source, Verdict)
+            else _judge(source, lambda: found, data, count, kept, part is not None)
             for source in sources
         ]
         if not several and judged[0].not_judged:
@@ -152,7 +156,7 @@ def score(
         twins = verdicts.find_twins(judged)
         if not as_json:
             _show_judged(judged, verdicts.twins_as_lines(judged, twins))
-        entries = [Entry(verdict, name=name) for verdict in judged if verdict.valid]
+        entries = [Entry(verdict, name=name, part=part is not None) for verdict in judged if verdict.valid]
         scored: list[Scored] = []
         if entries:
             with executor_of(cluster, cluster_config, "score", count) as executor:
@@ -174,7 +178,8 @@ def score(
             for verdict, result in results:
                 if result is not None:
                     outcomes.show_scores(verdict, result, found)
-            print_boards(store, only=found.sha256)
+            if part is None:
+                print_boards(store, only=found.sha256)
     _refuse_if_unscored(judged)
     raise typer.Exit(1 if any(result.failures for result in scored) else 0)
 
@@ -190,17 +195,15 @@ def look_at_music(found: "EvaluationSet", stems: bool, mixtures: bool = True) ->
     return found
 
 
-def judge_folder(
-    folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int, **unpacked: Any
-) -> "Verdict":
-    """`harness.submission.validation.judge`, with a progress bar; `unpacked` is what it takes of an archive."""
+def judge_folder(folder: Path, found: "EvaluationSet", pairs: "Sequence[Pair]", workers: int, **more: Any) -> "Verdict":
+    """`harness.submission.validation.judge`, with a progress bar; `more` is what else it takes."""
     from harness.submission.protocols import form_of
     from harness.submission.validation import judge
 
     count = sum(len(pair.files) for pair in pairs)
     unit = form_of(found.protocol).unit if count == len(pairs) else "files"
-    with console.progress(f"Validating {unpacked.get('source', folder)}", count, unit, workers) as advance:
-        return judge(folder, found, pairs, workers, lambda name: advance(1, name), **unpacked)
+    with console.progress(f"Validating {more.get('source', folder)}", count, unit, workers) as advance:
+        return judge(folder, found, pairs, workers, lambda name: advance(1, name), **more)
 
 
 def _sources(paths: Sequence[Path]) -> "list[Path | Verdict]":
@@ -248,7 +251,12 @@ def _check_name(source: Path) -> None:
 
 
 def _judge(
-    source: Path, wanted: "Callable[[], EvaluationSet]", data: str | None, workers: int, kept: ExitStack
+    source: Path,
+    wanted: "Callable[[], EvaluationSet]",
+    data: str | None,
+    workers: int,
+    kept: ExitStack,
+    part: bool = False,
 ) -> "Verdict":
     """Judge a submission; whatever keeps it from being judged is said in the verdict.
 
@@ -258,6 +266,7 @@ def _judge(
         data: as the user named it.
         workers: number of threads.
         kept: holds what is unpacked until it is closed.
+        part: see `harness.submission.validation.judge`.
     """
     from harness.errors import ArchiveRefused
     from harness.submission.archive import file_limits, open_archive, unpacking_folder
@@ -270,7 +279,7 @@ def _judge(
         found = wanted()
         if source.is_dir():
             _check_purpose(source, source, lambda name: (source / name).is_file(), found, data)
-            return judge_folder(source, found, found.pairs, workers)
+            return judge_folder(source, found, found.pairs, workers, part=part)
         ensure_readable(source)
         limits = file_limits(found)
         with open_archive(source, limits) as archive:
@@ -281,7 +290,7 @@ def _judge(
             with console.progress(f"Unpacking {source}", len(archive.entries), "files") as advance:
                 problems += archive.unpack(folder, limits, advance)
             problems += archive.strays({MANIFEST, *limits}, form_of(found.protocol))
-        return judge_folder(folder, found, found.pairs, workers, source=source, problems=problems)
+        return judge_folder(folder, found, found.pairs, workers, source=source, problems=problems, part=part)
     except ArchiveRefused as error:
         return Verdict(source, source, problems=[Problem("", _reason(source, error))])
     except Exception as error:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from harness.making.make import Enhancement
     from harness.music.evaluationset import EvaluationSet, PairId
     from harness.scoring.run import Scored
+    from harness.submission.manifest import Manifest
     from harness.submission.validation import Verdict
 
 SHOWN = 10
@@ -57,6 +58,39 @@ def show_enhancement(result: "Enhancement", found: "EvaluationSet", folder: "Pat
     else:
         console.say("clipping: none")
     show_failures(result.failures)
+
+
+IDLE_SECONDS = 20.0
+"""A system that has worked for less is not worth a hint."""
+
+
+def show_idle_cores(result: "Enhancement", found: "EvaluationSet") -> None:
+    """Say so if the system left all cores but one idle, and what to do."""
+    import psutil
+
+    from harness.compute.local import available_cpus
+
+    manifest, made = result.manifest, set(result.made)
+    pieces = {name for pair in found.pairs if pair.id in made for name in (pair.scene.song, " ".join(pair.id))}
+    costs = [manifest.costs[piece[:300]] for piece in pieces if piece[:300] in manifest.costs]
+    wall, cpu = sum(cost.wall_seconds for cost in costs), sum(cost.cpu_seconds for cost in costs)
+    if manifest.streaming is not None or wall < IDLE_SECONDS or not 0.5 < cpu / wall < 1.5 or _has_gpu(manifest):
+        return
+    most = max(cost.peak_bytes for cost in costs)
+    cores = available_cpus()
+    count = min(cores, len(costs), int(psutil.virtual_memory().available // (2 * most or 1)))
+    if count > 1:
+        console.say(
+            f"{manifest.system} used about one of {cores} cores: --processes {count} runs so many of it side by side"
+        )
+
+
+def _has_gpu(manifest: "Manifest") -> bool:
+    """Whether a system may have computed on a GPU: it has a setting for that, and there is one."""
+    from pathlib import Path
+
+    device = manifest.settings.get("device")
+    return device not in (None, "cpu") and (device != "auto" or Path("/dev/nvidia0").exists())
 
 
 def show_failures(failures: "Mapping[PairId, str]") -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import console
-from harness.cli.common import set_up_logging
+from harness.cli.common import MAX_WORKERS, set_up_logging
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ InProcessOption = Annotated[
     bool,
     typer.Option(
         "--in-process", help="Debug: run the system in the harness's own process. Such a run is never ranked."
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        max=MAX_WORKERS,
+        show_default="1; as many as workers for streaming systems, which use one core",
+        help="Processes of the system that work side by side on this machine.",
     ),
 ]
 

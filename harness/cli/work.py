@@ -1,5 +1,7 @@
 """harness run, enhance"""
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,13 +34,30 @@ from harness.cli.common import (
 from harness.cli.computing import Cluster, ClusterConfig, PartOption, executor_of
 from harness.cli.judging import judge_folder, look_at_music
 from harness.cli.leaderboard import print_boards
-from harness.cli.running import InProcessOption, Isolate, Manner, Memory, Opened, Python, Timeout, loaded, opened
+from harness.cli.running import (
+    InProcessOption,
+    Isolate,
+    Manner,
+    Memory,
+    Opened,
+    Processes,
+    Python,
+    Timeout,
+    loaded,
+    opened,
+)
 from harness.cli.scoring import score_entries
+from harness.errors import UsageError
 from harness.files import expanded
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from harness.compute.executor import Executor
     from harness.making.make import Enhancement
+    from harness.making.make import Workers as MakingWorkers
     from harness.music.evaluationset import EvaluationSet
+    from harness.music.parts import Part
     from harness.submission.manifest import Manifest
 
 SystemName = Annotated[str, typer.Option("--system", metavar="NAME", help="The system to run (see: harness systems).")]
@@ -94,6 +113,7 @@ def run(
     chain: ChainOption = ChainName.baseline,
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
+    processes: Processes = None,
     cluster: Cluster = None,
     cluster_config: ClusterConfig = None,
     db: Database = DEFAULT_DATABASE,
@@ -117,7 +137,8 @@ def run(
 
     # Everything that could stop the work is looked at before the work starts, and what is quickly looked at first:
     # loading a system's weights can take minutes.
-    folder, count = _folder(system, output, in_process), workers_or_default(workers)
+    helpers = _Helpers(workers_or_default(workers), processes, cluster, cluster_config, in_process)
+    folder, count = _folder(system, output, in_process), helpers.workers
     manner = Manner(python, timeout, memory, isolate, in_process)
     hidden = _hidden(folder, data, db)
     if in_process:
@@ -128,7 +149,7 @@ def run(
         lock.ensure_locked(found.protocol)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
-        enhancement = _enhance(found_system, manifest, found, folder, overwrite, count)
+        enhancement = _enhance(found_system, manifest, found, folder, overwrite, helpers)
         found_system.running.close()
         failed = enhancement.failures
         present = [pair for pair in found.pairs if pair.id not in failed]
@@ -160,6 +181,7 @@ def enhance(
     soft_clip: SoftClip = False,
     chain: ChainOption = ChainName.baseline,
     workers: Workers = None,
+    processes: Processes = None,
     cluster: Cluster = None,
     cluster_config: ClusterConfig = None,
     part: PartOption = None,
@@ -175,6 +197,10 @@ def enhance(
 
     Exit code: 0 every pair's files are there, 1 some are not, 2 it could not start.
     """
+    from harness.music.parts import Part
+
+    helpers = _Helpers(workers_or_default(workers), processes, cluster, cluster_config, in_process)
+    share = None if part is None else Part.parse(part)
     folder = _folder(system, output, in_process)
     manner = Manner(python, timeout, memory, isolate, in_process)
     with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
@@ -183,7 +209,7 @@ def enhance(
         found = look_at_music(selected, stems=reference)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
-        result = _enhance(found_system, manifest, found, folder, overwrite, workers_or_default(workers))
+        result = _enhance(found_system, manifest, found, folder, overwrite, helpers, share)
     if as_json:
         console.print_json(
             {
@@ -239,8 +265,57 @@ def _examined(system: Opened, manifest: "Manifest", found: "EvaluationSet") -> "
     return result
 
 
+@dataclass(frozen=True)
+class _Helpers:
+    """Who makes remixes besides this process's own system, as the options say.
+
+    Raises:
+        UsageError: they do not fit together.
+    """
+
+    workers: int
+    processes: int | None
+    cluster: str | None
+    cluster_config: Path | None
+    in_process: bool
+
+    def __post_init__(self) -> None:
+        if self.cluster_config is not None and self.cluster is None:
+            raise UsageError("--cluster-config goes with --cluster")
+        if self.cluster is not None and self.processes is not None:
+            raise UsageError(
+                "--processes is for one machine: how many jobs and workers a cluster has says its own "
+                "configuration (--cluster-config)"
+            )
+        if self.in_process and self.cluster is not None:
+            raise UsageError("--in-process does not go with --cluster: workers are other processes")
+        if self.in_process and (self.processes or 1) > 1:
+            raise UsageError("--in-process does not go with --processes: these are others")
+
+    def for_(self, system: Opened) -> "MakingWorkers":
+        """For `harness.making.make.enhance`."""
+
+        def elsewhere(pieces: int) -> "AbstractContextManager[Executor] | None":
+            from harness.compute.local import LocalProcesses
+
+            if self.cluster is not None:
+                return executor_of(self.cluster, self.cluster_config, "enhance", self.workers)
+            # A streaming system computes in one thread, and its load is measured by its own clock.
+            usual = self.workers if system.found.streaming and not self.in_process else 1
+            count = min(self.processes or usual, pieces)
+            return nullcontext(LocalProcesses(count, apart=True)) if count > 1 else None
+
+        return elsewhere
+
+
 def _enhance(
-    system: Opened, manifest: "Manifest", found: "EvaluationSet", folder: Path, overwrite: Overwrite, workers: int
+    system: Opened,
+    manifest: "Manifest",
+    found: "EvaluationSet",
+    folder: Path,
+    overwrite: Overwrite,
+    helpers: _Helpers,
+    part: "Part | None" = None,
 ) -> "Enhancement":
     from harness.making.make import enhance as enhance_all
     from harness.submission.protocols import form_of
@@ -248,12 +323,19 @@ def _enhance(
     system.output.log_to(folder.with_name(f"{folder.name}.log"))
     unit = form_of(found.protocol).unit
     with console.progress(f"Enhancing with {manifest.system}", len(found.pairs), unit) as advance:
-        return enhance_all(
+        result = enhance_all(
             system.running,
             manifest,
             found,
             folder,
             overwrite=overwrite.value,
-            workers=workers,
+            workers=helpers.workers,
+            part=part,
+            elsewhere=helpers.for_(system),
             advance=advance,
         )
+    for log in sorted(result.logs - {system.output.path}):
+        console.say(f"what {manifest.system} printed, and its exceptions: {log}")
+    if helpers.processes is None and helpers.cluster is None:
+        outcomes.show_idle_cores(result, found)
+    return result

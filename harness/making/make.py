@@ -1,46 +1,44 @@
 """A system and an evaluation set become a submission: what is to be done, what is done already, and doing the rest.
 
-Separation is done once for each piece of music, the remix once for each scene, amplification for each listener.
-Every file that exists was written whole; the manifest says which files belong to the system at hand, and is
-saved again and again, so that a run that was interrupted in any way resumes.
+The pieces of music (`pieces`) are made by the system in this process's child, or by workers that each have one
+(`remote`). Every file that exists was written whole; the manifest says which files belong to the system at hand, and is
+saved again and again, so that a run that was interrupted in any way resumes (`writing`).
 """
 
-import hashlib
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
-from harness.apart.running import Running
+from harness.apart.running import Apart, Running
 from harness.chain import Chain
 from harness.challenge import CAD1, STEMS
-from harness.enhancement import Signal, amplify, to_remix_format
+from harness.compute.executor import Executor, Lost
 from harness.errors import SubmissionError, SystemFailure, UsageError, first_problem
-from harness.files import locked_folder, remove_leftovers, write_whole
-from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
-from harness.making.loads import load_of
-from harness.making.plan import Overwrite, clear, plan
-from harness.music.evaluationset import EvaluationSet, Pair, PairId, Scene
+from harness.files import remove_leftovers
+from harness.making.claims import Claim, claimed, held
+from harness.making.pieces import Maker, Piece, pieces_of
+from harness.making.plan import Overwrite
+from harness.making.remote import Made, MakeTask, make_pieces, recipe_of
+from harness.making.writing import Shared, Whole
+from harness.music.evaluationset import EvaluationSet, Pair, PairId
+from harness.music.parts import Part
 from harness.submission.causality import StreamingRecord
-from harness.submission.flac import encode
-from harness.submission.manifest import CostRecord, FileRecord, Manifest, manifest_for, write_manifest
-from harness.submission.stems import stem_files
+from harness.submission.manifest import Manifest, manifest_for
 from harness.systems.streaming import is_causal
 
 log = logging.getLogger(__name__)
 
-Files = dict[str, tuple[bytes, int | None]]
-"""Contents of the files of a pair by their names, and how many samples were clipped where that can be."""
+Outcome = TypeVar("Outcome")
 
-SAVE_SECONDS = 5.0
-"""The manifest is saved at most this often while files are written; a killed run repeats no more than that."""
+Workers = Callable[[int], AbstractContextManager[Executor] | None]
+"""Who makes so many pieces of music, each worker with a system of its own; None: this process's own system does."""
 
 
 @dataclass
@@ -48,16 +46,18 @@ class Enhancement:
     """What came of enhancing an evaluation set.
 
     Attributes:
-        manifest: the submission's manifest, with all its files.
+        manifest: the submission's manifest, with all its files; of a part, with those of the part.
         made: pairs whose file was written now.
         kept: pairs whose file was there already.
         failures: the reason of every pair that has no file.
+        logs: where workers have put what the system printed there.
     """
 
     manifest: Manifest
     made: list[PairId] = field(default_factory=list)
     kept: list[PairId] = field(default_factory=list)
     failures: dict[PairId, str] = field(default_factory=dict)
+    logs: set[Path] = field(default_factory=set)
 
 
 def enhance(
@@ -68,6 +68,8 @@ def enhance(
     *,
     overwrite: Overwrite = "missing",
     workers: int = 1,
+    part: Part | None = None,
+    elsewhere: Workers = lambda _pieces: None,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
 ) -> Enhancement:
     """Run a loaded system over the selected scenes and write their remixes to a submission folder.
@@ -76,55 +78,140 @@ def enhance(
         running: the system, loaded.
         manifest: of it and of the evaluation set, with no files yet (`loaded_manifest`).
         evaluation_set: its selected scenes are enhanced.
-        folder: the submission; made if need be, and held by one writer at a time.
+        folder: the submission; made if need be, and held by one writer at a time, or by several that write a part.
         overwrite: what to do with a submission that is there: "missing" adds what it lacks, "always" makes
             everything anew, "never" refuses to touch it.
         workers: threads that amplify, encode and write; the system itself is asked for one piece at a time.
+        part: which part of the set the selected scenes are, where other processes write the others; None for a
+            submission that this process alone writes.
+        elsewhere: who else makes the pieces; `running` is closed then, which must be an `Apart`.
         advance: called with a number of finished pairs and what was just done.
 
     Raises:
         SubmissionError: the folder holds something else, or is being written by another process.
         StorageError: a file cannot be written.
+        UsageError: it cannot be done by parts, or elsewhere.
+        HarnessError: workers cannot be had, or are not fit for the work.
     """
+    if part is not None and manifest.unidentified:
+        raise UsageError(
+            f"what {manifest.system} has learned cannot be identified, so nobody could tell that all parts are of one "
+            "system: leave out --part"
+        )
     result = Enhancement(manifest)
-    with locked_folder(folder):
+    with ExitStack() as stack:
+        stack.enter_context(held(folder, part))
         for inner in sorted({folder for pair in evaluation_set.all_pairs for folder in _folders_of(pair)}):
             if (folder / inner).is_symlink():
                 raise SubmissionError(
                     f"{folder / inner} is a link, and would lead what is written elsewhere: remove it"
                 )
-            remove_leftovers(folder / inner)
-        planned = plan(result.manifest, evaluation_set, folder, overwrite)
-        result.manifest = result.manifest.model_copy(update=dict(planned.added))
-        result.manifest.files.update(planned.kept)
-        result.manifest.costs.update(planned.costs)
-        result.manifest.loads.update(planned.loads)
+            if part is None:
+                remove_leftovers(folder / inner)
+        claim = None if part is None else stack.enter_context(claimed(folder, part))
+        writing = Whole(folder, manifest, evaluation_set)
+        if claim is not None:
+            writing = Shared(claim, folder, manifest, evaluation_set)
+        planned = writing.begin(overwrite)
+        result.manifest = writing.manifest
         result.kept += [pair.id for pair in evaluation_set.pairs if planned.kept.keys() >= set(pair.files)]
-        # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
-        write_manifest(folder, result.manifest)
-        clear(folder, planned.removed)
         advance(len(result.kept), "already present")
         hashes = evaluation_set.hashes(["mixture", *STEMS] if manifest.reference else ["mixture"])
-        by_music: dict[Path, list[Pair]] = defaultdict(list)
-        for pair in planned.todo:
-            by_music[pair.scene.folder].append(pair)
-        saved = time.monotonic()
+        pieces = pieces_of(planned.todo, hashes, manifest.reference)
+        work = _Work(writing, result, advance)
         try:
-            with ThreadPoolExecutor(max_workers=workers) as pool:
-                work = _Work(running, result.manifest, hashes, folder, pool)
-                for pairs in by_music.values():
-                    for pair, outcome in work.enhance_music(pairs):
-                        if outcome is None:
-                            result.made.append(pair.id)
-                        else:
-                            result.failures[pair.id] = outcome
-                        advance(1, pair.scene.id)
-                    if time.monotonic() - saved > SAVE_SECONDS:
-                        write_manifest(folder, result.manifest)
-                        saved = time.monotonic()
+            others = elsewhere(len(pieces)) if pieces else None
+            if others is None:
+                work.here(running, pieces, workers)
+            elif not isinstance(running, Apart):
+                raise UsageError(f"{manifest.system} runs in the harness's own process, and cannot be run elsewhere")
+            else:
+                if claim is None:
+                    claim = stack.enter_context(claimed(folder, None))
+                with others as executor:
+                    work.elsewhere(running, pieces, executor, claim, workers)
         finally:
-            write_manifest(folder, result.manifest)
+            writing.save()
     return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with pieces of music, by whoever makes them."""
+
+    writing: Whole
+    result: Enhancement
+    advance: Callable[[int, str], None]
+
+    def here(self, running: Running, pieces: Sequence[Piece], workers: int) -> None:
+        """Make them by this process's own system."""
+        manifest = self.writing.manifest
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            maker = Maker(running, manifest, pool, self.writing.write, manifest.costs, manifest.loads)
+            for piece in pieces:
+                for pair, reason in maker.make([piece]):
+                    self._ended(pair, reason)
+                self.writing.save_sometimes()
+
+    def elsewhere(
+        self, running: Apart, pieces: Sequence[Piece], executor: Executor, claim: Claim, workers: int
+    ) -> None:
+        """Have them made by workers, whose files wait beside the submission."""
+        manifest = self.writing.manifest
+        # What it holds, and its GPU's memory, are now for the workers' systems.
+        running.close()
+        # Each time under another name: what a worker of an earlier command still writes is not for this one.
+        staging = claim.folder / secrets.token_hex(8)
+        staging.mkdir()
+        folder = self.writing.folder.absolute()
+        threads = 1 if executor.far else max(1, workers // executor.workers)
+        log = folder.with_name(f"{folder.name}.log")
+        recipe = recipe_of(running, manifest, staging, log, threads, executor.far)
+        waiting = [MakeTask(recipe, (piece,)) for piece in pieces]
+        while waiting:
+            again: list[MakeTask] = []
+            with _closing(executor.map_unordered(make_pieces, waiting)) as outcomes:
+                for task, made in outcomes:
+                    if not isinstance(made, Lost):
+                        self._take(task, made, staging)
+                    elif len(task.pieces) > 1:
+                        # One of them it was; the others shall not suffer for it.
+                        again += [MakeTask(recipe, (piece,)) for piece in task.pieces]
+                    else:
+                        reason = f"system {manifest.system}: {made.reason}"
+                        lost = {pair.id: reason for pair in task.pieces[0].pairs}
+                        self._take(task, Made(failures=lost), staging)
+                    self.writing.save_sometimes()
+            waiting = again
+
+    def _take(self, task: MakeTask, made: Made, staging: Path) -> None:
+        manifest = self.writing.manifest
+        for name, (staged, record) in made.files.items():
+            self.writing.adopt(name, staging / staged, record)
+        manifest.costs.update(made.costs)
+        manifest.loads.update(made.loads)
+        if made.log is not None:
+            self.result.logs.add(made.log)
+        for piece in task.pieces:
+            for pair in piece.pairs:
+                self._ended(pair, made.failures.get(pair.id))
+
+    def _ended(self, pair: Pair, reason: str | None) -> None:
+        if reason is None:
+            self.result.made.append(pair.id)
+        else:
+            self.result.failures[pair.id] = reason
+        self.advance(1, pair.scene.id)
+
+
+@contextmanager
+def _closing(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
+    """Have workers stop at once when something else than their end stops us: what they would write has no place."""
+    try:
+        yield outcomes
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()
 
 
 def _folders_of(pair: Pair) -> set[PurePosixPath]:
@@ -191,85 +278,3 @@ def _check_makes_stems(kind: str, soft_clip: bool, chain: Chain) -> None:
         raise UsageError(f"{CAD1.title}: stems are scored, and no remix, so there is no {chain} chain: leave it out")
     if soft_clip:
         raise UsageError(f"{CAD1.title}: every remix is passed through tanh: leave out --soft-clip")
-
-
-class _Work:
-    """One system at work on one submission."""
-
-    def __init__(
-        self, running: Running, manifest: Manifest, hashes: Mapping[Path, str], folder: Path, pool: ThreadPoolExecutor
-    ) -> None:
-        self.running, self.manifest, self.hashes = running, manifest, hashes
-        self.folder, self.pool = folder, pool
-
-    def enhance_music(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, str | None]]:
-        """Enhance all pairs of one piece of music; yields each pair with why it failed, None for one that is made."""
-        by_scene: dict[Scene, list[Pair]] = defaultdict(list)
-        for pair in pairs:
-            by_scene[pair.scene].append(pair)
-        first = pairs[0].scene
-        try:
-            mixture = first.read("mixture", self.hashes)
-            kind, streaming = self.manifest.kind, self.manifest.streaming is not None
-            separated = stems_of(self.running, kind, streaming, first, mixture, self.hashes)
-        except ANYTHING as error:
-            reason = reason_for(self.manifest.system, error)
-            yield from ((pair, reason) for pair in pairs)
-            return
-        self._keep(first.song, separated)
-        for scene, scene_pairs in by_scene.items():
-            of_stems = scene.protocol == CAD1 and separated is not None
-            remixed = None
-            if separated is not None and not of_stems:
-                remixed = separated.remix(self.manifest.chain, scene.gains, mixture)
-            jobs = []
-            for pair in scene_pairs:
-                if separated is not None and of_stems:
-                    jobs.append((pair, self.pool.submit(self._write, partial(stem_files, separated.stems, pair))))
-                    continue
-                if remixed is not None:
-                    make = partial(amplify, remixed, pair.listener)
-                else:
-                    try:
-                        made = enhanced(self.running, streaming, mixture, pair.listener, scene.gains)
-                    except ANYTHING as error:
-                        yield pair, reason_for(self.manifest.system, error)
-                        continue
-                    self._keep(" ".join(pair.id), made)
-                    make = partial(np.asarray, made.signal)
-                files = partial(_remix_file, make, pair, self.manifest.soft_clip)
-                jobs.append((pair, self.pool.submit(self._write, files)))
-            for pair, job in jobs:
-                try:
-                    job.result()
-                except SystemFailure as error:
-                    yield pair, reason_for(self.manifest.system, error)
-                else:
-                    yield pair, None
-
-    def _keep(self, piece: str, made: Separated | Enhanced | None) -> None:
-        if made is not None and made.cost is not None:
-            self.manifest.costs[piece[:300]] = CostRecord(**vars(made.cost))
-        if made is not None and made.streamed is not None:
-            self.manifest.loads[piece[:300]] = load_of(made.streamed.cpu, made.streamed.wall)
-
-    def _write(self, make: Callable[[], Files]) -> None:
-        """Write a pair's files, and record each.
-
-        Recorded here, by the thread that wrote it: who interrupts us stops the main thread, perhaps between the
-        file and its record, and the file would be made again.
-        """
-        for name, (content, clipped) in make().items():
-            write_whole(self.folder / name, content)
-            self.manifest.files[name] = FileRecord(sha256=hashlib.sha256(content).hexdigest(), clipped=clipped)
-
-
-def _remix_file(make: Callable[[], Signal], pair: Pair, soft_clip: bool) -> Files:
-    """The remix of a pair. Raises SystemFailure if it is not finite, or silent."""
-    signal = make()
-    if not np.isfinite(signal).all():
-        raise SystemFailure("its remix is not finite: what it returned is far too large")
-    samples, clipped = to_remix_format(signal, soft_clip)
-    if not samples.any():
-        raise SystemFailure("its remix is silent: every sample is zero in 16 bit")
-    return {pair.remix_name: (encode(samples), clipped)}

@@ -4,10 +4,9 @@
 interrupts this, no old file is taken for a new one.
 """
 
-import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +51,9 @@ class Plan:
     loads: Mapping[str, LoadRecord] = field(default_factory=dict)
 
 
-def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> Plan:
+def plan(
+    manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite, part: bool = False
+) -> Plan:
     """Decide what may stay in a folder and what is to be made; nothing is changed.
 
     Args:
@@ -60,22 +61,53 @@ def plan(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, overwr
         evaluation_set: its selected scenes are to be made.
         folder: the submission.
         overwrite: see `Overwrite`.
+        part: whether other processes make the scenes that are not selected: of those that the same system has made
+            nothing is looked at, nor said in the plan.
 
     Raises:
         SubmissionError: what is there may not be touched.
     """
-    known = [name for pair in evaluation_set.all_pairs for name in pair.files]
-    limit = max(MAX_MANIFEST_BYTES, max_manifest_bytes(len(known)))
-    there = {name for name in known if os.path.lexists(folder / name)}  # a broken link is there as well
+    before = manifest_before(folder, evaluation_set, overwrite)
+    if part and before is not None and not manifest.differences(before):
+        return _of_part(before, evaluation_set, folder, overwrite)
+    there = _there((name for pair in evaluation_set.all_pairs for name in pair.files), folder)
     if overwrite == "always":
-        return _always(manifest, evaluation_set, folder, there, limit)
-    before = read_manifest(folder, limit)
+        return _always(manifest, before, evaluation_set, folder, there)
     if before is None or not (there or before.files):
         _refuse_unknown(folder, there, overwrite)
         return _rest({}, evaluation_set)
     if overwrite == "never":
         raise SubmissionError(f"{folder} holds a submission and --overwrite is never: choose another --output")
-    return _missing(manifest, before, evaluation_set, folder, there, limit)
+    return _missing(manifest, before, evaluation_set, folder, there)
+
+
+def manifest_before(folder: Path, evaluation_set: EvaluationSet, overwrite: Overwrite = "missing") -> Manifest | None:
+    """The manifest that is there. With "always" a broken one counts as none.
+
+    Raises:
+        SubmissionError: it cannot be read.
+    """
+    count = sum(len(pair.files) for pair in evaluation_set.all_pairs)
+    try:
+        return read_manifest(folder, max(MAX_MANIFEST_BYTES, max_manifest_bytes(count)))
+    except SubmissionError:
+        if overwrite == "always":
+            return None
+        raise
+
+
+def _there(names: Iterable[str], folder: Path) -> set[str]:
+    return {name for name in names if os.path.lexists(folder / name)}  # a broken link is there as well
+
+
+def _of_part(before: Manifest, evaluation_set: EvaluationSet, folder: Path, overwrite: Overwrite) -> Plan:
+    """What is to be made of a part, where the same system has made others, or has begun to."""
+    there = _there((name for pair in evaluation_set.pairs for name in pair.files), folder)
+    if there and overwrite == "never":
+        raise SubmissionError(f"{folder} holds files of this part and --overwrite is never: choose another --output")
+    if overwrite == "always":
+        return Plan({}, tuple(evaluation_set.pairs), frozenset(there), added(before))
+    return replace(_rest(_intact(before, folder, there), evaluation_set), added=added(before))
 
 
 def _refuse_unknown(folder: Path, there: set[str], overwrite: Overwrite) -> None:
@@ -89,24 +121,24 @@ def _refuse_unknown(folder: Path, there: set[str], overwrite: Overwrite) -> None
 
 
 def _missing(
-    manifest: Manifest, before: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str], limit: int
+    manifest: Manifest, before: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str]
 ) -> Plan:
     """Keep what the same system made."""
     differs = manifest.differences(before)
     if manifest.unidentified and differs == [UNIDENTIFIED]:
         log.info("what %s has learned cannot be identified, so its files are made again", manifest.system)
-        return _always(manifest, evaluation_set, folder, there, limit)
+        return _always(manifest, before, evaluation_set, folder, there)
     if differs:
         raise SubmissionError(
             f"{folder} was made by another system (these differ: {', '.join(differs)}): choose another --output, "
             "or replace it with --overwrite always"
         )
     kept = _intact(before, folder, there)
-    return replace(_rest(kept, evaluation_set), added=_added(before), **_measured(before, kept))
+    return replace(_rest(kept, evaluation_set), added=added(before), **_measured(before, kept))
 
 
-def _added(before: Manifest) -> dict[str, str]:
-    """What the harness never writes into a manifest itself."""
+def added(before: Manifest) -> dict[str, str]:
+    """What people have added to a manifest by hand: the harness never writes it."""
     names = ("team", "contact", "url", "paper", "description")
     return {name: value for name in names if (value := getattr(before, name)) is not None}
 
@@ -114,17 +146,16 @@ def _added(before: Manifest) -> dict[str, str]:
 UNIDENTIFIED = "weights that could not be identified"
 
 
-def _always(manifest: Manifest, evaluation_set: EvaluationSet, folder: Path, there: set[str], limit: int) -> Plan:
+def _always(
+    manifest: Manifest, before: Manifest | None, evaluation_set: EvaluationSet, folder: Path, there: set[str]
+) -> Plan:
     """Keep only what the same system made of other scenes: another system's files may not be mixed with ours."""
-    before = None
-    with contextlib.suppress(SubmissionError):  # a broken manifest is replaced as well
-        before = read_manifest(folder, limit)
     if before is None or before.key != manifest.key:
         return Plan({}, tuple(evaluation_set.pairs), frozenset(there))
     selected = {name for pair in evaluation_set.pairs for name in pair.files}
     kept = _intact(before, folder, there - selected)
     removed = frozenset(there & selected)
-    return Plan(kept, tuple(evaluation_set.pairs), removed, _added(before), **_measured(before, kept))
+    return Plan(kept, tuple(evaluation_set.pairs), removed, added(before), **_measured(before, kept))
 
 
 def _measured(before: Manifest, kept: Mapping[str, FileRecord]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from harness.haaqi.conformance import TOLERANCE
 from harness.haaqi.evaluator import Score
 from harness.music.evaluationset import EvaluationSet, PairId
 from harness.scoring.checks import furthest
-from harness.scoring.tasks import MUSIC, ScoreTask, music_of, score
+from harness.scoring.tasks import MUSIC, score, task_of
 from harness_leaderboard.records import CHECK_TOLERANCE, ScoreRecord, StoredRun
 from harness_leaderboard.stems import largest_difference
 
@@ -92,13 +92,14 @@ def audit(
         if pair.id in pair_ids:
             known = run.pairs[pair.id].file_sha256
             assert known is not None, "a scored pair has a file"
-            tasks.append(ScoreTask(pair, folder, known, music_of(pair.scene, hashes)))
+            tasks.append(task_of(pair, folder, known, hashes))
     result = Audit()
-    for task, outcome in score(tasks, executor):
-        stored = run.pairs[task.pair.id].score
-        assert stored is not None, "only scored pairs are audited"
-        _compare(result, task.pair.id, stored, outcome)
-        advance(1, " ".join(task.pair.id))
+    for found, _ in score(tasks, executor):
+        for task, outcome in found:
+            stored = run.pairs[task.pair.id].score
+            assert stored is not None, "only scored pairs are audited"
+            _compare(result, task.pair.id, stored, outcome)
+            advance(1, " ".join(task.pair.id))
     return result
 
 

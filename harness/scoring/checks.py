@@ -41,7 +41,9 @@ def furthest(first: Scored, second: Scored) -> tuple[str, float, float]:
     return part, ours, theirs
 
 
-def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> set[PairId]:
+def to_check(
+    run: StoredRun, todo: Set[PairId], without_file: Set[PairId], share: Set[PairId] | None = None
+) -> set[PairId]:
     """Which pairs the locked evaluator is to score as well: a random sample of those that are scored by the fast one.
 
     All pairs of the run stand in an order that is drawn once; the first of them that are or will be scored by the
@@ -53,16 +55,35 @@ def to_check(run: StoredRun, todo: Set[PairId], without_file: Set[PairId]) -> se
         run: as it is stored.
         todo: pairs that will be scored by the fast engine now.
         without_file: pairs whose file is not there, so that they cannot be checked.
+        share: the pairs that are scored here, where others score the rest of the run at the same time (`--part`). Each
+            then draws the sample for all pairs that may be scored by the fast engine in the end, and checks its own of
+            them. What lacks for the run as a whole, since pairs failed or each has a leaderboard of its own, the next
+            command without parts adds.
 
     Returns:
         Those of the sample that are not checked yet, or are about to be scored anew.
     """
     fast = todo | {pair_id for pair_id, pair in run.pairs.items() if pair.fast is not None}
+    if share is not None:
+        fast |= {pair_id for pair_id, pair in run.pairs.items() if pair.state != "failed" and pair.locked is None}
+        fast -= without_file
+        drawn = set(_order(run, fast)[: checks_due(len(fast))])
+        scored = {pair_id for pair_id, pair in run.pairs.items() if pair.fast is not None}
+        return {
+            pair_id
+            for pair_id in drawn & share & (todo | scored)
+            if pair_id in todo or not is_checked(run.pairs[pair_id])
+        }
     checked = {pair_id for pair_id in fast - todo if is_checked(run.pairs[pair_id])}
+    eligible = _order(run, fast - checked - without_file)
+    return set(eligible[: max(0, checks_due(len(fast)) - len(checked))])
+
+
+def _order(run: StoredRun, pairs: Set[PairId]) -> list[PairId]:
+    """Some pairs of a run in the order in which they are drawn."""
     order = sorted(run.pairs)
     random.Random(f"{run.id} {run.evaluation_set.sha256} {run.status.created_at}").shuffle(order)  # noqa: S311
-    eligible = [pair_id for pair_id in order if pair_id in fast - checked and pair_id not in without_file]
-    return set(eligible[: max(0, checks_due(len(fast)) - len(checked))])
+    return [pair_id for pair_id in order if pair_id in pairs]
 
 
 def is_checked(pair: PairRecord) -> bool:

@@ -11,7 +11,7 @@ A run is found again by what made its files (the manifest's key). But that is on
 - Anything else is another run, and nothing of what is there is touched.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from harness.challenge import Protocol
 from harness.errors import UsageError
 from harness.files import canonical_sha256, sha256_of_all
-from harness.music.evaluationset import EvaluationSet, PairId
+from harness.music.evaluationset import EvaluationSet, Pair, PairId
 from harness.scoring.classes import load_of
 from harness.submission.forms import content
 from harness.submission.manifest import Manifest
@@ -54,6 +54,7 @@ class Entry:
         replace: we made the selected files ourselves, so they take the place of those that this run had before.
         name: what its run is to be called, or None to leave that as it is.
         run_id: the run that it is known to belong to, or None to find out.
+        part: only the selected pairs are looked at and scored here; others see to the rest, perhaps at this moment.
     """
 
     verdict: Verdict
@@ -61,6 +62,7 @@ class Entry:
     replace: bool = False
     name: str | None = None
     run_id: int | None = None
+    part: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,19 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
     statuses = [status for status in store.statuses() if status.evaluation_set.sha256 == evaluation_set.sha256]
     used = {status.run.key for status in statuses}
     candidates = [status for status in statuses if status.id not in taken]
-    contents = _contents(verdict, evaluation_set)
-    free = {pair.remix_name for pair in evaluation_set.pairs} if entry.replace else set()
+    selected = {pair.remix_name for pair in evaluation_set.pairs}
+    everything = {pair.remix_name for pair in evaluation_set.all_pairs}
+    free = selected if entry.replace else set()
+    # Of a part the rest of the files is hashed by others, and perhaps still to be made.
+    elsewhere = everything - selected if entry.part else set()
+    contents = _contents(verdict, evaluation_set.pairs if entry.part else evaluation_set.all_pairs)
 
     def same_files(run: StoredRun, ignored: Collection[str] = (), may_lack: bool = False) -> bool:
         """Whether the submission has every file that the run knows, with the same content."""
         return all(
             pair.file_sha256 in (None, contents.get(name)) or name in ignored or (may_lack and name not in contents)
             for name, pair in _by_name(run, evaluation_set.protocol).items()
+            if name not in elsewhere
         )
 
     def stored(status: RunStatus) -> StoredRun:
@@ -136,7 +143,9 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
             if status.run.folder == here and _same_variant(status.run, verdict.manifest):
                 key = declared if declared not in used else status.run.key
                 return Match(stored(status), key, "its files were made anew", starts_anew=True)
-    by_content = canonical_sha256({"declared": declared, "declaration": record, "files": contents})
+    # All parts have to come to the same.
+    which = here if entry.part else contents
+    by_content = canonical_sha256({"declared": declared, "declaration": record, "files": which})
     for status in candidates:
         if status.run.key == by_content:
             return Match(stored(status), by_content)
@@ -177,17 +186,17 @@ def label_of(verdict: Verdict) -> str:
     return verdict.label
 
 
-def _contents(verdict: Verdict, evaluation_set: EvaluationSet) -> dict[str, str]:
-    """SHA-256 of what is in the folder for every pair, whatever is selected, by the names of the remixes."""
+def _contents(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, str]:
+    """SHA-256 of what is in the folder for each of these pairs, by the names of the remixes."""
     others = {
         name: path
-        for pair in evaluation_set.all_pairs
+        for pair in pairs
         for name in pair.files
         if name not in verdict.hashes and _may_be_hashed(path := verdict.folder / name)
     }
     found = sha256_of_all(list(others.values()))
     hashes = {**{name: found[path] for name, path in others.items()}, **verdict.hashes}
-    contents = {pair.remix_name: content(pair, hashes) for pair in evaluation_set.all_pairs}
+    contents = {pair.remix_name: content(pair, hashes) for pair in pairs}
     return {name: sha256 for name, sha256 in contents.items() if sha256 is not None}
 
 

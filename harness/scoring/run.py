@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -13,14 +14,15 @@ from harness.errors import EvaluatorError
 from harness.haaqi import lock
 from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.evaluator import Score
-from harness.haaqi.fast import sources_sha256
 from harness.music.evaluationset import EvaluationSet, Pair, PairId
 from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_check
 from harness.scoring.classes import causality_of, classified
 from harness.scoring.entries import Entry, costs_of, match, run_record
 from harness.scoring.rows import Row, row_of
-from harness.scoring.tasks import MUSIC, Checked, Outcome, ScoreTask, music_of, score
+from harness.scoring.tasks import MUSIC, Checked, Outcome, Proof, Result, ScoreTask, described, score, task_of
+from harness.scoring.waiting import Waiting
 from harness.submission.manifest import Manifest
+from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.records import (
     Causality,
     Engine,
@@ -117,13 +119,18 @@ def store_and_score(
         started(len(tasks), sum(run.done for run in runs), sum(run.only_fast for run in runs))
         counted = 1
         while tasks:
-            for task, outcome in score(tasks, executor):
-                work.record(task, outcome)
-                advance(counted, " ".join(task.pair.id))
+            for results, proof in score(tasks, executor):
+                work.record(results, proof)
+                for task, _ in results:
+                    advance(counted, " ".join(task.pair.id))
+            work.flush()
             # Where a pair that was to be checked has failed, another one is checked in its place.
             tasks = work.tasks((run, {}) for run in runs)
             counted = 0
     finally:
+        # What came of the last pairs is kept whatever ended the work, unless the database did.
+        with suppress(LeaderboardError):
+            work.flush()
         store.keep_summaries()
     return [_outcome(work.find(run.id), evaluation_set, run) for run in runs]
 
@@ -141,6 +148,7 @@ class _Run:
         only_fast: number of pairs in `todo` that have a score of the fast engine only.
         suspect: pairs on which the engines disagreed when they were last scored.
         replaced: what the board said, if files that it had scored were replaced.
+        share: the pairs that are this command's, where others see to the rest; else None.
     """
 
     id: int
@@ -151,6 +159,7 @@ class _Run:
     only_fast: int
     suspect: frozenset[PairId]
     replaced: Replaced | None
+    share: frozenset[PairId] | None
 
 
 Subject = tuple[str, str]
@@ -167,19 +176,17 @@ class _Work:
         self.fingerprint = lock.fingerprint(evaluation_set.protocol)
         self.hashes = evaluation_set.hashes(MUSIC)
         self.references = evaluation_set.references()
-        self.environments: dict[Engine, dict[str, str]] = {
-            "locked": lock.environment(),
-            "fast": {**lock.environment(), "fast_engine": sources_sha256()},
-        }
+        self.fast_engine = described(evaluation_set.protocol).environments["fast"]["fast_engine"]
         self.outdated = self._outdated() if anew else frozenset()
         self.holders: dict[Subject, list[tuple[int, PairId]]] = defaultdict(list)
         self.failed: set[Subject] = set()
+        self.waiting = Waiting()
 
     def _outdated(self) -> frozenset[str]:
         """Environments in which another version of the fast engine computed."""
-        now = self.environments["fast"]["fast_engine"]
         found = self.store.environments()
-        return frozenset(sha256 for sha256, details in found.items() if details.get("fast_engine") not in (None, now))
+        current = (None, self.fast_engine)
+        return frozenset(sha256 for sha256, details in found.items() if details.get("fast_engine") not in current)
 
     def find(self, run_id: int) -> StoredRun:
         return self.store.find_run(run_id, self.fingerprint)
@@ -243,6 +250,7 @@ class _Work:
             only_fast=0 if self.engine == "fast" else sum(stored.pairs[pair_id].fast is not None for pair_id in todo),
             suspect=frozenset(pair_id for pair_id, pair in before.items() if is_suspect(pair)),
             replaced=replaced,
+            share=frozenset(pair.id for pair in evaluation_set.pairs) if entry.part else None,
         )
 
     def _replaced(self, run_id: int, before: Mapping[PairId, PairRecord], now: StoredRun, why: str) -> Replaced | None:
@@ -286,7 +294,8 @@ class _Work:
                     for pair_id, pair in stored.pairs.items()
                     if (pair.reference_sha256, pair.file_sha256) in self.failed
                 }
-                check = to_check(stored, todo.keys(), run.failures.keys() | failed) | (todo.keys() & run.suspect)
+                check = to_check(stored, todo.keys(), run.failures.keys() | failed, run.share)
+                check |= todo.keys() & run.suspect
                 files.update((pair_id, stored.pairs[pair_id].file_sha256 or "") for pair_id in check - todo.keys())
             for position, pair in enumerate(self.evaluation_set.all_pairs):
                 if pair.id not in files:
@@ -299,20 +308,36 @@ class _Work:
         return [task for _, task in sorted(found.values(), key=itemgetter(0))]
 
     def _task(self, pair: Pair, folder: Path, sha256: str, check: bool) -> ScoreTask:
-        music = music_of(pair.scene, self.hashes)
-        return ScoreTask(pair, folder, sha256, music, self.engine, check)
+        return task_of(pair, folder, sha256, self.hashes, self.engine, check)
 
-    def record(self, task: ScoreTask, outcome: Outcome) -> None:
-        """Store what came of a pair.
+    def record(self, results: Sequence[Result], proof: Proof) -> None:
+        """Store what came of pairs, or have it wait for what comes in the same moment.
 
         Raises:
-            EvaluatorError: the engines disagree.
+            EvaluatorError: the engines disagree, or something else than our evaluator computed.
         """
+        if proof.fingerprint != self.fingerprint:
+            raise EvaluatorError(
+                f"{proof.host} scores with another evaluator ({proof.fingerprint[:12]}) than this machine "
+                f"({self.fingerprint[:12]}): install the same cadenza-harness there; what it has scored is not stored"
+            )
+        problems = [problem for task, outcome in results if (problem := self._note(task, outcome, proof))]
+        if problems or self.waiting.due():
+            self.flush()
+        if problems:
+            raise EvaluatorError(
+                f"{problems[0]}. The run is not ranked like this: score it with --engine locked, and see harness "
+                "evaluator verify --engine fast"
+            )
+
+    def _note(self, task: ScoreTask, outcome: Outcome, proof: Proof) -> str | None:
+        """Have what came of a pair wait to be stored; how the engines disagree on it, if they do."""
         problem = disagreement(outcome) if isinstance(outcome, Checked) else None
         given, locked = (outcome.fast, outcome.locked) if isinstance(outcome, Checked) else (outcome, None)
         if isinstance(given, str) or isinstance(locked, str):
             reason = f"{DISAGREEMENT}{problem}" if problem else str(given)
-            self._fail(task, reason, unless_scored=problem is None)
+            self.failed.add((self.references[task.pair.id], task.sha256))
+            self.waiting.failures.append((task, reason, problem is None))
         else:
             subject = task.sha256, self.references[task.pair.id]
             # A fast score takes the place of an earlier one: that may be of another version of the engine.
@@ -320,22 +345,24 @@ class _Work:
             if locked is not None:
                 # There is an earlier one only where the engines disagreed.
                 scores.append(_new(*subject, "locked", locked, replaces=True))
-            self.store.add_scores(scores, self.fingerprint, self.environments)
-        if problem:
-            raise EvaluatorError(
-                f"{task.folder} {' '.join(task.pair.id)}: {problem}. The run is not ranked like this: "
-                "score it with --engine locked, and see harness evaluator verify --engine fast"
-            )
+            self.waiting.add(scores, proof)
+        return f"{task.folder} {' '.join(task.pair.id)}: {problem}" if problem else None
 
-    def _fail(self, task: ScoreTask, reason: str, unless_scored: bool) -> None:
-        """Say that a pair failed in every run that has the file; where another process scored it, it did not."""
-        subject = self.references[task.pair.id], task.sha256
-        self.failed.add(subject)
-        for run_id, pair_id in self.holders[subject]:
-            now = self.find(run_id).pairs[pair_id]
-            scored = now.locked is not None or (task.engine == "fast" and now.fast is not None)
-            if now.file_sha256 == task.sha256 and not (unless_scored and scored):
-                self.store.mark_failed(run_id, {pair_id: reason})
+    def flush(self) -> None:
+        """Store what waits."""
+        for scores, environments in self.waiting.take():
+            self.store.add_scores(scores, self.fingerprint, environments)
+        failures, self.waiting.failures = self.waiting.failures, []
+        runs: dict[int, Mapping[PairId, PairRecord]] = {}
+        for task, reason, unless_scored in failures:
+            # In every run that has the file; where another process has scored it, it did not fail.
+            for run_id, pair_id in self.holders[self.references[task.pair.id], task.sha256]:
+                if run_id not in runs:
+                    runs[run_id] = self.find(run_id).pairs
+                now = runs[run_id][pair_id]
+                scored = now.locked is not None or (task.engine == "fast" and now.fast is not None)
+                if now.file_sha256 == task.sha256 and not (unless_scored and scored):
+                    self.store.mark_failed(run_id, {pair_id: reason})
 
 
 def _new(sha256: str, reference: str, engine: Engine, score: Score, replaces: bool) -> NewScore:

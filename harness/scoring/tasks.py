@@ -1,17 +1,24 @@
-"""What a worker does: score pairs. Nothing here writes anything."""
+"""What a worker does: score pairs. Nothing here writes anything.
+
+A worker may run on another machine, with other versions and another evaluator than this process. So it proves itself
+before it scores, and says with its scores what it is (`Proof`).
+"""
 
 import math
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.challenge import CAD1, STEMS
+from harness.challenge import CAD1, STEMS, Protocol
 from harness.compute.executor import Executor, Lost
-from harness.errors import EvaluatorError, HarnessError
-from harness.haaqi import fast, stems
+from harness.errors import DataError, EvaluatorError, HarnessError
+from harness.files import canonical_sha256
+from harness.haaqi import fast, lock, stems
+from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
 from harness.music.evaluationset import Pair, Scene
 from harness.submission.forms import Submitted
@@ -24,6 +31,7 @@ class ScoreTask:
     """One pair to be scored: everything that a worker needs.
 
     Attributes:
+        pair: its scene's folder is an absolute path, as all others here: a worker may start anywhere.
         folder, sha256: of the submission, and what it must hold for the pair (`submission.forms.content`).
         music: what the scene's files must contain, as pairs of path and SHA-256.
         engine: what computes the score.
@@ -54,38 +62,115 @@ MUSIC = ("mixture", *STEMS)
 """The files of a piece of music that scores depend on."""
 
 
+def task_of(
+    pair: Pair, folder: Path, sha256: str, hashes: Mapping[Path, str], engine: Engine = "locked", check: bool = False
+) -> ScoreTask:
+    """A pair to be scored; `hashes` are those of `EvaluationSet.hashes(MUSIC)`, the rest as of `ScoreTask`."""
+    music = tuple((path.absolute(), of_file) for path, of_file in music_of(pair.scene, hashes))
+    scene = replace(pair.scene, folder=pair.scene.folder.absolute())
+    return ScoreTask(replace(pair, scene=scene), folder.absolute(), sha256, music, engine, check)
+
+
 def music_of(scene: Scene, hashes: Mapping[Path, str]) -> tuple[tuple[Path, str], ...]:
     """What a scene's files must contain, for `ScoreTask.music`; `hashes` are those of `EvaluationSet.hashes(MUSIC)`."""
     names = MUSIC if scene.folder / "mixture.wav" in hashes else STEMS
     return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in names))
 
 
-def score(tasks: Sequence[ScoreTask], executor: Executor) -> Iterator[tuple[ScoreTask, Outcome]]:
-    """Score submitted remixes; yields each task with what came of it, as results come.
+@dataclass(frozen=True)
+class Proof:
+    """What a process computes scores with, which it has proven.
+
+    Attributes:
+        host: the machine's name.
+        fingerprint: of its evaluator.
+        environments: for each engine, the versions and the platform that are kept with its scores.
+    """
+
+    host: str
+    fingerprint: str
+    environments: Mapping[Engine, Mapping[str, str]]
+
+    @property
+    def sha256(self) -> str:
+        """Identity of all that."""
+        return canonical_sha256([self.host, self.fingerprint, self.environments["locked"], self.environments["fast"]])
+
+
+def described(protocol: Protocol) -> Proof:
+    """What this process computes with; nothing is proven by that."""
+    environment = lock.environment()
+    return Proof(
+        socket.gethostname(),
+        lock.fingerprint(protocol),
+        {"locked": environment, "fast": {**environment, "fast_engine": fast.sources_sha256()}},
+    )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a worker is handed at a time.
+
+    Attributes:
+        tasks: at least one; of one scene.
+        proven: `Proof.sha256` of the process that hands them out, which has proven itself.
+    """
+
+    tasks: tuple[ScoreTask, ...]
+    proven: str
+
+
+Result = tuple[ScoreTask, Outcome]
+
+
+def score(tasks: Sequence[ScoreTask], executor: Executor) -> Iterator[tuple[list[Result], Proof]]:
+    """Score submitted remixes; yields tasks with what came of them, as results come, and what computed those.
 
     Args:
         tasks: those of a scene stand together, and among them those of a listener: what they share is then made once.
         executor: who computes.
+
+    Raises:
+        EvaluatorError: a worker's evaluator is not the locked one.
+        DataError: a worker does not see the music or a submission.
     """
-    for chunk, outcomes in executor.map_unordered(_score_chunk, in_chunks(tasks, executor.workers)):
-        yield from zip(chunk, [outcomes.reason] * len(chunk) if isinstance(outcomes, Lost) else outcomes, strict=True)
+    if not tasks:
+        return
+    ours = described(tasks[0].pair.scene.protocol)
+    chunks = [Chunk(chunk, ours.sha256) for chunk in in_chunks(tasks, executor.workers, executor.far)]
+    while chunks:
+        apart: list[Chunk] = []
+        for chunk, done in executor.map_unordered(score_chunk, chunks):
+            if not isinstance(done, Lost):
+                outcomes, theirs = done
+                yield list(zip(chunk.tasks, outcomes, strict=True)), theirs
+            elif len(chunk.tasks) == 1:
+                yield [(chunk.tasks[0], done.reason)], ours
+            else:
+                # One of them is to blame: each has another chance, alone.
+                apart += [replace(chunk, tasks=(task,)) for task in chunk.tasks]
+        chunks = apart
 
 
 CHUNKS_PER_WORKER = 4
 """So many at least, where tasks are handed out in chunks, so that the workers end at about the same time."""
 
 
-def in_chunks(tasks: Sequence[ScoreTask], workers: int) -> list[tuple[ScoreTask, ...]]:
+def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> list[tuple[ScoreTask, ...]]:
     """Tasks as they are handed to workers.
 
     A pair takes the locked evaluator seconds, so each is handed out alone; those that both engines score come first,
     since a wrong engine should not be found out after hours. The noise of a scene is slow to draw, and the fast engine
     keeps it: its tasks go in chunks of one scene, which do not split those of a listener unless they must.
+
+    Where workers are `far`, the locked evaluator's go in such chunks too: each then reads a scene's music once, and
+    handing out a task costs this process some milliseconds (benchmarks/cluster.py), which a thousand workers with a
+    pair each would ask of it all the time.
     """
-    alone = [(task,) for task in tasks if task.check or task.engine == "locked"]
+    alone = [(task,) for task in tasks if task.check or (task.engine == "locked" and not far)]
     size = math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers))
     together: list[tuple[ScoreTask, ...]] = []
-    others = [task for task in tasks if not task.check and task.engine == "fast"]
+    others = [task for task in tasks if not task.check and (task.engine == "fast" or far)]
     for _, of_scene in groupby(others, key=lambda task: task.pair.scene.id):
         chunk: list[ScoreTask] = []
         for _, of_listener in groupby(of_scene, key=lambda task: task.pair.listener.id):
@@ -101,8 +186,38 @@ def in_chunks(tasks: Sequence[ScoreTask], workers: int) -> list[tuple[ScoreTask,
     return alone + together
 
 
-def _score_chunk(tasks: Sequence[ScoreTask]) -> list[Outcome]:
-    return [_score_one(task) for task in tasks]
+def score_chunk(chunk: Chunk) -> tuple[list[Outcome], Proof]:
+    """Score the tasks of a chunk: what came of each, and what computed it. Workers call it by its name.
+
+    Raises:
+        EvaluatorError: the evaluator here is not the locked one, or not the one of whoever hands out the chunk.
+        DataError: the music or a submission cannot be seen from here.
+    """
+    scene, host = chunk.tasks[0].pair.scene, socket.gethostname()
+    for folder in dict.fromkeys([scene.folder, *(task.folder for task in chunk.tasks)]):
+        if not folder.is_dir():
+            raise DataError(
+                f"{host} does not see {folder}: what is scored must stay where it is, and lie where all machines see it"
+            )
+    proof = _proven(scene.protocol, chunk.tasks[0].engine, chunk.proven)
+    return [_score_one(task) for task in chunk.tasks], proof
+
+
+@lru_cache(maxsize=8)
+def _proven(protocol: Protocol, engine: Engine, proven: str) -> Proof:
+    """Prove once what this process computes with, unless it is the very same as `proven`, on the same machine."""
+    proof = described(protocol)
+    problems = lock.source_problems(protocol)
+    try:
+        if problems:
+            raise EvaluatorError(f"the evaluator is not the locked one: {problems[0]}")
+        if proof.sha256 != proven:
+            lock.ensure_locked(protocol)
+            if engine == "fast":
+                ensure_agreement(protocol)
+    except EvaluatorError as error:
+        raise EvaluatorError(f"{proof.host}: {error}") from None
+    return proof
 
 
 def _score_one(task: ScoreTask) -> Outcome:

@@ -153,6 +153,7 @@ def judge(
     advance: Callable[[str], None] = lambda _: None,
     source: Path | None = None,
     problems: Sequence[Problem] = (),
+    part: bool = False,
 ) -> Verdict:
     """Judge a submission against an evaluation set.
 
@@ -164,6 +165,7 @@ def judge(
         advance: called with a file's name whenever one has been read.
         source: the archive from which the folder was unpacked, if it was.
         problems: what was found wrong while it was unpacked.
+        part: others may be writing the files of other pairs: what the manifest says of those is not held against it.
 
     Raises:
         SubmissionError: the folder cannot be read at all.
@@ -173,8 +175,8 @@ def judge(
     form = form_of(evaluation_set.protocol)
     due = {name: pair.scene for pair in (evaluation_set.pairs if pairs is None else pairs) for name in pair.files}
     known = {name for pair in evaluation_set.all_pairs for name in pair.files}
-    present = _scan(verdict, known, form)
-    _check_manifest(verdict, evaluation_set, present, len(known))
+    present = _scan(verdict, known, form, part)
+    _check_manifest(verdict, evaluation_set, present, len(known), set(due) if part else None)
 
     def check(name: str) -> tuple[str, str | SubmissionError]:
         if "/" in name and name not in present:
@@ -201,7 +203,7 @@ def judge(
     return verdict
 
 
-def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
+def _scan(verdict: Verdict, known: set[str], form: Form, part: bool) -> set[str]:
     """List the folder without following links; report whatever does not belong. Returns the pairs' files there."""
     folders = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     spelled = {unicodedata.normalize("NFC", name): name for name in known | folders}
@@ -222,6 +224,8 @@ def _scan(verdict: Verdict, known: set[str], form: Form) -> set[str]:
                             verdict.problems.append(Problem(name, "is a link: submit the file itself"))
                         elif name != MANIFEST:
                             present.add(name)
+                    elif part and entry.name.startswith(PARTIAL):
+                        pass  # somebody is writing it
                     elif kind != "link" and (meant := spelled.get(unicodedata.normalize("NFC", name), name)) != name:
                         strays.append(Problem(name, _why_misspelled(meant)))
                     else:
@@ -261,7 +265,10 @@ def why_stray(name: str, form: Form, kind: Kind = "file") -> str:
     return form.why_stray(name) or "does not belong to a submission: remove it"
 
 
-def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: set[str], pairs: int) -> None:
+def _check_manifest(
+    verdict: Verdict, evaluation_set: EvaluationSet, present: set[str], pairs: int, only: set[str] | None
+) -> None:
+    """Compare the manifest with the evaluation set and the files there; of files those in `only`, if it is given."""
     folder = verdict.folder
     try:
         verdict.manifest = read_manifest(folder, max_manifest_bytes(pairs))
@@ -282,10 +289,13 @@ def _check_manifest(verdict: Verdict, evaluation_set: EvaluationSet, present: se
                 f"{evaluation_set.split} ({evaluation_set.mixtures_sha256[:12]}): see --data and --split",
             )
         )
-    for name in sorted(present - set(manifest.files)):
+    listed = set(manifest.files)
+    if only is not None:
+        present, listed = present & only, listed & only
+    for name in sorted(present - listed):
         verdict.problems.append(Problem(name, f"is not listed in {MANIFEST}"))
     reported = {problem.file for problem in verdict.problems}
-    absent = sorted(set(manifest.files) - present - reported)
+    absent = sorted(listed - present - reported)
     for name in absent[:MAX_STRAYS]:
         verdict.problems.append(Problem(name, f"is listed in {MANIFEST} but not there"))
     if len(absent) > MAX_STRAYS:

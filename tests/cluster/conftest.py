@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from services import postgresql as postgresql_here
 from services import slurm as slurm_here
+from services.postgresql import PostgreSQL, running_postgresql
 from services.slurm import Slurm, running_slurm
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 from support import SPLIT, Outcome, TinySet, listeners_as_json, run_app, write_tiny_set
 
 PATIENCE = 300
-SCENES, LISTENERS = 3, 4
+SCENES, LISTENERS = 6, 2
 
 CONFIGURATION = """\
 jobs: 2
@@ -37,7 +39,7 @@ Row = tuple[str, str, str, float, float]
 
 
 def write_set(root: Path) -> None:
-    """An evaluation set with a piece of 0.7 s of music for each of 3 scenes, and 4 listeners for each of these."""
+    """An evaluation set with a piece of 0.7 s of music for each of 6 scenes, and 2 listeners."""
     write_tiny_set(root)
     tiny = TinySet(root)
     first, second = "scene_V001", "scene_V002"
@@ -69,11 +71,13 @@ class Work:
         folder: where commands are run.
         slurm: the Slurm that they find.
         db: the leaderboard that they use unless told otherwise.
+        password: of that, in the variable PGPASSWORD.
     """
 
     folder: Path
     slurm: Slurm
     db: str
+    password: str
 
     @property
     def pairs(self) -> int:
@@ -82,56 +86,68 @@ class Work:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of commands and jobs: this Python's programs come first."""
-        found = {**os.environ, **self.slurm.environment, "HARNESS_DB": self.db}
+        found = {**os.environ, **self.slurm.environment, "HARNESS_DB": self.db, "PGPASSWORD": self.password}
         # What the other tests are run with must not reach workers.
         for name in [name for name in found if name.startswith(("PYTHON", "DASK_", "COV_"))]:
             del found[name]
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), found["PATH"]])
         return found
 
-    def start(self, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
-        """Start `harness ARGUMENTS`, as a program, with its output in files that do not fill up."""
-        return subprocess.Popen(
-            ["harness", *map(str, arguments)],
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+    def start(self, *arguments: object, **variables: str) -> "subprocess.Popen[bytes]":
+        """Start `harness ARGUMENTS`, as a program; what it says goes into files."""
+        with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("wb") as stderr:
+            return subprocess.Popen(
+                ["harness", *map(str, arguments)],
+                cwd=self.folder,
+                env={**self.environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
 
-    def finish(self, process: "subprocess.Popen[str]") -> Outcome:
+    @property
+    def said(self) -> str:
+        """What the last command has said so far, on standard error."""
+        return (self.folder / "stderr").read_text()
+
+    def finish(self, process: "subprocess.Popen[bytes]") -> Outcome:
         """Wait for a command."""
         try:
-            stdout, stderr = process.communicate(timeout=PATIENCE)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise AssertionError(process.communicate()) from None
-        return Outcome(process.returncode, stdout, stderr)
+            raise AssertionError(self.said) from None
+        return Outcome(process.returncode, (self.folder / "stdout").read_text(), self.said)
 
     def harness(self, *arguments: object, **variables: str) -> Outcome:
         """Run `harness ARGUMENTS`."""
         return self.finish(self.start(*arguments, **variables))
 
-    def until(self, condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
+    def until(self, condition: Callable[[], object], process: "subprocess.Popen[bytes] | None" = None) -> None:
         """Wait until something is the case, while a command runs."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            if process is not None and process.poll() is not None:
-                raise AssertionError(process.communicate())
+            if process is not None:
+                assert process.poll() is None, self.said
             if time.monotonic() > deadline:
                 if process is not None:
                     process.kill()
-                raise AssertionError(process and process.communicate())
+                raise AssertionError(self.said)
             time.sleep(0.1)
+
+    def expected(self, engine: str) -> list[Row]:
+        """What an engine gives the submission on this machine, without a cluster."""
+        return [row for row in self.scores(f"sqlite:///{self.folder}/{engine}.db") if row[2] == engine]
 
     def scores(self, db: str = "") -> list[Row]:
         """What a leaderboard holds, in order; nothing where it is not there yet."""
-        engine = create_engine((db or self.db).replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+        url = make_url(db or self.db)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg", password=self.password)
+        engine = create_engine(url, poolclass=NullPool)
         try:
             with engine.connect() as connection:
                 rows = connection.execute(text(SCORES)).all()
@@ -166,17 +182,35 @@ def _no_jobs_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    if why := postgresql_here.missing():
+        pytest.skip(why)
+    with running_postgresql() as running:
+        yield running
+
+
+@pytest.fixture
+def db(postgresql: PostgreSQL) -> Iterator[str]:
+    """The URL of a new database, as people write it, but for its password: that is not in any argument."""
+    with postgresql.database() as name:
+        yield postgresql.url(name).replace(f":{postgresql.password}@", "@")
+
+
+@pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the evaluation set and a submission for it."""
+    """A folder with the evaluation set, a submission for it, and the leaderboards of both engines (`fast.db`)."""
     folder = tmp_path_factory.mktemp("cluster")
     write_set(folder / "set")
+    (folder / "slurm.yaml").write_text(CONFIGURATION)
     made = run_app("enhance", "--system", "passthrough", "--data", folder / "set", "--output", folder / "made")
     assert made.code == 0, made.stderr
+    for engine in ("fast", "locked"):
+        options = ("--data", folder / "set", "--engine", engine, "--workers", "2", "--db", folder / f"{engine}.db")
+        scored = run_app("score", folder / "made", *options)
+        assert scored.code == 0, scored.stderr
     return folder
 
 
 @pytest.fixture
-def work(slurm: Slurm, _made: Path, tmp_path: Path) -> Work:
-    folder = shutil.copytree(_made, tmp_path / "work")
-    (folder / "slurm.yaml").write_text(CONFIGURATION)
-    return Work(folder, slurm, f"sqlite:///{folder}/board.db")
+def work(slurm: Slurm, postgresql: PostgreSQL, _made: Path, tmp_path: Path, db: str) -> Work:
+    return Work(shutil.copytree(_made, tmp_path / "work"), slurm, db, postgresql.password)

@@ -264,7 +264,7 @@ def test_files_that_change_or_go_between_check_and_score_are_named(tiny_songs, s
     pair = load_songs(tiny_songs.root, "valid", "songs").pairs[0]
 
     def outcome():
-        ((_, found),) = scoring([ScoreTask(pair, stems, "0" * 64, ())], LocalProcesses(1))
+        (([(_, found)], _),) = scoring([ScoreTask(pair, stems, "0" * 64, ())], LocalProcesses(1))
         return found
 
     assert outcome() == "one of its files has changed since it was checked: run the command again"

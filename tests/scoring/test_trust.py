@@ -184,5 +184,5 @@ def test_a_file_that_changes_between_check_and_score_is_not_scored(tiny_set, sub
     path = submission / pair.remix_name
     samples, rate = soundfile.read(path, dtype="int16")
     soundfile.write(path, np.clip(samples // 2, -32768, 32767), rate, subtype="PCM_16")
-    ((_, outcome),) = score([ScoreTask(pair, path.parent, "0" * 64, tuple(hashes.items()))], LocalProcesses(1))
+    (([(_, outcome)], _),) = score([ScoreTask(pair, path.parent, "0" * 64, tuple(hashes.items()))], LocalProcesses(1))
     assert "has changed since it was checked" in outcome

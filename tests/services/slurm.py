@@ -3,33 +3,27 @@
 Debian's programs are started in the foreground, as root or as an ordinary user, in a folder of their own: nothing in
 /etc or /var is read or written. Nodes have the processors and the memory that they are said to have; there are no
 cgroups, so limits on memory are not enforced, and no accounting, so `sacct` knows nothing.
-
-A guard between the tests and the daemons ends everything when the tests end, however they end:
-
-    python tests/services/slurm.py NODES      # prints a folder; lives until its standard input is closed
 """
 
-import ctypes
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
+from services.guard import PATIENCE, daemon, free_ports, guard, guarded, wait_for
 
 # Where Debian has daemons; not everybody's PATH does.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"])
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "sinfo")
-PATIENCE = 60
 
 CONFIGURATION = """\
 ClusterName=harness
@@ -153,41 +147,11 @@ _UNDERWAY = {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED"}
 @contextmanager
 def running_slurm(nodes: int = 2) -> Iterator[Slurm]:
     """A Slurm that ends, with all its jobs, when the context does, or when this process does."""
-    # Somebody may take a port that was free a moment before.
-    for _ in range(3):
-        guard = subprocess.Popen(
-            [sys.executable, __file__, str(nodes)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        assert guard.stdout is not None
-        if folder := guard.stdout.readline().strip():
-            break
-        problem = guard.communicate()[1]
-    else:
-        raise RuntimeError(f"Slurm does not start: {problem}")
-    try:
-        yield Slurm(Path(folder), nodes)
-    finally:
-        guard.communicate(timeout=PATIENCE)  # closes its standard input
+    with guarded("services.slurm", nodes) as guard:
+        yield Slurm(guard.folder, nodes)
 
 
-# The guard
-
-
-def _guard(nodes: int) -> None:
-    # What loses its parent becomes our child: jobs too, which daemons start apart from themselves.
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(0))
-    # Not in pytest's folders: sockets have short names.
-    folder = Path(tempfile.mkdtemp(prefix="harness-slurm-"))
-    try:
-        _start(folder, nodes)
-        print(folder, flush=True)
-        sys.stdin.read()
-    finally:
-        _end_all()
-        shutil.rmtree(folder, ignore_errors=True)
+# Within the guard
 
 
 def _start(folder: Path, nodes: int) -> None:
@@ -198,7 +162,7 @@ def _start(folder: Path, nodes: int) -> None:
     key.write_bytes(secrets.token_bytes(1024))
     # munged wants a folder that everybody can enter, and a key that nobody else can read.
     folder.chmod(0o755)
-    controller, *ports = _free_ports(1 + nodes)
+    controller, *ports = free_ports(1 + nodes)
     host = socket.gethostname().split(".")[0]
     user = psutil.Process().username()
     lines = [
@@ -214,59 +178,22 @@ def _start(folder: Path, nodes: int) -> None:
     environment = {**os.environ, "SLURM_CONF": str(configuration), "PATH": PATH}
     socket_of_munge = folder / "munge.socket"
     files = [f"--{name}={folder / file}" for name, file in _MUNGE.items()]
-    daemons = [_daemon(["munged", "--foreground", "--force", f"--key-file={key}", *files], folder, environment)]
-    _wait_for(socket_of_munge.exists, daemons, folder)
-    daemons.append(_daemon(["slurmctld", "-D", "-i"], folder, environment))
+    daemons = [daemon(["munged", "--foreground", "--force", f"--key-file={key}", *files], folder, environment)]
+    wait_for(socket_of_munge.exists, daemons, folder)
+    daemons.append(daemon(["slurmctld", "-D", "-i"], folder, environment))
     for number in range(1, nodes + 1):
         (folder / "spool" / f"node{number}").mkdir()
-        daemons.append(_daemon(["slurmd", "-D", "-N", f"node{number}"], folder, environment))
+        daemons.append(daemon(["slurmd", "-D", "-N", f"node{number}"], folder, environment))
 
     def all_idle() -> bool:
         asked = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], env=environment, capture_output=True, text=True)
         return asked.stdout.split() == ["idle"] * nodes
 
-    _wait_for(all_idle, daemons, folder)
+    wait_for(all_idle, daemons, folder)
 
 
 _MUNGE = {"socket": "munge.socket", "pid-file": "munged.pid", "log-file": "log/munged", "seed-file": "seed"}
 
 
-def _daemon(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    with (folder / "log" / f"{command[0]}.output").open("ab") as output:
-        return subprocess.Popen(
-            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-
-
-def _wait_for(condition, daemons: "Sequence[subprocess.Popen[bytes]]", folder: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline or any(daemon.poll() is not None for daemon in daemons):
-            logs = sorted((folder / "log").iterdir())
-            raise SystemExit("\n".join(f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in logs))
-        time.sleep(0.05)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
-def _end_all() -> None:
-    """End everything that we started, and what that started."""
-    while children := psutil.Process().children(recursive=True):
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, timeout=1)
-        # Those that were given to us are not reaped by anybody else.
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-
-
 if __name__ == "__main__":
-    _guard(int(sys.argv[1]))
+    guard("harness-slurm-", partial(_start, nodes=int(sys.argv[1])))

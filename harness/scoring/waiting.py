@@ -1,0 +1,55 @@
+"""Scores on their way to the leaderboard: those that come in the same moment are one transaction."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.scoring.tasks import Proof, ScoreTask
+from harness_leaderboard.records import Engine, NewScore
+
+AT_ONCE = 50
+"""Scores that are stored at the latest when there are so many."""
+
+SECONDS = 0.5
+"""They are stored at the latest when results come so long after the last ones were."""
+
+PAUSE = 0.1
+"""After a pause as long as this the next result may be long in coming, so nothing waits for it."""
+
+Environments = Mapping[Engine, Mapping[str, str]]
+
+
+@dataclass
+class Waiting:
+    """What is not stored yet.
+
+    A transaction costs 1.5 ms in SQLite and 5 ms or more in PostgreSQL, be it for one score or for fifty
+    (benchmarks/databases.py). Where results come slowly each is stored at once, so that hardly anything is lost when
+    this process is killed.
+
+    Attributes:
+        failures: tasks that failed, why, and whether a score that another process has stored stands against that.
+    """
+
+    failures: list[tuple[ScoreTask, str, bool]] = field(default_factory=list)
+    _scores: dict[str, tuple[list[NewScore], Environments]] = field(default_factory=dict)
+    _came: float = 0.0
+    _stored: float = 0.0
+
+    def add(self, scores: Sequence[NewScore], proof: Proof) -> None:
+        """Have scores wait, each beside those that the same environment gave."""
+        known, _ = self._scores.setdefault(proof.sha256, ([], proof.environments))
+        known += scores
+
+    def due(self) -> bool:
+        """Whether it is time to store what waits, now that results have come."""
+        now = time.monotonic()
+        pause, self._came = now - self._came, now
+        many = sum(len(scores) for scores, _ in self._scores.values()) + len(self.failures) >= AT_ONCE
+        return many or pause >= PAUSE or now - self._stored >= SECONDS
+
+    def take(self) -> Iterator[tuple[list[NewScore], Environments]]:
+        """What waits, which is stored now."""
+        self._stored = time.monotonic()
+        waiting, self._scores = self._scores, {}
+        yield from waiting.values()

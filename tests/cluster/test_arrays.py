@@ -1,0 +1,51 @@
+"""Arrays of jobs by `--part`: the scripts of docs/clusters.md, as they stand there, run by a real Slurm."""
+
+import re
+from pathlib import Path
+
+TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+PARTS = 3
+
+
+def script(work, name: str) -> str:
+    """Write a script of the documentation into the folder of work; returns its name."""
+    (found,) = re.findall(rf"^`{name}`:\n\n```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    (work.folder / name).write_text(found)
+    return name
+
+
+def submit(work, name: str, *options: str, **variables: str) -> str:
+    """Submit a script of the documentation as an array of three small tasks."""
+    small = (f"--array=1-{PARTS}", "--cpus-per-task=1", f"--output={name}-%a.out")
+    given = {"SYSTEM": "passthrough", "DATA": "set", "SUBMISSION": "made", "PARTS": str(PARTS), **variables}
+    return work.slurm.submit(*small, *options, script(work, name), folder=work.folder, **work.environment, **given)
+
+
+def said(work) -> str:
+    return "\n".join(f"{path.name}: {path.read_text()}" for path in sorted(work.folder.glob("*.out")))
+
+
+def ended(work, job: str) -> set[str]:
+    return set(work.slurm.wait_for(job).values())
+
+
+def test_parts_with_leaderboards_of_their_own_are_merged(work):
+    own = script(work, "score.sbatch")
+    text = (work.folder / own).read_text()
+    (line,) = re.findall(r"^export HARNESS_DB=parts.*$", TEXT, re.MULTILINE)
+    (work.folder / own).write_text(text.replace("set -euo pipefail\n", f"set -euo pipefail\n{line}\n"))
+    (work.folder / "parts").mkdir()
+    small = (f"--array=1-{PARTS}", "--cpus-per-task=1", "--output=%a.out")
+    given = {"DATA": "set", "SUBMISSION": "made", "PARTS": str(PARTS)}
+    job = work.slurm.submit(*small, own, folder=work.folder, **work.environment, **given)
+    assert ended(work, job) == {"COMPLETED"}, said(work)
+    for part in (*range(1, PARTS + 1), 1):
+        merged = work.harness("runs", "import", f"parts/{part}.db", "--reason", f"part {part} of {PARTS}")
+        assert merged.code == 0, merged.stderr
+    (run,) = work.harness("leaderboard", "--json").json
+    assert (run["scored"], run["rank"]) == (work.pairs, 1)
+    assert [row for row in work.scores() if row[2] == "fast"] == work.expected("fast")
+    # Nothing is left to do.
+    again = work.harness("score", "made", "--data", "set", "--engine", "fast")
+    assert again.code == 0
+    assert f"{work.pairs} pairs are scored already" in again.stderr

@@ -1,0 +1,34 @@
+"""docs/clusters.md: every command in it exists, and what it says of the configuration is what there is."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from harness.cli import app
+
+TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    """The harness's commands, in blocks of code and in sentences, as lists of arguments."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines() if line.startswith("harness ")]
+    sentences = re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)
+    return [shlex.split(line)[1:] for line in [*lines, *re.findall(r"`(harness [^`]+)`", sentences)]]
+
+
+def test_they_are_found() -> None:
+    assert {name for name, *_ in commands()} == {"run", "enhance", "score", "runs", "leaderboard", "evaluator"}
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_every_command_in_it_exists(arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        name, *arguments = arguments
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in arguments if word.startswith("--")} <= known
