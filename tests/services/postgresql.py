@@ -1,7 +1,8 @@
 """A PostgreSQL of the tests' own, for as long as a test session lives: one server, a database for each test.
 
 It lies in a folder of its own and listens on 127.0.0.1 only; nothing in /etc or /var is read or written. Root runs it
-as the user `postgres`, anybody else as themselves. It is fast and would not survive a power cut (fsync is off).
+as the user `postgres`, anybody else as themselves. It is fast (fsync is off): what is committed
+survives a crash of the server, but not of the machine.
 
 A guard between the tests and the server ends it when the tests end, however they end:
 
@@ -31,7 +32,6 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "40",
