@@ -50,7 +50,7 @@ _PASSED = {
 # The workers share the cores already.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
-_DOUBTFUL = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONOPTIMIZE")
+DOUBTFUL = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONOPTIMIZE")
 """Variables with which Python imports other modules than it would, or computes differently."""
 
 
@@ -71,7 +71,7 @@ class Surroundings:
     @property
     def doubtful(self) -> bool:
         """Whether this process may have been given other code than what is installed."""
-        if any(self.environment.get(name) for name in _DOUBTFUL) or "usercustomize" in sys.modules:
+        if any(self.environment.get(name) for name in DOUBTFUL) or "usercustomize" in sys.modules:
             return True
         customized = getattr(sys.modules.get("sitecustomize"), "__file__", None)
         own = (Path(sys.prefix), Path(sys.base_prefix))
@@ -242,7 +242,7 @@ class _Worker:
                 theirs.callback(returning.close)
                 ours.callback(results.close)
                 pipes = [tasks.fileno(), returning.fileno()]
-                with _interrupts_blocked():
+                with interrupts_blocked():
                     process = subprocess.Popen(  # noqa: S603 - ourselves
                         [start.python, *options, "-m", "harness.compute.worker", *map(str, pipes), *name],
                         env=start.for_workers,
@@ -335,7 +335,7 @@ def _check_same_code(found: str) -> None:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Keep Ctrl-C from a process that is about to start and cannot deal with it yet; it unblocks it itself."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

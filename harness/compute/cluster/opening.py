@@ -1,18 +1,168 @@
-"""Opening a cluster."""
+"""Opening a cluster: of Slurm's jobs, of processes on this machine, or any Dask cluster that runs already."""
 
+import importlib
+import logging
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+from harness.compute.cluster.config import Purpose, read_jobs
+from harness.compute.cluster.settings import ENCRYPTED, applied
 from harness.compute.executor import Executor
+from harness.compute.local import ONE_THREAD, interrupts_blocked
 from harness.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 30
+"""So long a scheduler may take to answer."""
+
+CHOICES = "slurm, local, the address of a Dask scheduler (tls://host:port), or the path of its scheduler file"
 
 
 @contextmanager
-def opened_cluster(
-    where: str, config: Path | None, purpose: Literal["enhance", "score"], workers: int
-) -> Iterator[Executor]:
-    """A cluster, to be replaced."""
-    raise UsageError(f"--cluster {where}, {config}, {purpose}, {workers}: not there yet")
-    yield
+def opened_cluster(where: str, config: Path | None, purpose: Purpose, workers: int) -> Iterator[Executor]:
+    """Workers of a cluster; what we started ends with the context.
+
+    Args:
+        where: see `CHOICES`.
+        config: how Slurm's jobs are to be (`config.Jobs`).
+        purpose: the configuration may differ for enhancement.
+        workers: processes, where the cluster is on this machine.
+
+    Raises:
+        UsageError: that is no cluster; the configuration is wrong, or not for this kind of cluster; a package is
+            missing.
+        HarnessError: the cluster cannot be started or reached.
+    """
+    given = where.startswith(("tls://", "tcp://")) or Path(where).is_file()
+    if where not in ("slurm", "local") and not given:
+        if re.fullmatch(r"[\w.-]+:\d+", where):
+            raise UsageError(f"--cluster {where}: say tls://{where}, or tcp:// where nothing is encrypted")
+        raise UsageError(f"--cluster {where}: expected {CHOICES}")
+    if config is not None and where != "slurm":
+        raise UsageError("--cluster-config is for --cluster slurm: other clusters have their workers already")
+    _import("distributed", "cryptography", *(["dask_jobqueue"] if where == "slurm" else []))
+    _hush()
+    if where == "slurm":
+        from harness.compute.cluster.slurm import opened_slurm
+
+        with opened_slurm(read_jobs(config, purpose), purpose) as executor:
+            yield executor
+    elif where == "local":
+        with _opened_local(workers) as executor:
+            yield executor
+    else:
+        with _opened_given(where) as executor:
+            yield executor
+
+
+def _import(*names: str) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UsageError(
+                f"--cluster needs {name}, which is not installed: pip install 'cadenza-harness[cluster]'"
+            ) from None
+
+
+def _hush() -> None:
+    """Keep Dask's and its event loop's messages from the terminal: what goes wrong is said in one line."""
+    for name in ("distributed", "tornado", "asyncio", "dask_jobqueue"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def connected(timeout: float = CONNECT_SECONDS, **how: Any) -> Iterator[Any]:
+    """A client; it closes with the context, whatever state the cluster is in."""
+    from distributed import Client
+
+    client = Client(timeout=timeout, set_as_default=False, **how)
+    try:
+        yield client
+    finally:
+        with suppress(Exception):
+            client.close(timeout=5)
+
+
+@contextmanager
+def _opened_local(workers: int) -> Iterator[Executor]:
+    from distributed import LocalCluster
+    from distributed.security import Security
+
+    from harness.compute.cluster.executor import DaskExecutor
+    from harness.compute.cluster.watching import Watch
+
+    environment = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ONE_THREAD.items()}
+    with applied({**ENCRYPTED, **environment}):
+        security = Security.temporary()
+        # Ctrl-C is for this process, who ends its workers.
+        with interrupts_blocked():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                security=security,
+                protocol="tls://",
+                silence_logs=logging.CRITICAL,
+            )
+        try:
+            with connected(address=cluster) as client:
+                yield DaskExecutor(client, lambda: workers, Watch(client, lambda _count: ""))
+        finally:
+            with suppress(Exception):
+                cluster.close(timeout=10)
+
+
+@contextmanager
+def _opened_given(where: str) -> Iterator[Executor]:
+    """A cluster that runs already, with the certificates that Dask's own configuration names."""
+    from distributed.security import Security
+
+    from harness.compute.cluster.executor import DaskExecutor
+    from harness.compute.cluster.watching import Watch
+    from harness.errors import HarnessError
+
+    with applied({}):
+        try:
+            address = where if "://" in where else _address_in(Path(where))
+            if not address.startswith("tls://"):
+                log.warning("%s is not encrypted: whoever reaches it can run code as you there", address)
+            opening = connected(address=address, security=Security())
+            client = opening.__enter__()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise HarnessError(_why_unreachable(where, error)) from error
+        try:
+            yield DaskExecutor(client, lambda: len(client.nthreads()), Watch(client, lambda _count: ""))
+        finally:
+            opening.__exit__(None, None, None)
+
+
+def _address_in(path: Path) -> str:
+    """The address in a scheduler file."""
+    import json
+
+    try:
+        address = json.loads(path.read_bytes()[:1_000_000])["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"--cluster {path}: this is no file that a Dask scheduler has written") from None
+    return str(address)
+
+
+def _why_unreachable(where: str, error: Exception) -> str:
+    text = f"{error} {error.__cause__ or ''}"
+    if re.search(r"ssl_context|TLS|certificate|CERTIFICATE|ssl", text):
+        return (
+            f"--cluster {where}: encryption fails ({' '.join(str(error).split())[:200]}): name the cluster's "
+            "certificates in Dask's configuration (distributed.comm.tls, docs/clusters.md)"
+        )
+    return (
+        f"--cluster {where}: no Dask scheduler answers there within {CONNECT_SECONDS} s: is it running, and reachable?"
+    )

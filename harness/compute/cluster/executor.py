@@ -1,0 +1,125 @@
+"""An `Executor` whose workers are Dask's."""
+
+import contextlib
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from harness.compute.cluster.code import code_sha256
+from harness.compute.cluster.worker import perform
+from harness.compute.executor import Lost, Result, Task
+from harness.errors import HarnessError
+
+log = logging.getLogger(__name__)
+
+WINDOW = 1000
+"""Tasks that Dask is given at a time, unless there are more workers: it keeps some kilobytes for each."""
+
+QUIET_SECONDS = 1.0
+"""So often at least the cluster is looked after while nothing comes."""
+
+AGAIN = "run the same command again: it continues"
+
+
+class DaskExecutor:
+    """Workers of a Dask cluster.
+
+    Args:
+        client: a `distributed.Client` of it.
+        workers: how many there are to be.
+        look: called again and again while work goes on: it replaces workers that are gone, and says why there are none.
+    """
+
+    far = True
+
+    def __init__(self, client: Any, workers: Callable[[], int], look: Callable[[], None]) -> None:
+        self._client, self._workers, self._look = client, workers, look
+
+    @property
+    def workers(self) -> int:
+        """How many tasks may be worked on at a time."""
+        return max(1, self._workers())
+
+    def map_unordered(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result | Lost]]:
+        """See `executor.Executor`.
+
+        Results are fetched as they come, and released at once: those that stay on a worker die with it, and their tasks
+        would be worked on again.
+        """
+        name = f"{function.__module__}:{function.__qualname__}"
+        waiting, given = iter(tasks), dict[Any, tuple[Any, Task]]()
+        finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def give(count: int) -> None:
+            for task in waiting:
+                # Not by the hash of what is asked: the same is asked again where a worker was lost.
+                future = self._client.submit(perform, name, task, code_sha256(), pure=False)
+                given[future.key] = future, task
+                future.add_done_callback(finished.put)
+                count -= 1
+                if count <= 0:
+                    return
+
+        try:
+            give(max(WINDOW, 2 * self.workers))
+            while given:
+                for future, result in self._results(_taken(finished, self._look)):
+                    _, task = given.pop(future.key)
+                    future.release()
+                    yield task, result
+                give(max(WINDOW, 2 * self.workers) - len(given))
+        finally:
+            if given:
+                with contextlib.suppress(Exception):
+                    self._client.cancel([future for future, _ in given.values()], force=True)
+
+    def _results(self, futures: Sequence[Any]) -> list[tuple[Any, Any]]:
+        """What came of tasks that are finished.
+
+        Raises:
+            HarnessError: the cluster is gone; and whatever a task has raised.
+        """
+        from distributed.scheduler import KilledWorker
+
+        found: list[tuple[Any, Any]] = []
+        good = []
+        for future in futures:
+            if future.status == "finished":
+                good.append(future)
+                continue
+            if future.status == "cancelled":
+                raise HarnessError(f"the connection to the cluster's scheduler is lost: {AGAIN}")
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                times = error.allowed_failures + 1
+                found.append((future, Lost(f"its worker process died {times} times (out of memory?)")))
+            elif isinstance(error, ImportError) and (error.name or "").partition(".")[0].startswith("harness"):
+                raise HarnessError(
+                    f"the cluster's scheduler or workers have no harness ({error}): install the same cadenza-harness "
+                    "where they run"
+                )
+            else:
+                raise error
+        try:
+            results = self._client.gather(good)
+        except Exception as error:
+            if self._client.status == "running":
+                raise
+            raise HarnessError(f"the connection to the cluster's scheduler is lost: {AGAIN}") from error
+        return found + list(zip(good, results, strict=True))
+
+
+def _taken(finished: "queue.SimpleQueue[Any]", look: Callable[[], None]) -> list[Any]:
+    """All that is finished, as soon as anything is."""
+    while True:
+        looked = time.monotonic()
+        look()
+        with contextlib.suppress(queue.Empty):
+            taken = [finished.get(timeout=max(0.1, QUIET_SECONDS - (time.monotonic() - looked)))]
+            while not finished.empty():
+                taken.append(finished.get())
+            return taken
