@@ -65,6 +65,20 @@ Processes = Annotated[
         help="Processes of the system that work side by side on this machine.",
     ),
 ]
+MAX_BATCH = 256
+"""Pieces at once: each is four stems in memory, and more than a GPU's worth gains nothing."""
+
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        min=2,
+        max=MAX_BATCH,
+        show_default="one by one",
+        help="Have the system separate up to N pieces of music at once, for a GPU; the fastest number is found.",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from harness.cli.computing import Cluster, ClusterConfig, PartOption, executor_o
 from harness.cli.judging import judge_folder, look_at_music
 from harness.cli.leaderboard import print_boards
 from harness.cli.running import (
+    Batch,
     InProcessOption,
     Isolate,
     Manner,
@@ -116,6 +117,7 @@ def run(
     engine: EngineOption = Engine.locked,
     workers: Workers = None,
     processes: Processes = None,
+    batch: Batch = None,
     cluster: Cluster = None,
     cluster_config: ClusterConfig = None,
     db: Database = DEFAULT_DATABASE,
@@ -147,11 +149,12 @@ def run(
         # And proven, before a stranger's code is here.
         lock.ensure_locked(evaluation_set(data, split, protocol=protocol).protocol)
     with opened(system, option, plugin, manner, hidden) as found_system, Store.open(db, create=True) as store:
+        _check_batch(found_system, batch)
         found = look_at_music(evaluation_set(data, split, scenes, limit, protocol), stems=True)
         lock.ensure_locked(found.protocol)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
-        enhancement = _enhance(found_system, manifest, found, folder, overwrite, helpers)
+        enhancement = _enhance(found_system, manifest, found, folder, overwrite, helpers, batch)
         found_system.running.close()
         failed = enhancement.failures
         present = [pair for pair in found.pairs if pair.id not in failed]
@@ -184,6 +187,7 @@ def enhance(
     chain: ChainOption = ChainName.baseline,
     workers: Workers = None,
     processes: Processes = None,
+    batch: Batch = None,
     cluster: Cluster = None,
     cluster_config: ClusterConfig = None,
     part: PartOption = None,
@@ -206,12 +210,13 @@ def enhance(
     folder = _folder(system, output, in_process)
     manner = Manner(python, timeout, memory, isolate, in_process)
     with opened(system, option, plugin, manner, _hidden(folder, data, None)) as found_system:
+        _check_batch(found_system, batch)
         reference = found_system.found.kind == "reference"
         selected = evaluation_set(data, split, scenes, limit, protocol, part)
         found = look_at_music(selected, stems=reference)
         manifest = loaded(found_system, found, soft_clip, chain.value)
         manifest = _examined(found_system, manifest, found)
-        result = _enhance(found_system, manifest, found, folder, overwrite, helpers, share)
+        result = _enhance(found_system, manifest, found, folder, overwrite, helpers, batch, share)
     if as_json:
         console.print_json(
             {
@@ -265,6 +270,15 @@ def _examined(system: Opened, manifest: "Manifest", found: "EvaluationSet") -> "
         if verdict.verdict == "not causal" and manifest.class_ == "causal":
             console.warn(f"{manifest.system} declares itself causal and is not: its run is non-causal")
     return result
+
+
+def _check_batch(system: Opened, batch: int | None) -> None:
+    """Raise UsageError where the user asks for what the system cannot do."""
+    found = system.found
+    if batch is not None and not (found.many and found.kind == "separator" and not found.streaming):
+        raise UsageError(
+            f"--batch is for systems that separate several pieces at once; {found.name} does not: leave it out"
+        )
 
 
 WORTH_A_PROCESS = 60.0
@@ -322,6 +336,7 @@ def _enhance(
     folder: Path,
     overwrite: Overwrite,
     helpers: _Helpers,
+    batch: int | None,
     part: "Part | None" = None,
 ) -> "Enhancement":
     from harness.making.make import enhance as enhance_all
@@ -339,7 +354,9 @@ def _enhance(
             workers=helpers.workers,
             part=part,
             elsewhere=helpers.for_(system),
+            batch=batch,
             advance=advance,
+            say=console.say,
         )
     for log in sorted(result.logs - {system.output.path}):
         console.say(f"what {manifest.system} printed, and its exceptions: {log}")

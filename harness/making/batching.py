@@ -16,9 +16,11 @@ class Batches:
 
     Attributes:
         most: how many pieces the user allows at once, 1 or more; it goes down where that fails.
+        largest: of the batches that went well.
     """
 
     most: int
+    largest: int = 1
     _seconds: dict[int, list[float]] = field(default_factory=lambda: {1: []})
     """Of each size that was tried: wall time for a second of music."""
     _lengths: list[float] = field(default_factory=list)
@@ -40,6 +42,7 @@ class Batches:
             wall_seconds: of the system.
             music_seconds: of all its pieces together.
         """
+        self.largest = max(self.largest, count)
         if count > 1:
             self._failures = 0
         if self._found is not None or count != self.size or music_seconds <= 0:
@@ -56,7 +59,7 @@ class Batches:
 
     def too_large(self, count: int) -> None:
         """Say that memory ran out with so many pieces, 2 or more, or that the system's process ended."""
-        self._reduce(max(1, count // 2), "memory is short for more")
+        self._reduce(max(1, count // 2), "with more memory ran out, or its process ended")
 
     def failed(self) -> None:
         """Say that a batch failed as a whole, for another reason: one of its pieces, or the system's method."""

@@ -3,12 +3,13 @@
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from harness.apart.channel import Gone
+from harness.apart.child import text_of
 from harness.apart.measuring import Cost
 from harness.apart.returned import Returned, Unsent
 from harness.apart.running import Raised, Running
@@ -19,6 +20,7 @@ from harness.errors import HarnessError, SystemFailure
 from harness.hearing import Listener
 from harness.music.evaluationset import Scene
 from harness.systems.streaming import Streamed, stream
+from harness.systems.torch import OUT_OF_MEMORY
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +98,50 @@ def separated(
         returned, cost = streamed.signals, opened.cost
     else:
         returned, cost = running.separate(mixture, true_stems if kind == "reference" else None)
+    return Separated(_stems(returned, mixture), cost, streamed)
+
+
+def separated_many(running: Running, mixtures: Sequence[Signal]) -> list[Separated | None]:
+    """Have a separating system make the stems of several pieces of music at once, and check those of each.
+
+    Args:
+        running: the system, loaded; it separates several at once (`Found.many`).
+        mixtures: each (samples, 2), float64.
+
+    Returns:
+        For each what was made of it, with its share of the costs by its length; None where it is not four stems like
+        the mixture.
+
+    Raises:
+        SystemFailure: it fails as a whole; and in our own process, whatever it raises.
+    """
+    returned, cost = running.separate_many(mixtures)
+    total = sum(len(mixture) for mixture in mixtures)
+    found: list[Separated | None] = []
+    for of_one, mixture in zip(returned, mixtures, strict=True):
+        share = len(mixture) / total
+        of_it = None
+        if cost is not None:
+            of_it = replace(cost, wall_seconds=share * cost.wall_seconds, cpu_seconds=share * cost.cpu_seconds)
+        try:
+            found.append(Separated(_stems(of_one, mixture), of_it, None))
+        except SystemFailure:
+            found.append(None)
+    return found
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, or the system's process ended for reasons of its own, which may be that."""
+    text = text_of(error).lower()
+    return isinstance(error, Gone | MemoryError) or "memoryerror" in text or any(each in text for each in OUT_OF_MEMORY)
+
+
+def _stems(returned: Sequence[Returned], mixture: Signal) -> dict[str, Signal]:
+    """The four stems that were returned for a mixture, float64. Raises SystemFailure."""
     stems = {name: _checked(stem, f"its stem {name}", len(mixture)) for name, stem in zip(STEMS, returned, strict=True)}
     if mixture.any() and not any(stem.any() for stem in stems.values()):
         raise SystemFailure("returned silence in all four stems")
-    return Separated({name: stem.astype(float) for name, stem in stems.items()}, cost, streamed)
+    return {name: stem.astype(float) for name, stem in stems.items()}
 
 
 def enhanced(running: Running, streaming: bool, mixture: Signal, listener: Listener, gains: Gains) -> Enhanced:
@@ -164,9 +206,9 @@ REASON_LENGTH = 300
 
 
 def reason_for(name: str, error: BaseException) -> str:
-    """One line that says why a pair of the system of that name failed."""
+    """One line that says why a pair of the system of that name failed; no database refuses it."""
     log.debug("system %s failed", name, exc_info=error)
-    text = " ".join(str(error).split())[:REASON_LENGTH]
+    text = _storable(text_of(error))[:REASON_LENGTH]
     if isinstance(error, (Gone, Raised)):
         return f"system {name} {text}"
     if isinstance(error, SystemFailure):
@@ -175,4 +217,11 @@ def reason_for(name: str, error: BaseException) -> str:
         return text
     # Where in the system it happened helps its author more than where we called it.
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"system {name} raised {type(error).__name__}: {text} ({Path(last.filename).name}:{last.lineno})"
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return _storable(f"system {name} raised {type(error).__name__}: {text} ({where})")
+
+
+def _storable(text: str) -> str:
+    """A stranger's text in one line, with escapes for what databases cannot hold: NUL, half a surrogate pair."""
+    text = text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    return " ".join(text.split())

@@ -22,6 +22,7 @@ from harness.challenge import CAD1, STEMS
 from harness.compute.executor import Executor, Lost
 from harness.errors import SubmissionError, SystemFailure, UsageError, first_problem
 from harness.files import remove_leftovers
+from harness.making.batching import Batches
 from harness.making.claims import Claim, claimed, held
 from harness.making.pieces import Maker, Piece, pieces_of
 from harness.making.plan import Overwrite
@@ -70,7 +71,9 @@ def enhance(
     workers: int = 1,
     part: Part | None = None,
     elsewhere: Workers = lambda _pieces: None,
+    batch: int | None = None,
     advance: Callable[[int, str], None] = lambda _count, _what: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Enhancement:
     """Run a loaded system over the selected scenes and write their remixes to a submission folder.
 
@@ -85,7 +88,10 @@ def enhance(
         part: which part of the set the selected scenes are, where other processes write the others; None for a
             submission that this process alone writes.
         elsewhere: who else makes the pieces; `running` is closed then, which must be an `Apart`.
+        batch: how many pieces of music the system may be handed at once, for one that can separate several; None: one.
+            Which number up to this one is fastest is found on the first pieces.
         advance: called with a number of finished pairs and what was just done.
+        say: called with what the user should know of the work, in one line.
 
     Raises:
         SubmissionError: the folder holds something else, or is being written by another process.
@@ -118,7 +124,10 @@ def enhance(
         advance(len(result.kept), "already present")
         hashes = evaluation_set.hashes(["mixture", *STEMS] if manifest.reference else ["mixture"])
         pieces = pieces_of(planned.todo, hashes, manifest.reference)
-        work = _Work(writing, result, advance)
+        if batch is not None:
+            # Those of one length beside each other: most systems can do only these together.
+            pieces.sort(key=lambda piece: piece.scene.frames)
+        work = _Work(writing, result, advance, say, batch)
         try:
             others = elsewhere(pieces) if pieces else None
             if others is None:
@@ -142,15 +151,26 @@ class _Work:
     writing: Whole
     result: Enhancement
     advance: Callable[[int, str], None]
+    say: Callable[[str], None]
+    batch: int | None
 
     def here(self, running: Running, pieces: Sequence[Piece], workers: int) -> None:
         """Make them by this process's own system."""
         manifest = self.writing.manifest
         with ThreadPoolExecutor(max_workers=workers) as pool:
-            maker = Maker(running, manifest, pool, self.writing.write, manifest.costs, manifest.loads)
-            for piece in pieces:
-                for pair, reason in maker.make([piece]):
+            batches = None if self.batch is None else Batches(self.batch)
+            maker = Maker(running, manifest, pool, self.writing.write, manifest.costs, manifest.loads, batches)
+            done, said = 0, None
+            while done < len(pieces):
+                group = pieces[done : done + maker.at_once]
+                for pair, reason in maker.make(group):
                     self._ended(pair, reason)
+                done += len(group)
+                if batches is not None:
+                    self.writing.batched(batches.largest)
+                    if batches.in_words != said:
+                        said = batches.in_words
+                        self.say(f"{manifest.system}: {said}")
                 self.writing.save_sometimes()
 
     def elsewhere(
@@ -166,14 +186,20 @@ class _Work:
         folder = self.writing.folder.absolute()
         threads = 1 if executor.far else max(1, workers // executor.workers)
         log = folder.with_name(f"{folder.name}.log")
-        recipe = recipe_of(running, manifest, staging, log, threads, executor.far)
-        waiting = [MakeTask(recipe, (piece,)) for piece in pieces]
+        recipe = recipe_of(running, manifest, staging, log, threads, executor.far, self.batch)
+        # Not so many in a task that some workers have none.
+        count = max(1, min(self.batch or 1, len(pieces) // executor.workers))
+        waiting = [MakeTask(recipe, tuple(pieces[at : at + count])) for at in range(0, len(pieces), count)]
+        said = False
         while waiting:
             again: list[MakeTask] = []
             with _closing(executor.map_unordered(make_pieces, waiting)) as outcomes:
                 for task, made in outcomes:
                     if not isinstance(made, Lost):
                         self._take(task, made, staging)
+                        if made.batches is not None and not said:
+                            said = True
+                            self.say(f"{manifest.system}: {made.batches} (as a worker found; each finds its own)")
                     elif len(task.pieces) > 1:
                         # One of them it was; the others shall not suffer for it.
                         again += [MakeTask(recipe, (piece,)) for piece in task.pieces]
@@ -190,6 +216,7 @@ class _Work:
             self.writing.adopt(name, staging / staged, record)
         manifest.costs.update(made.costs)
         manifest.loads.update(made.loads)
+        self.writing.batched(made.largest)
         if made.log is not None:
             self.result.logs.add(made.log)
         for piece in task.pieces:

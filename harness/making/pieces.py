@@ -3,6 +3,8 @@
 Separation is done once for each piece of music, the remix once for each scene, amplification for each listener.
 """
 
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +18,25 @@ from harness.apart.running import Running
 from harness.challenge import CAD1, PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, to_remix_format
 from harness.errors import SystemFailure
-from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
+from harness.making.batching import Batches
+from harness.making.driving import (
+    ANYTHING,
+    Enhanced,
+    Separated,
+    enhanced,
+    is_short_of_memory,
+    reason_for,
+    separated_many,
+    stems_of,
+)
 from harness.making.loads import load_of
 from harness.music.evaluationset import Pair, Scene
 from harness.submission.causality import LoadRecord
 from harness.submission.flac import encode
 from harness.submission.manifest import CostRecord, Manifest
 from harness.submission.stems import stem_files
+
+log = logging.getLogger(__name__)
 
 Files = dict[str, tuple[bytes, int | None]]
 """Contents of the files of a pair by their names, and how many samples were clipped where that can be."""
@@ -83,6 +97,7 @@ class Maker:
         pool: threads that amplify, encode and write.
         write: see `Write`; called by these threads.
         costs, loads: what each piece takes is put here, by its name.
+        batches: how many pieces the system is handed at once; None: one.
     """
 
     running: Running
@@ -91,6 +106,12 @@ class Maker:
     write: Write
     costs: dict[str, CostRecord]
     loads: dict[str, LoadRecord]
+    batches: Batches | None = None
+
+    @property
+    def at_once(self) -> int:
+        """How many pieces to hand over next."""
+        return 1 if self.batches is None else self.batches.size
 
     def make(self, pieces: Sequence[Piece]) -> Iterator[tuple[Pair, str | None]]:
         """Make the files of some pieces; yields each pair with why it failed, None for one whose files are written.
@@ -98,23 +119,73 @@ class Maker:
         Raises:
             StorageError: a file cannot be written.
         """
-        for piece in pieces:
-            yield from self._make(piece)
+        done = 0
+        while done < len(pieces):
+            group = pieces[done : done + self.at_once]
+            done += len(group)
+            if self.batches is None:
+                yield from self._make(group[0])
+            else:
+                yield from self._make_many(group, self.batches)
 
     def _make(self, piece: Piece) -> Iterator[tuple[Pair, str | None]]:
+        try:
+            mixture = piece.scene.read("mixture", dict(piece.music))
+            separated = self._separated(piece, mixture)
+        except ANYTHING as error:
+            yield from self._failed(piece, error)
+            return
+        yield from self._finish(piece, mixture, separated)
+
+    def _separated(self, piece: Piece, mixture: Signal) -> Separated | None:
+        kind, streaming = self.manifest.kind, self.manifest.streaming is not None
+        return stems_of(self.running, kind, streaming, piece.scene, mixture, dict(piece.music))
+
+    def _failed(self, piece: Piece, error: BaseException) -> Iterator[tuple[Pair, str | None]]:
+        reason = reason_for(self.manifest.system, error)
+        yield from ((pair, reason) for pair in piece.pairs)
+
+    def _make_many(self, pieces: Sequence[Piece], batches: Batches) -> Iterator[tuple[Pair, str | None]]:
+        """Make pieces that the system is handed at once; what fails among others is tried alone."""
+        read: list[tuple[Piece, Signal]] = []
+        for piece in pieces:
+            try:
+                read.append((piece, piece.scene.read("mixture", dict(piece.music))))
+            except ANYTHING as error:
+                yield from self._failed(piece, error)
+        seconds = sum(len(mixture) for _, mixture in read) / PROTOCOL.sample_rate
+        found: list[Separated | None] = [None] * len(read)
+        if len(read) > 1:
+            started = time.monotonic()
+            try:
+                found = separated_many(self.running, [mixture for _, mixture in read])
+            except ANYTHING as error:
+                log.info("%d pieces at once failed, and are done one by one: %s", len(read), error)
+                if is_short_of_memory(error):
+                    batches.too_large(len(read))
+                else:
+                    batches.failed()
+            else:
+                batches.took(len(read), time.monotonic() - started, seconds)
+        for (piece, mixture), separated in zip(read, found, strict=True):
+            if separated is None:
+                started = time.monotonic()
+                try:
+                    separated = self._separated(piece, mixture)
+                except ANYTHING as error:
+                    yield from self._failed(piece, error)
+                    continue
+                if len(read) == 1:
+                    batches.took(1, time.monotonic() - started, seconds)
+            yield from self._finish(piece, mixture, separated)
+
+    def _finish(self, piece: Piece, mixture: Signal, separated: Separated | None) -> Iterator[tuple[Pair, str | None]]:
+        """Make the files of a piece that was separated, or have an Enhancer make them."""
+        self._keep(piece.scene.song, separated)
+        streaming = self.manifest.streaming is not None
         by_scene: dict[Scene, list[Pair]] = defaultdict(list)
         for pair in piece.pairs:
             by_scene[pair.scene].append(pair)
-        first, hashes = piece.scene, dict(piece.music)
-        try:
-            mixture = first.read("mixture", hashes)
-            kind, streaming = self.manifest.kind, self.manifest.streaming is not None
-            separated = stems_of(self.running, kind, streaming, first, mixture, hashes)
-        except ANYTHING as error:
-            reason = reason_for(self.manifest.system, error)
-            yield from ((pair, reason) for pair in piece.pairs)
-            return
-        self._keep(first.song, separated)
         for scene, pairs in by_scene.items():
             of_stems = scene.protocol == CAD1 and separated is not None
             remixed = None

@@ -41,6 +41,7 @@ class Plan:
         removed: names of files that have to go before any is made.
         added: what people have added to the manifest by hand, which stays with it.
         costs, loads: what the pieces cost of which files stay, and the load of their blocks, by name.
+        batch: the most pieces that were separated at once for them; None: one by one.
     """
 
     kept: dict[str, FileRecord] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Plan:
     added: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, CostRecord] = field(default_factory=dict)
     loads: Mapping[str, LoadRecord] = field(default_factory=dict)
+    batch: int | None = None
 
 
 def plan(
@@ -160,7 +162,7 @@ def _always(
 
 def _measured(before: Manifest, kept: Mapping[str, FileRecord]) -> dict[str, Any]:
     """What was measured when the files were made that stay."""
-    return {"costs": before.costs, "loads": before.loads} if kept else {}
+    return {"costs": before.costs, "loads": before.loads, "batch": before.batch} if kept else {}
 
 
 def _intact(before: Manifest, folder: Path, names: set[str]) -> dict[str, FileRecord]:

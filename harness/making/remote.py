@@ -27,6 +27,7 @@ from harness.apart.process import Terms
 from harness.apart.running import Apart, Wanted
 from harness.errors import DataError, HarnessError, SystemFailure, UsageError
 from harness.files import cache_folder, write_whole
+from harness.making.batching import Batches
 from harness.making.pieces import Maker, Piece
 from harness.music.evaluationset import PairId
 from harness.submission.causality import LoadRecord
@@ -63,6 +64,7 @@ class Recipe:
         log: where what it prints goes; on other machines with the machine's name in it.
         threads: that amplify and encode.
         far: whether workers are on other machines.
+        batch: how many pieces the system may be handed at once; None: one.
     """
 
     wanted: Wanted
@@ -76,15 +78,18 @@ class Recipe:
     log: Path
     threads: int
     far: bool
+    batch: int | None = None
 
 
-def recipe_of(running: Apart, manifest: Manifest, staging: Path, log: Path, threads: int, far: bool) -> Recipe:
+def recipe_of(
+    running: Apart, manifest: Manifest, staging: Path, log: Path, threads: int, far: bool, batch: int | None
+) -> Recipe:
     """How workers are to open a system that was loaded here.
 
     Args:
         running: the system, loaded.
         manifest: of it.
-        staging, log, threads, far: see `Recipe`; paths may be relative.
+        staging, log, threads, far, batch: see `Recipe`; paths may be relative.
 
     Raises:
         UsageError: the current folder is gone.
@@ -105,6 +110,7 @@ def recipe_of(running: Apart, manifest: Manifest, staging: Path, log: Path, thre
         log.absolute(),
         threads,
         far,
+        batch,
     )
 
 
@@ -125,6 +131,8 @@ class Made:
         costs, loads: see `Manifest`.
         failures: why a pair has no files.
         log: where there is something in it.
+        largest: how many pieces were separated at once, at most.
+        batches: which number of them is fastest, in words, once the worker has found it.
     """
 
     files: dict[str, tuple[str, FileRecord]] = field(default_factory=dict)
@@ -132,6 +140,8 @@ class Made:
     loads: dict[str, LoadRecord] = field(default_factory=dict)
     failures: dict[PairId, str] = field(default_factory=dict)
     log: Path | None = None
+    largest: int = 1
+    batches: str | None = None
 
 
 def make_pieces(task: MakeTask) -> Made:
@@ -218,6 +228,7 @@ class _Opened:
         self.output.log_to(log.with_name(f"{log.stem}.{_host()}{log.suffix}") if recipe.far else log)
         hidden = None if recipe.hidden is None else [*recipe.hidden, cache_folder()]
         self.running = Apart(recipe.wanted, recipe.terms, self.output, hidden)
+        self.batches = None if recipe.batch is None else Batches(recipe.batch)
         self._used = time.monotonic()
         self._closed = threading.Event()
         try:
@@ -270,10 +281,12 @@ class _Opened:
             made.files[name] = staged, FileRecord(sha256=sha256, clipped=clipped)
 
         with ThreadPoolExecutor(self.recipe.threads) as pool:
-            maker = Maker(self.running, self.recipe.manifest, pool, write, made.costs, made.loads)
+            maker = Maker(self.running, self.recipe.manifest, pool, write, made.costs, made.loads, self.batches)
             for pair, reason in maker.make(pieces):
                 if reason is not None:
                     made.failures[pair.id] = reason
+        if self.batches is not None:
+            made.largest, made.batches = self.batches.largest, self.batches.in_words
         self._used = time.monotonic()
         made.log = self.output.path
 

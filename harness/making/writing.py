@@ -54,6 +54,11 @@ class Whole:
         self.manifest.files.update(planned.kept)
         self.manifest.costs.update(planned.costs)
         self.manifest.loads.update(planned.loads)
+        self.batched(planned.batch)
+
+    def batched(self, count: int | None) -> None:
+        """Record that so many pieces of music were separated at once."""
+        self.manifest.batch = _largest(self.manifest.batch, count)
 
     def write(self, name: str, content: bytes, clipped: int | None) -> None:
         """Write a file of the submission, whole, and record it. Raises StorageError."""
@@ -139,5 +144,12 @@ class Shared(Whole):
             "files": others | self.manifest.files,
             "costs": before.costs | self.manifest.costs,
             "loads": before.loads | self.manifest.loads,
+            "batch": _largest(before.batch, self.manifest.batch),
         }
         return self.manifest.model_copy(update=update)
+
+
+def _largest(*batches: int | None) -> int | None:
+    """Of numbers of pieces that were separated at once, None being one; None if it is that."""
+    largest = max(batch or 1 for batch in batches)
+    return largest if largest > 1 else None

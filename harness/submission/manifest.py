@@ -131,6 +131,8 @@ class Manifest(Document, extra="forbid"):
     streaming: StreamingRecord | None = None
     causality: CausalityRecord | None = None
     loads: Annotated[dict[_Path, LoadRecord], at_most(2**20)] = Field(default_factory=dict)
+    batch: Annotated[int, Field(ge=2, le=2**20)] | None = None
+    """The most pieces of music that were separated at once; None: one by one. The last bits may differ by it."""
     team: _Name | None = None
     contact: _Text | None = None
     url: _Link | None = None
@@ -255,6 +257,7 @@ def manifest_for(
             "files": {},
             "costs": {},
             "loads": {},
+            "batch": None,
             "causality": None,
             "harness": __version__,
         }
