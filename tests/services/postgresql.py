@@ -84,7 +84,7 @@ class PostgreSQL:
         import psycopg
 
         with psycopg.connect(self.url(database, user), autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
