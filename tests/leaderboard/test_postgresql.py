@@ -209,6 +209,22 @@ def test_readers_see_one_moment_and_cannot_write(url: str, store: Store, start: 
             reader.note(1, "noted", "")
 
 
+def test_the_server_looks_at_tables_that_have_filled(store: Store, start: Start) -> None:
+    def unknown() -> set[str]:
+        with store.engine.connect() as connection:
+            found = connection.execute(
+                text("SELECT relname FROM pg_class WHERE relname = ANY(:names) AND reltuples <= 0"),
+                {"names": ["scores", "run_pairs", "remixes", "declarations"]},
+            )
+            return set(found.scalars())
+
+    mark(store, start(), "S1", "L1")
+    add(store, "S1", "L1", 0.1, 0.2)
+    assert unknown() == {"scores", "run_pairs", "remixes", "declarations"}
+    store.keep_summaries()
+    assert unknown() == {"declarations"}
+
+
 # What a server refuses
 
 
