@@ -1,6 +1,8 @@
 """Arrays of jobs by `--part`: the scripts of docs/clusters.md, as they stand there, run by a real Slurm."""
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 
 TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
@@ -29,6 +31,26 @@ def ended(work, job: str) -> set[str]:
     return set(work.slurm.wait_for(job).values())
 
 
+def test_an_array_scores_into_one_postgresql(work):
+    job = submit(work, "score.sbatch")
+    assert ended(work, job) == {"COMPLETED"}, said(work)
+    scores = work.scores()
+    assert [row for row in scores if row[2] == "fast"] == work.expected("fast")
+    for part in range(1, PARTS + 1):
+        assert "Scoring: 4 of 4 pairs" in (work.folder / f"score.sbatch-{part}.out").read_text()
+    # One run, which is complete and ranked.
+    (run,) = work.harness("leaderboard", "--json").json
+    assert (run["scored"], run["rank"]) == (work.pairs, 1)
+    # The checks of the run as a whole: 1 % of the pairs, at least 2.
+    assert Counter(row[2] for row in scores) == {"fast": work.pairs, "locked": 2}
+
+    # A task that is submitted again has nothing left to do.
+    again = submit(work, "score.sbatch", "--array=2", "--output=again.out")  # the last option of a name counts
+    assert ended(work, again) == {"COMPLETED"}
+    assert "4 pairs are scored already" in (work.folder / "again.out").read_text()
+    assert work.scores() == scores
+
+
 def test_parts_with_leaderboards_of_their_own_are_merged(work):
     own = script(work, "score.sbatch")
     text = (work.folder / own).read_text()
@@ -49,3 +71,19 @@ def test_parts_with_leaderboards_of_their_own_are_merged(work):
     again = work.harness("score", "made", "--data", "set", "--engine", "fast")
     assert again.code == 0
     assert f"{work.pairs} pairs are scored already" in again.stderr
+
+
+def test_enhancement_as_an_array_and_scoring_after_it(work):
+    (work.folder / "made").rename(work.folder / "whole")
+    made = submit(work, "enhance.sbatch")
+    scored = submit(work, "score.sbatch", f"--dependency=afterok:{made}")
+    assert ended(work, made) | ended(work, scored) == {"COMPLETED"}, said(work)
+
+    def files(folder):
+        return {path.name: path.read_bytes() for path in (work.folder / folder).glob("*.flac")}
+
+    assert files("made") == files("whole")
+    assert {path.name for path in (work.folder / "made").iterdir()} == {*files("whole"), "submission.json"}
+    manifests = [json.loads((work.folder / folder / "submission.json").read_text()) for folder in ("made", "whole")]
+    assert manifests[0]["files"] == manifests[1]["files"]
+    assert [row for row in work.scores() if row[2] == "fast"] == work.expected("fast")
