@@ -87,7 +87,7 @@ def test_through_the_command_line(run_cli, tiny_set, tmp_path):
     assert whole.code == 0, whole.stderr
     (unsplit,) = run_cli("leaderboard", "--db", "whole.db", "--json").json
     assert merged["scored"] == unsplit["scored"] == 4
-    assert merged["score"] == pytest.approx(unsplit["score"], abs=1e-9)
+    assert merged["mean"] == pytest.approx(unsplit["mean"], abs=1e-9)
     assert run_cli("enhance", "--system", "passthrough", *tiny_set.args, "--part", "3/3").code == 2
     assert soundfile.info(tmp_path / "made" / tiny_set.names[0]).samplerate == 32_000
     assert parts.MAX_PARTS >= 960
