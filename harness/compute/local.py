@@ -242,7 +242,7 @@ class _Worker:
                 theirs.callback(returning.close)
                 ours.callback(results.close)
                 pipes = [tasks.fileno(), returning.fileno()]
-                with interrupts_blocked():
+                with _interrupts_blocked():
                     process = subprocess.Popen(  # noqa: S603 - ourselves
                         [start.python, *options, "-m", "harness.compute.worker", *map(str, pipes), *name],
                         env=start.for_workers,
@@ -335,7 +335,7 @@ def _check_same_code(found: str) -> None:
 
 
 @contextmanager
-def interrupts_blocked() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Keep Ctrl-C from a process that is about to start and cannot deal with it yet; it unblocks it itself."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

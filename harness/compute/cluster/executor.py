@@ -20,7 +20,7 @@ WINDOW = 1000
 QUIET_SECONDS = 1.0
 """So often at least the cluster is looked after while nothing comes."""
 
-AGAIN = "run the same command again: it continues"
+GONE = "the connection to the cluster's scheduler is lost: run the same command again: it continues"
 
 
 class DaskExecutor:
@@ -64,14 +64,21 @@ class DaskExecutor:
                 if count <= 0:
                     return
 
+        def window() -> int:
+            return max(WINDOW, 2 * self.workers) - len(given)
+
         try:
-            give(max(WINDOW, 2 * self.workers))
+            give(window())
             while given:
                 for future, result in self._results(_taken(finished, self._look)):
                     _, task = given.pop(future.key)
                     future.release()
                     yield task, result
-                give(max(WINDOW, 2 * self.workers) - len(given))
+                give(window())
+        except OSError as error:
+            if self._client.status == "running":
+                raise
+            raise HarnessError(GONE) from error
         finally:
             if given:
                 with contextlib.suppress(Exception):
@@ -92,7 +99,7 @@ class DaskExecutor:
                 good.append(future)
                 continue
             if future.status == "cancelled":
-                raise HarnessError(f"the connection to the cluster's scheduler is lost: {AGAIN}")
+                raise HarnessError(GONE)
             error = future.exception()
             if isinstance(error, KilledWorker):
                 times = error.allowed_failures + 1
@@ -109,7 +116,7 @@ class DaskExecutor:
         except Exception as error:
             if self._client.status == "running":
                 raise
-            raise HarnessError(f"the connection to the cluster's scheduler is lost: {AGAIN}") from error
+            raise HarnessError(GONE) from error
         return found + list(zip(good, results, strict=True))
 
 

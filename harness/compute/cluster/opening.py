@@ -11,7 +11,7 @@ from typing import Any
 from harness.compute.cluster.config import Purpose, read_jobs
 from harness.compute.cluster.settings import ENCRYPTED, applied
 from harness.compute.executor import Executor
-from harness.compute.local import ONE_THREAD, interrupts_blocked
+from harness.compute.local import ONE_THREAD
 from harness.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,10 @@ def _import(*names: str) -> None:
 
 def _hush() -> None:
     """Keep Dask's and its event loop's messages from the terminal: what goes wrong is said in one line."""
-    for name in ("distributed", "tornado", "asyncio", "dask_jobqueue"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Dask gives each of its loggers a level of its own as it is imported.
+    for name in ("distributed", "tornado", "asyncio", "dask_jobqueue", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio", "dask_jobqueue"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -99,18 +101,17 @@ def _opened_local(workers: int) -> Iterator[Executor]:
     environment = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ONE_THREAD.items()}
     with applied({**ENCRYPTED, **environment}):
         security = Security.temporary()
-        # Ctrl-C is for this process, who ends its workers.
-        with interrupts_blocked():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                security=security,
-                protocol="tls://",
-                silence_logs=logging.CRITICAL,
-            )
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            security=security,
+            protocol="tls://",
+            silence_logs=logging.CRITICAL,
+            preload=["harness.compute.cluster.uninterrupted"],
+        )
         try:
             with connected(address=cluster) as client:
                 yield DaskExecutor(client, lambda: workers, Watch(client, lambda _count: ""))
@@ -140,7 +141,8 @@ def _opened_given(where: str) -> Iterator[Executor]:
         except Exception as error:
             raise HarnessError(_why_unreachable(where, error)) from error
         try:
-            yield DaskExecutor(client, lambda: len(client.nthreads()), Watch(client, lambda _count: ""))
+            watch = Watch(client, lambda _count: "")
+            yield DaskExecutor(client, lambda: watch.workers, watch)
         finally:
             opening.__exit__(None, None, None)
 

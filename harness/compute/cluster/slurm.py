@@ -49,10 +49,9 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
         if shutil.which(program) is None:
             raise UsageError(f"--cluster slurm: there is no {program} here: run this where Slurm's commands are")
     name = f"harness-{secrets.token_hex(4)}"
-    folder = _folder(jobs, name)
+    folder, private = _folders(jobs, name)
     with applied(ENCRYPTED):
-        cluster = _cluster(jobs, purpose, name, folder)
-        kept = True
+        cluster = _cluster(jobs, purpose, name, folder, private)
         try:
             _ensure_accepted(cluster.job_script())
             with connected(address=cluster) as client:
@@ -62,7 +61,6 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
                 yield DaskExecutor(
                     client, lambda: jobs.jobs * jobs.workers_of_job, Watch(client, upkeep, UPKEEP_SECONDS)
                 )
-            kept = False
         finally:
             # Whatever stops the cluster from being closed, and however: no job stays.
             with suppress(OSError, subprocess.TimeoutExpired):
@@ -73,24 +71,24 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
             for held in [value for name_, value in vars(cluster).items() if name_.startswith("_job_")]:
                 with suppress(Exception):
                     held.close()
-            if not kept:
-                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(private, ignore_errors=True)
 
 
-def _folder(jobs: Jobs, name: str) -> Path:
-    """A folder of this command's own, for nobody else to look into: there are keys in it."""
-    folder = Path(jobs.folder).expanduser().absolute() / name
+def _folders(jobs: Jobs, name: str) -> tuple[Path, Path]:
+    """The folder of jobs' logs, and in it one of this command's own for keys, into which nobody else may look."""
+    folder = Path(jobs.folder).expanduser().absolute()
+    private = folder / name
     try:
-        folder.mkdir(parents=True, mode=0o700)
+        private.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise StorageError(
-            f"cannot use the folder {folder.parent} for jobs' logs and certificates: {error.strerror}; name another "
+            f"cannot use the folder {folder} for jobs' logs and certificates: {error.strerror}; name another "
             "one in --cluster-config (folder)"
         ) from error
-    return folder
+    return folder, private
 
 
-def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path) -> Any:
+def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path, private: Path) -> Any:
     import dask
     from dask_jobqueue import SLURMCluster
     from distributed.security import Security
@@ -119,8 +117,8 @@ def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path) -> Any:
             python=f"{jobs.python or _own_python()} -I",
             job_name=name,
             log_directory=str(folder),
-            local_directory=str(folder),
-            shared_temp_directory=str(folder),
+            local_directory=str(private),
+            shared_temp_directory=str(private),
             death_timeout=ORPHAN_SECONDS,
             worker_extra_args=[
                 *("--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{max(1, lifetime // 20)}s"),

@@ -23,6 +23,9 @@ class Watch:
         upkeep: replaces workers that are gone, and raises where none can come any more; called about every
             `upkeep_seconds`. It is told how many workers there are, and returns in words what is waited for.
         upkeep_seconds: see there.
+
+    Attributes:
+        workers: how many there were when it last looked.
     """
 
     def __init__(self, client: Any, upkeep: Callable[[int], str], upkeep_seconds: float = 10.0) -> None:
@@ -30,6 +33,7 @@ class Watch:
         self._looked = self._there = time.monotonic()
         self._said: tuple[float, str] = (0.0, "")
         self._several = False
+        self.workers = len(client.nthreads())
 
     def __call__(self) -> None:
         """Look, if it is time to."""
@@ -41,11 +45,12 @@ class Watch:
         if not self._several and (several := Counter(threads.values())) and max(several) > 1:
             self._several = True
             log.warning("workers have %d threads and use one: start them with --nthreads 1, and more", max(several))
-        said = self._upkeep(len(threads))
+        self.workers = len(threads)
+        said = self._upkeep(self.workers)
         if threads:
             self._there = now
             if self._said[1]:
-                log.info("%d workers", len(threads))
+                log.info("%d workers", self.workers)
                 self._said = now, ""
         elif now - self._there >= PATIENCE_SECONDS:
             text = f"0 workers{said and ', '}{said}"
