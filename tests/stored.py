@@ -1,6 +1,7 @@
 """What the tests of the leaderboard store: a small evaluation set, a system, and short ways to name things."""
 
 import hashlib
+import re
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select, text, update
 
 from harness_leaderboard.facts import stored_scores
@@ -129,6 +131,33 @@ def count(store: Store, table: str) -> int:
     """Number of rows."""
     with store.engine.connect() as connection:
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def by_hand(store: Store, *statements: str) -> None:
+    """Change a database as people do who have a program for it. SQLite then does not mind what refers to what."""
+    if store.path is None:
+        with store.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(_in_postgresql(statement))
+        return
+    with closing(sqlite3.connect(store.path)) as opened, opened:
+        for statement in statements:
+            opened.execute(statement)
+
+
+def _in_postgresql(statement: str) -> str:
+    """A statement in SQLite's words, in PostgreSQL's."""
+    if statement.startswith("PRAGMA"):
+        return "SELECT 1"
+    statement = re.sub(r"DROP TRIGGER ((\w+)_\w+)", r"DROP TRIGGER \1 ON \2", statement)
+    return re.sub(r"(\w+) = replace\(\w+, (.*)\)", r"\1 = CAST(replace(CAST(\1 AS TEXT), \2) AS JSON)", statement)
+
+
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
+"""For a test of what only SQLite files have."""
+
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
+"""For a test of what only servers have."""
 
 
 SLOWLY = """

@@ -59,7 +59,7 @@ class Channel:
         os.close(self._writing)
 
     def exchange(
-        self, document: dict[str, Any], arrays: Sequence[NDArray[Any]], timeout: float | None, limit: int
+        self, document: dict[str, Any], arrays: Sequence[NDArray[Any]], timeout: float | None, limit: int, most: int
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         """Send a request and wait for its reply.
 
@@ -68,6 +68,7 @@ class Channel:
             arrays: signals for the child.
             timeout: seconds that this may take in all, or None.
             limit: bytes that each array of the reply may have.
+            most: arrays that the reply may have.
 
         Raises:
             Gone: the child died, did not answer in time, or broke the protocol.
@@ -76,7 +77,7 @@ class Channel:
         for buffer in packed(document, arrays):
             self._send(memoryview(buffer))
         magic, length, count = HEADER.unpack(self._receive(HEADER.size))
-        reply = self._reply(magic, length, count, document["number"])
+        reply = self._reply(magic, length, count, document["number"], most)
         return reply, [self._array(limit) for _ in range(count)]
 
     def exchange_block(
@@ -100,14 +101,14 @@ class Channel:
         self._send(memoryview(HEADER.pack(BLOCK, len(content), number) + content))
         magic, length, count = HEADER.unpack(self._receive(HEADER.size))
         if magic != BLOCK:
-            return self._reply(magic, length, count, number)
+            return self._reply(magic, length, count, number, 0)
         if length != expected or count != number:
             raise Gone("broke the protocol: its block has the wrong form")
         return self._receive(length)
 
-    def _reply(self, magic: bytes, length: int, count: int, number: int) -> dict[str, Any]:
+    def _reply(self, magic: bytes, length: int, count: int, number: int, most: int) -> dict[str, Any]:
         """The document of an ordinary reply, after its header."""
-        if magic != MAGIC or length > MAX_DOCUMENT or count > 4:
+        if magic != MAGIC or length > MAX_DOCUMENT or count > most:
             raise Gone("broke the protocol: its answer has the wrong form")
         reply = self._document(self._receive(length))
         if reply.get("number") != number:

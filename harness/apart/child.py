@@ -108,12 +108,27 @@ class Host:
 
     def separate(self, mixture: Any, true_stems: Sequence[Any] | None) -> list[Any]:
         """The stems that the system makes of a mixture, in the order of `STEMS`."""
-        import numpy as np
-
         if self.kind == "reference":
             found = self.system.stems(dict(zip(STEMS, true_stems or ())), SAMPLE_RATE)
         else:
             found = self.system.separate(mixture, SAMPLE_RATE)
+        return self._stems(found)
+
+    def separate_many(self, mixtures: Sequence[Any]) -> list[Any]:
+        """The stems that the system makes of several mixtures at once, those of the first one first."""
+        returned = self.system.separate_many(list(mixtures), SAMPLE_RATE)
+        try:
+            results = list(returned)
+        except TypeError:
+            raise Wrong(f"separate_many must return a list; it returned a {type(returned).__name__}") from None
+        if len(results) != len(mixtures):
+            raise Wrong(f"separate_many returned {len(results)} results for {len(mixtures)} mixtures")
+        return [stem for found in results for stem in self._stems(found)]
+
+    def _stems(self, found: Any) -> list[Any]:
+        """What a system returned for a mixture, in the order of `STEMS`."""
+        import numpy as np
+
         try:
             return [np.asarray(found[name]) for name in STEMS]
         except (KeyError, IndexError, TypeError, ValueError):
@@ -169,6 +184,8 @@ class Host:
         method = document["method"]
         if method == "separate":
             signals = self.separate(arrays[0], arrays[1:])
+        elif method == "separate_many":
+            signals = self.separate_many(arrays)
         elif method == "enhance":
             signals = [self.enhance(arrays[0], listener_of(document["listener"]), document["gains"])]
         else:

@@ -163,6 +163,7 @@ class ForeignHost(Host):
             "version": self.chosen.version,
             "kind": self.kind,
             "streaming": streaming.is_streaming(self.chosen),
+            "many": self.base.separates_many(self.chosen),
         }
 
     def _import(self, source: Mapping[str, str]) -> types.ModuleType:

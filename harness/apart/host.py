@@ -9,7 +9,7 @@ from typing import Any
 from harness.apart.child import Host
 from harness.files import canonical_sha256
 from harness.systems import System, parse_options
-from harness.systems.base import kind_of
+from harness.systems.base import kind_of, separates_many
 from harness.systems.declaring import declared, described, some
 from harness.systems.discovery import Plugins
 from harness.systems.identity import made, sources
@@ -37,6 +37,7 @@ class OwnHost(Host):
             "version": self.chosen.version,
             "kind": self.kind,
             "streaming": is_streaming(self.chosen),
+            "many": separates_many(self.chosen),
             "environment": self.chosen.environment,
             "source": found.source_of(name),
             "code": {"code_sha256": canonical_sha256(dict(code.files)), "code_files": some(code.files)},

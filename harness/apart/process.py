@@ -114,11 +114,13 @@ class Child:
         document: Mapping[str, Any],
         arrays: Sequence[NDArray[Any]],
         limit: int,
+        most: int,
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         """Ask for something and wait for the reply.
 
         Args:
             limit: bytes that each array of the reply may have.
+            most: arrays that the reply may have.
 
         Raises:
             Gone: the child died, did not answer in time, or broke the protocol; it has been ended, and the message
@@ -127,7 +129,7 @@ class Child:
         self._number += 1
         request = {**document, "method": method, "number": self._number, "limit": limit}
         with self._ending():
-            return self._channel.exchange(request, arrays, self._left(), limit)
+            return self._channel.exchange(request, arrays, self._left(), limit, most)
 
     def process(self, content: bytes, expected: int) -> bytearray | dict[str, Any]:
         """Have the next block of a stream processed.

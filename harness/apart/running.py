@@ -64,6 +64,7 @@ class Found:
         name, version: as it calls itself.
         kind: "separator", "enhancer" or "reference".
         streaming: whether it works block by block.
+        many: whether it separates several pieces of music at once.
         broken: plugins that are broken, where they come from, and why.
     """
 
@@ -72,6 +73,7 @@ class Found:
     kind: str
     broken: tuple[tuple[str, str, str], ...] = ()
     streaming: bool = False
+    many: bool = False
 
 
 class Raised(SystemFailure):
@@ -100,6 +102,12 @@ class Running(Protocol):
 
     def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
         """Its four stems of a mixture; a reference is handed the true ones. Raises SystemFailure."""
+
+    def separate_many(self, mixtures: Sequence[Signal]) -> tuple[list[list[Returned]], Cost | None]:
+        """Its four stems of each of several mixtures that it is handed at once, and what all of them cost together.
+
+        For a system that does so (`Found.many`). Raises SystemFailure.
+        """
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
         """Its remix of a mixture for a listener. Raises SystemFailure."""
@@ -210,7 +218,8 @@ class Apart:
             found = self._find()
         self._choose()
         named = tuple((str(each["name"]), str(each["origin"]), str(each["error"])) for each in broken)
-        return Found(self.wanted.system, str(found["version"])[:100], str(found["kind"]), named, streaming)
+        kind, many = str(found["kind"]), bool(found["many"])
+        return Found(self.wanted.system, str(found["version"])[:100], kind, named, streaming, many)
 
     def _find(self) -> dict[str, Any]:
         if self._source is None:
@@ -238,6 +247,16 @@ class Apart:
     def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
         arrays = [mixture, *(true_stems[name] for name in STEMS)] if true_stems is not None else [mixture]
         return self._piece("separate", {}, arrays, len(STEMS))
+
+    def separate_many(self, mixtures: Sequence[Signal]) -> tuple[list[list[Returned]], Cost | None]:
+        child, timeout = self._living(), self.terms.timeout
+        # As long as one by one.
+        child.deadline = None if timeout is None else time.monotonic() + len(mixtures) * timeout
+        try:
+            stems, cost = self._piece("separate_many", {}, mixtures, len(STEMS) * len(mixtures))
+        finally:
+            child.deadline = None
+        return [stems[first : first + len(STEMS)] for first in range(0, len(stems), len(STEMS))], cost
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
         document = {"listener": _document(listener), "gains": dict(gains)}
@@ -275,8 +294,8 @@ class Apart:
         arrays = [np.ascontiguousarray(signal, dtype="<f8") for signal in signals]
         before, started = meter.start_piece(), time.monotonic()
         # In whatever floats; a system that returns far more has not understood what is asked of it.
-        limit = 2 * (len(arrays[0]) + PROTOCOL.sample_rate) * 2 * 8
-        reply, returned = self._exchange(method, document, arrays, limit)
+        limit = 2 * (max(len(array) for array in arrays) + PROTOCOL.sample_rate) * 2 * 8
+        reply, returned = self._exchange(method, document, arrays, limit, count)
         cost = Cost(time.monotonic() - started, max(0.0, meter.cpu_seconds() - before), meter.peak_bytes())
         unsent, waiting = reply.get("unsent"), iter(returned)
         if not isinstance(unsent, list) or len(unsent) != count or unsent.count(None) != len(returned):
@@ -308,14 +327,14 @@ class Apart:
         return f" (in {self.terms.python})" if self._source else ""
 
     def _ask(self, method: str, **arguments: Any) -> Any:
-        return self._exchange(method, {"arguments": arguments}, [], 0)[0].get("result")
+        return self._exchange(method, {"arguments": arguments}, [], 0, 0)[0].get("result")
 
     def _exchange(
-        self, method: str, document: Mapping[str, Any], arrays: Sequence[NDArray[Any]], limit: int
+        self, method: str, document: Mapping[str, Any], arrays: Sequence[NDArray[Any]], limit: int, most: int
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         child = self._child
         assert child is not None
-        reply, returned = self._received(child, lambda: child.ask(method, document, arrays, limit))
+        reply, returned = self._received(child, lambda: child.ask(method, document, arrays, limit, most))
         failed = reply.get("error")
         if failed is not None:
             self._raise(failed)
@@ -382,7 +401,7 @@ class InProcess:
         found = self.host.do_find(self.wanted.plugins, self.wanted.system)
         self.host.do_choose(self.wanted.options)
         broken = tuple((each["name"], each["origin"], each["error"]) for each in found["broken"])
-        return Found(self.wanted.system, found["version"], found["kind"], broken, found["streaming"])
+        return Found(self.wanted.system, found["version"], found["kind"], broken, found["streaming"], found["many"])
 
     def load(self) -> Mapping[str, Any]:
         return declared(self.host.system) if self.host.system is not None else self.host.do_load()
@@ -391,6 +410,11 @@ class InProcess:
         true = None if true_stems is None else [true_stems[name].copy() for name in STEMS]
         with _wrong_as_failure():
             return [returned_from(stem) for stem in self.host.separate(mixture.copy(), true)], None
+
+    def separate_many(self, mixtures: Sequence[Signal]) -> tuple[list[list[Returned]], Cost | None]:
+        with _wrong_as_failure():
+            stems = [returned_from(stem) for stem in self.host.separate_many([each.copy() for each in mixtures])]
+        return [stems[first : first + len(STEMS)] for first in range(0, len(stems), len(STEMS))], None
 
     def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
         with _wrong_as_failure():

@@ -61,7 +61,7 @@ Processes = Annotated[
         metavar="N",
         min=1,
         max=MAX_WORKERS,
-        show_default="1; as many as workers for streaming systems, which use one core",
+        show_default="1; as many as workers for streaming systems, if that pays",
         help="Processes of the system that work side by side on this machine.",
     ),
 ]

@@ -51,11 +51,13 @@ from harness.errors import UsageError
 from harness.files import expanded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from harness.compute.executor import Executor
     from harness.making.make import Enhancement
     from harness.making.make import Workers as MakingWorkers
+    from harness.making.pieces import Piece
     from harness.music.evaluationset import EvaluationSet
     from harness.music.parts import Part
     from harness.submission.manifest import Manifest
@@ -265,6 +267,10 @@ def _examined(system: Opened, manifest: "Manifest", found: "EvaluationSet") -> "
     return result
 
 
+WORTH_A_PROCESS = 60.0
+"""Seconds of music for which one more process of a streaming system is started: to start and load it takes some."""
+
+
 @dataclass(frozen=True)
 class _Helpers:
     """Who makes remixes besides this process's own system, as the options say.
@@ -295,14 +301,15 @@ class _Helpers:
     def for_(self, system: Opened) -> "MakingWorkers":
         """For `harness.making.make.enhance`."""
 
-        def elsewhere(pieces: int) -> "AbstractContextManager[Executor] | None":
+        def elsewhere(pieces: "Sequence[Piece]") -> "AbstractContextManager[Executor] | None":
             from harness.compute.local import LocalProcesses
 
             if self.cluster is not None:
                 return executor_of(self.cluster, self.cluster_config, "enhance", self.workers)
-            # A streaming system computes in one thread, and its load is measured by its own clock.
-            usual = self.workers if system.found.streaming and not self.in_process else 1
-            count = min(self.processes or usual, pieces)
+            usual = 1
+            if system.found.streaming and not self.in_process:
+                usual = min(self.workers, int(sum(piece.seconds for piece in pieces) // WORTH_A_PROCESS))
+            count = min(self.processes or usual, len(pieces))
             return nullcontext(LocalProcesses(count, apart=True)) if count > 1 else None
 
         return elsewhere

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 Outcome = TypeVar("Outcome")
 
-Workers = Callable[[int], AbstractContextManager[Executor] | None]
-"""Who makes so many pieces of music, each worker with a system of its own; None: this process's own system does."""
+Workers = Callable[[Sequence[Piece]], AbstractContextManager[Executor] | None]
+"""Who makes these pieces of music, each worker with a system of its own; None: this process's own system does."""
 
 
 @dataclass
@@ -120,7 +120,7 @@ def enhance(
         pieces = pieces_of(planned.todo, hashes, manifest.reference)
         work = _Work(writing, result, advance)
         try:
-            others = elsewhere(len(pieces)) if pieces else None
+            others = elsewhere(pieces) if pieces else None
             if others is None:
                 work.here(running, pieces, workers)
             elif not isinstance(running, Apart):

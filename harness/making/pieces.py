@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.apart.running import Running
-from harness.challenge import CAD1, STEMS
+from harness.challenge import CAD1, PROTOCOL, STEMS
 from harness.enhancement import Signal, amplify, to_remix_format
 from harness.errors import SystemFailure
 from harness.making.driving import ANYTHING, Enhanced, Separated, enhanced, reason_for, stems_of
@@ -47,6 +47,11 @@ class Piece:
     def scene(self) -> Scene:
         """One of the scenes with this music."""
         return self.pairs[0].scene
+
+    @property
+    def seconds(self) -> float:
+        """How long it is, from its file's header."""
+        return self.scene.frames / PROTOCOL.sample_rate
 
 
 def pieces_of(pairs: Sequence[Pair], hashes: Mapping[Path, str], true_stems: bool) -> list[Piece]:

@@ -116,7 +116,19 @@ class System(ABC):
 
 
 class Separator(System):
-    """A system that separates a mixture into its stems."""
+    """A system that separates a mixture into its stems.
+
+    It may also have a method for several mixtures at once, which pays on a GPU:
+
+        def separate_many(self, mixtures: Sequence[Signal], sample_rate: int) -> Sequence[Mapping[str, Signal]]
+
+    Each mixture is as for `separate`; they may differ in length. What is returned for each is what `separate` returns
+    for it, whichever others are beside it, up to what sums in another order make: `BATCH_TOLERANCE` of full scale in
+    every sample. It is called only if the user asks for batches; the other way is always open, so it may raise on any
+    doubt: the pieces are then separated one by one.
+    """
+
+    separate_many: ClassVar[Any] = None
 
     @abstractmethod
     def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
@@ -129,6 +141,25 @@ class Separator(System):
         Returns:
             For each of "vocals", "drums", "bass", "other" an array of the mixture's shape.
         """
+
+
+BATCH_TOLERANCE = 1e-4
+"""By how much a sample of a stem may differ between separating a mixture alone and among others; full scale is 1.
+
+Three steps of 16 bits. On a CPU the bundled systems keep within 1e-6.
+"""
+
+
+def separates_many(system: type[System]) -> bool:
+    """Whether a system separates several mixtures at once, by a method that knows its `separate`.
+
+    A class that inherits `separate_many` and overrides `separate` alone does something else in one than in the other.
+    """
+    lineage = system.__mro__
+    many, one = (next((c for c in lineage if name in vars(c)), None) for name in ("separate_many", "separate"))
+    if many is None or one is None or not callable(vars(many)["separate_many"]):
+        return False
+    return lineage.index(many) <= lineage.index(one)
 
 
 class Enhancer(System):

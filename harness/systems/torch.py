@@ -29,6 +29,8 @@ from harness.systems.streaming import StreamingSeparator
 
 __all__ = [
     "DEVICE",
+    "OUT_OF_MEMORY",
+    "TorchBatchSeparator",
     "TorchEnhancer",
     "TorchSeparator",
     "TorchStreamingSeparator",
@@ -41,6 +43,9 @@ __all__ = [
 ]
 
 DEVICE = Option("device", str, "auto", "where to compute: auto (cuda, else mps, else cpu) or a torch device")
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What backends say in lower case when memory runs out; each has its own way."""
 
 
 # ---- device ---------------------------------------------------------------------------------------------
@@ -69,11 +74,10 @@ def choose_device(name: str) -> Any:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out: every backend has its own way to say so."""
+    """Whether an exception means that memory ran out."""
     if isinstance(error, MemoryError):
         return True
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def one_line(error: BaseException) -> str:
@@ -303,7 +307,11 @@ class _TorchSystem(System):
         return torch.from_numpy(np.ascontiguousarray(signal.T, dtype=np.float32)).to(self.device)[None]
 
     def _array(self, result: Any, shape: tuple[int, ...], method: str) -> Any:
-        """The first of a batch of results as a float64 array, after a look at its shape."""
+        """The only one of a batch of results as a float64 array, after a look at its shape."""
+        return self._arrays(result, shape, method)[0]
+
+    def _arrays(self, result: Any, shape: tuple[int, ...], method: str) -> Any:
+        """A batch of results as a float64 array, after a look at its shape."""
         import torch
 
         if not isinstance(result, torch.Tensor):
@@ -311,7 +319,7 @@ class _TorchSystem(System):
         if _shape(result) != shape:
             raise SystemFailure(f"{self.name}: {method}() returned a tensor {_shape(result)}, expected {shape}")
         # In double precision only here: not every device has it.
-        return result[0].detach().cpu().double().numpy()
+        return result.detach().cpu().double().numpy()
 
 
 class TorchSeparator(_TorchSystem, Separator):
@@ -355,14 +363,56 @@ class TorchSeparator(_TorchSystem, Separator):
     def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
         self._require_loaded("separate")
         stems = self._compute(self.estimate, _resampled(mixture, sample_rate, self.model_rate))
+        return self._at_rate(stems, sample_rate, len(mixture))
+
+    def _at_rate(self, stems: Mapping[str, Signal], sample_rate: int, frames: int) -> Mapping[str, Signal]:
+        """The four stems, resampled from the model's rate, of so many samples."""
         lacking = [stem for stem in STEMS if stem not in stems]
         if lacking:
             raise SystemFailure(
                 f"{self.name}: no {', '.join(lacking)} among its stems ({', '.join(stems)}), "
                 f"expected {', '.join(STEMS)}"
             )
-        frames = len(mixture)
         return {stem: _fitted(_resampled(stems[stem], self.model_rate, sample_rate), frames) for stem in STEMS}
+
+
+class TorchBatchSeparator(TorchSeparator):
+    """A `TorchSeparator` whose model takes several pieces of music of one length at once.
+
+    `separate_tensor` is handed (pieces, 2, samples) and returns (pieces, 4, 2, samples); what it returns for a piece
+    must not depend on the others (no statistics over the batch). Pieces of different lengths are not padded, since many
+    models hear the silence: each length is a batch of its own, and a piece that is alone in its length is separated as
+    by `separate`.
+    """
+
+    def estimate_many(self, mixtures: Sequence[Signal]) -> Sequence[Mapping[str, Signal]]:
+        """As `estimate`, of several pieces of music; who overrides that one overrides this one too.
+
+        Args:
+            mixtures: each (samples, 2), float64, at `model_rate`; all of one length.
+        """
+        import torch
+
+        shape = (len(mixtures), len(self.stem_order), 2, len(mixtures[0]))
+        batch = torch.cat([self._tensor(mixture) for mixture in mixtures])
+        separated = self._arrays(self.separate_tensor(self.model, batch), shape, "separate_tensor")
+        return [{name: stem.T for name, stem in zip(self.stem_order, stems, strict=True)} for stems in separated]
+
+    def separate_many(self, mixtures: Sequence[Signal], sample_rate: int) -> Sequence[Mapping[str, Signal]]:
+        """Separate several mixtures at once: see `Separator`."""
+        self._require_loaded("separate_many")
+        at_rate = [_resampled(mixture, sample_rate, self.model_rate) for mixture in mixtures]
+        by_length: dict[int, list[int]] = {}
+        for index, mixture in enumerate(at_rate):
+            by_length.setdefault(len(mixture), []).append(index)
+        found: dict[int, Mapping[str, Signal]] = {}
+        for indices in by_length.values():
+            alike = [at_rate[index] for index in indices]
+            if len(alike) == 1:
+                found[indices[0]] = self._compute(self.estimate, alike[0])
+            else:
+                found.update(zip(indices, self._compute(self.estimate_many, alike), strict=True))
+        return [self._at_rate(found[index], sample_rate, len(mixture)) for index, mixture in enumerate(mixtures)]
 
 
 class TorchStreamingSeparator(_TorchSystem, StreamingSeparator):

@@ -11,7 +11,7 @@ The constraints hold whoever writes to the database. A score cannot be NaN: SQLi
 NOT NULL refuses, and PostgreSQL sorts NaN above every number, which "at most 1" refuses.
 
 Rows that figures are read from have a checksum (`checksums`). Where it is missing or wrong, somebody else wrote them:
-such a score or file counts as none. In SQLite, triggers delete the sums of a run whose scores or files are changed by
+such a score or file counts as none. Triggers delete the sums of a run whose scores or files are changed by
 anybody, so that the next to read the board reads those again.
 
 A change here needs a new file in `migrations/versions`; a test compares the two.

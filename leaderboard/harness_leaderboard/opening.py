@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy import Engine as DatabaseEngine
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from harness_leaderboard import postgresql
 from harness_leaderboard.database import (
@@ -106,7 +106,7 @@ class OpenDatabase:
             check_path(path, create)
             store = cls(sqlite_engine(path, create, timeout), str(path), path.absolute(), timeout)
         else:
-            store = cls(postgresql.postgresql_engine(parsed, timeout), named(parsed), timeout=timeout)
+            store = cls(postgresql.postgresql_engine(parsed, create, timeout), named(parsed), timeout=timeout)
         try:
             store.patiently(lambda: store._look(create), repeatable=True, opening=True)
             if create and store.engine.name == "sqlite":
@@ -162,7 +162,9 @@ class OpenDatabase:
         except UnicodeDecodeError as error:
             # Of text that is damaged, even SQLite's messages cannot be read.
             raise damaged(self.name) from error
-        except IntegrityError as error:
+        except OverflowError as error:
+            raise LeaderboardError(f"{self.name} has no room for a number that large, nothing was stored") from error
+        except (DataError, IntegrityError) as error:
             raise LeaderboardError(
                 f"{self._troubled(error)} refused impossible data, nothing was stored: {one_line(error.orig)}"
             ) from error
@@ -187,6 +189,11 @@ class OpenDatabase:
         if self.path is not None:
             with self.transaction(write=False) as connection:
                 check_structure(connection, self.path, self.name, whole=True)
+
+    def look_at_tables(self, connection: Connection) -> None:
+        """Have a server notice what was stored; see `postgresql`."""
+        if self.path is None:
+            postgresql.look_at_tables(connection)
 
     def _trouble(self, error: SQLAlchemyError, committing: bool) -> LeaderboardError:
         """What to raise for an error of the database."""
@@ -222,6 +229,7 @@ class OpenDatabase:
                 # Of a read-only file SQLite says so at the first statement that could write, this one, and not
                 # when the transaction begins.
                 connection.execute(text("DELETE FROM alembic_version WHERE 1 = 0"))
+                self.look_at_tables(connection)
             return
         if not create:
             raise LeaderboardError(

@@ -54,7 +54,7 @@ def message(document: object, arrays: list[np.ndarray] | None = None) -> bytes:
 
 
 def ask(channel: Channel, limit: int = 2**20) -> tuple[dict[str, object], list[np.ndarray]]:
-    return channel.exchange({"number": 1}, [], 3, limit)
+    return channel.exchange({"number": 1}, [], 3, limit, 4)
 
 
 def test_what_is_sent_comes_back(talk: Talk) -> None:
@@ -97,12 +97,12 @@ def test_what_does_not_follow_the_form_ends_the_child(answer: bytes, expected: s
 
 def test_half_an_answer_is_waited_for_no_longer_than_is_allowed(talk: Talk) -> None:
     with pytest.raises(TimedOut):
-        talk(message({"number": 1})[:10]).exchange({"number": 1}, [], 0.3, 0)
+        talk(message({"number": 1})[:10]).exchange({"number": 1}, [], 0.3, 0, 4)
 
 
 def test_a_child_that_does_not_read_is_waited_for_no_longer_than_is_allowed(talk: Talk) -> None:
     with pytest.raises(TimedOut):
-        talk(b"").exchange({"number": 1}, [np.zeros(2**22)], 0.3, 0)
+        talk(b"").exchange({"number": 1}, [np.zeros(2**22)], 0.3, 0, 4)
 
 
 def test_what_a_child_said_before_it_died_is_heard(talk: Talk) -> None:

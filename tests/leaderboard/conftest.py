@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -42,18 +42,31 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a database that is not there yet, or empty, and is not waited for long; of both kinds in turn.
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which database is used: both in turn, but for tests that are `on_sqlite` or `on_postgresql`."""
+    return str(request.param)
 
-    Where a test has `store` too, it is that of the store.
-    """
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'leaderboard.db'}?timeout=1"
-        return
-    server: PostgreSQL = request.getfixturevalue("postgresql")
+
+@pytest.fixture
+def new_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """`new_url(template="template0")`: the URL of a database that is not there yet, or is empty."""
+    numbers = count()
+    with ExitStack() as databases:
+
+        def make(template: str = "template0") -> str:
+            if kind == "sqlite":
+                return f"sqlite:///{tmp_path / f'leaderboard{next(numbers) or str()}.db'}"
+            server: PostgreSQL = request.getfixturevalue("postgresql")
+            return server.url(databases.enter_context(server.database(template)))
+
+        yield make
+
+
+@pytest.fixture
+def url(new_url: Callable[..., str], request: pytest.FixtureRequest) -> str:
+    """URL of a database that is not waited for long. It is not there yet or empty, or that of `store` in such tests."""
     # Making tables takes longer than copying them.
-    with server.database("template_leaderboard" if "store" in request.fixturenames else "template0") as name:
-        yield f"{server.url(name)}?timeout=1"
+    return new_url("template_leaderboard" if "store" in request.fixturenames else "template0") + "?timeout=1"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from stored import EVALUATION_SET, FINGERPRINT, LOAD, MEASURED, PAIRS, RUN, STREAMED, WHOLE_PIECE, add, mark
+from stored import EVALUATION_SET, FINGERPRINT, LOAD, MEASURED, PAIRS, RUN, STREAMED, WHOLE_PIECE, add, by_hand, mark
 
 from harness_leaderboard import checksums, classes
 from harness_leaderboard.database import sqlite_engine
@@ -112,14 +112,14 @@ class TestStoring:
 
     def test_the_constraints_hold_whoever_writes(self, store: Store, start: Start) -> None:
         start()
-        for change in ("live = 1", "chain = 'x'", "live = NULL", "chain = NULL"):
+        for change in ("live = true", "chain = 'x'", "live = NULL", "chain = NULL"):
             with pytest.raises(IntegrityError), store.engine.begin() as connection:
                 connection.execute(text(f"UPDATE runs SET {change}"))
 
     @pytest.mark.parametrize(
         "change",
         [
-            "live = 0",
+            "live = false",
             "chain = 'baseline'",
             "causality = NULL",
             "load = NULL",
@@ -129,8 +129,7 @@ class TestStoring:
     )
     def test_an_edit_by_hand_is_noticed(self, store: Store, start: Start, change: str) -> None:
         run_id = start(**LIVE)
-        with store.engine.begin() as connection:
-            connection.execute(text(f"UPDATE runs SET {change}"))
+        by_hand(store, f"UPDATE runs SET {change}")
         (found,) = store.runs()
         assert found.changed == ("its declaration",)
         start(**LIVE)

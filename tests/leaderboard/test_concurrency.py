@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from stored import count
 
+from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.records import ScoredRun
 from harness_leaderboard.store import Store
+
+NewUrl = Callable[..., str]
 
 WORK = """
 import sys
@@ -29,10 +33,10 @@ def enter(store, key):
     store.mark_all_enhanced(run_id, files)
     return run_id
 
-def score(store, n, engine):
+def score(store, n, engine, me=0):
     left = n / 12 if engine == "locked" else n / 12 + 1e-9
     score = NewScore(f"file {n % 10}", PAIRS[n].reference_sha256, engine, left, 0.5, replaces=True)
-    store.add_scores([score], "f", {engine: {"engine": engine}})
+    store.add_scores([score], "f", {engine: {"engine": engine, "of": me}})
 """
 
 SCORER = """
@@ -75,6 +79,9 @@ def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
 
 def sound(store: Store) -> bool:
     with store.engine.connect() as connection:
+        if store.path is None:
+            # Every reference is checked there; a lock that nobody holds any more would stop all others.
+            return connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar() == 0
         return (
             connection.execute(text("PRAGMA integrity_check")).all() == [("ok",)]
             and connection.execute(text("PRAGMA foreign_key_check")).all() == []
@@ -82,8 +89,8 @@ def sound(store: Store) -> bool:
 
 
 @pytest.mark.parametrize("order", [("locked", "fast"), ("fast", "locked")])
-def test_scores_of_both_engines_from_two_processes_at_once(tmp_path: Path, order: tuple[str, str]) -> None:
-    url = f"sqlite:///{tmp_path / 'x.db'}"
+def test_scores_of_both_engines_from_two_processes_at_once(new_url: NewUrl, order: tuple[str, str]) -> None:
+    url = new_url()
     processes = [start(SCORER, url, engine) for engine in order]
     for process in processes:
         assert process.stdin is not None
@@ -114,14 +121,14 @@ def figures(store: Store) -> list[tuple[Any, ...]]:
     return [of(run) for run in store.runs()]
 
 
-def test_killed_at_any_moment_and_done_again(tmp_path: Path) -> None:
-    whole = f"sqlite:///{tmp_path / 'whole.db'}"
+def test_killed_at_any_moment_and_done_again(new_url: NewUrl) -> None:
+    whole = new_url()
     process = start(MORTAL, whole)
     began = time.monotonic()
     said, complained = process.communicate(timeout=120)
     assert said == "done\n", complained
     takes = time.monotonic() - began
-    url, draw, killed = f"sqlite:///{tmp_path / 'killed.db'}", random.Random(3), 0
+    url, draw, killed = new_url(), random.Random(3), 0
     for _ in range(3):
         process = start(MORTAL, url)
         time.sleep(draw.uniform(0, takes / 2))
@@ -143,3 +150,73 @@ def test_killed_at_any_moment_and_done_again(tmp_path: Path) -> None:
         assert sound(again)
         assert figures(again) == figures(at_once)
         assert len(figures(again)) == 2
+
+
+MANY = """
+print("ready", flush=True)
+sys.stdin.readline()
+me, writers = map(int, sys.argv[2:])
+with Store.open(sys.argv[1], create=True) as store:
+    shared = enter(store, "shared")
+    enter(store, f"own {me}")
+    for n in range(12):
+        # All of them the same scores, under environments of their own; each some files that nobody else touches.
+        score(store, n, "locked", me)
+        score(store, n, "fast", me)
+        if n % writers == me:
+            store.mark_failed(shared, {(PAIRS[n].scene, PAIRS[n].listener): f"said {me}"})
+"""
+
+
+@pytest.mark.parametrize("writers", [2, 4, 8])
+def test_many_writers_at_once(new_url: NewUrl, writers: int) -> None:
+    """From the first table on: they make the database together."""
+    url = new_url()
+    processes = [start(MANY, url, str(me), str(writers)) for me in range(writers)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    with Store.open(url, create=False) as store:
+        assert sound(store)
+        assert sorted(run.run.key for run in store.runs()) == [*(f"own {me}" for me in range(writers)), "shared"]
+        tables = ("evaluation_sets", "set_pairs", "evaluators", "remixes", "scores")
+        assert [count(store, table) for table in tables] == [1, 12, 1, 12, 24]
+        assert count(store, "run_pairs") == 12 * (writers + 1)
+        assert count(store, "events") == writers + 1
+        assert count(store, "environments") == 2 * writers
+        (shared,) = (run.id for run in store.runs() if run.run.key == "shared")
+        reasons = [pair.reason for pair in store.find_run(shared).pairs.values()]
+        # Who enters the run later says that all files are there.
+        assert {reason for reason in reasons if reason} <= {f"said {me}" for me in range(writers)}
+        for run in store.runs():
+            assert not run.changed
+
+
+HOLDER = """
+with Store.open(sys.argv[1], create=True) as store:
+    run_id = enter(store, "a")
+    with store.transaction(write=True) as connection:
+        connection.exec_driver_sql("UPDATE runs SET visibility = 'hidden'")
+        print("ready", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_a_writer_that_hangs_is_told_of_and_one_that_is_killed_is_in_nobodys_way(new_url: NewUrl) -> None:
+    url = new_url()
+    holder = start(HOLDER, url)
+    says = r"is locked: another program is writing to it; wait for it .*, or add \?timeout=SECONDS"
+    with Store.open(url, create=False) as reader:
+        assert [run.run.key for run in reader.runs()] == ["a"]
+        with pytest.raises(LeaderboardError, match=says):
+            Store.open(f"{url}?timeout=0.3", create=True)
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate(timeout=120)
+        with Store.open(url, create=True) as store:
+            assert [run.run.key for run in store.runs()] == ["a"]
+            store.set_visibility(1, "hidden", "")
+        assert reader.runs() == []

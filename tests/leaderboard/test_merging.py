@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from alembic import command
 from sqlalchemy import text
-from stored import EVALUATION_SET, FILE, FINGERPRINT, OTHER_FILE, PAIRS, RUN, add, count, mark, set_pairs
+from stored import EVALUATION_SET, FILE, FINGERPRINT, OTHER_FILE, PAIRS, RUN, add, by_hand, count, mark, set_pairs
 
 from harness_leaderboard.database import sqlite_engine
 from harness_leaderboard.errors import LeaderboardError
@@ -45,8 +45,14 @@ def content(store: Store) -> dict[str, int]:
     return {table: count(store, table) for table in Base.metadata.tables}
 
 
-def path_of(store: Store) -> Path:
-    return Path(store.name)
+def path_of(store: Store, folder: Path) -> Path:
+    """Where its file lies, or that of an export of a database that is none."""
+    if store.path is not None:
+        return store.path
+    exported = folder / "exported.db"
+    exported.unlink(missing_ok=True)
+    store.export(exported)
+    return exported
 
 
 def figures(store: Store) -> list[Any]:
@@ -57,12 +63,12 @@ def figures(store: Store) -> list[Any]:
     return found
 
 
-def test_the_union_of_both(store: Store, theirs: Store) -> None:
+def test_the_union_of_both(store: Store, theirs: Store, tmp_path: Path) -> None:
     ours = enter(store, "a", 0.1, 0.2, 0.3, 0.4)
     enter(theirs, "b", 1 / 3, 0.1 + 0.2, 0.5, 0.6, system="other")
     theirs.mark_failed(enter(theirs, "c", 0.5), {("S2", "L1"): "it raised"})
     before = content(theirs)
-    assert store.import_(path_of(theirs), "a good reason") == Merged(runs=2, scores=5)
+    assert store.import_(path_of(theirs, tmp_path), "a good reason") == Merged(runs=2, scores=5)
     first, second, third = store.runs()
     assert (first.id, first.scored) == (ours, 4)
     assert (second.run.key, second.scores.left) == ("b", (1 / 3, 0.1 + 0.2, 0.5, 0.6))
@@ -76,19 +82,19 @@ def test_the_union_of_both(store: Store, theirs: Store) -> None:
     assert count(store, "summaries") == 3
     # Twice is once.
     both = content(store)
-    assert store.import_(path_of(theirs), "again") == Merged(known=5)
+    assert store.import_(path_of(theirs, tmp_path), "again") == Merged(known=5)
     assert content(store) == both
     # The other way round it is the same board.
-    assert theirs.import_(path_of(store), "") == Merged(runs=1, scores=4, known=5)
+    assert theirs.import_(path_of(store, tmp_path), "") == Merged(runs=1, scores=4, known=5)
     assert figures(theirs) == figures(store)
 
 
-def test_a_run_that_both_have_gets_the_files_that_it_lacks(store: Store, theirs: Store) -> None:
+def test_a_run_that_both_have_gets_the_files_that_it_lacks(store: Store, theirs: Store, tmp_path: Path) -> None:
     ours = enter(store, "a", 0.1, 0.2)
     store.mark_failed(ours, {("S2", "L1"): "it raised"})
     run_id = enter(theirs, "a", 0.1, 0.2, 0.3, 0.4)
     mark(theirs, run_id, "S1", "L2", OTHER_FILE)
-    assert store.import_(path_of(theirs), "more") == Merged(scores=2, known=2, files_kept=1)
+    assert store.import_(path_of(theirs, tmp_path), "more") == Merged(scores=2, known=2, files_kept=1)
     (run,) = store.runs()
     assert (run.id, run.scores.left, run.failed) == (ours, (0.1, 0.2, 0.3, 0.4), 0)
     assert store.find_run(ours).pairs["S1", "L2"].file_sha256 == "a S1"
@@ -96,22 +102,26 @@ def test_a_run_that_both_have_gets_the_files_that_it_lacks(store: Store, theirs:
     assert (event.what, event.why, event.details) == ("imported", "more", {"files": 2})
 
 
-def test_where_they_contradict_ours_stays_and_the_largest_difference_is_told(store: Store, theirs: Store) -> None:
+def test_where_they_contradict_ours_stays_and_the_largest_difference_is_told(
+    store: Store, theirs: Store, tmp_path: Path
+) -> None:
     ours = enter(store, "a", 0.1, 0.2, 0.3, 0.4)
     enter(theirs, "a", 0.1, 0.2 + 1e-9, 0.3, 0.4 + 0.125)
-    found = store.import_(path_of(theirs), "")
+    found = store.import_(path_of(theirs, tmp_path), "")
     assert found == Merged(known=2, different=2, largest_difference=(0.4 + 0.125) - 0.4)
     assert store.runs()[0].scores.left == (0.1, 0.2, 0.3, 0.4)
     assert [event.what for event in store.history(ours)[1]] == ["entered"]
 
 
-def test_scores_without_a_run_and_those_of_other_engines_and_evaluators_come_along(store: Store, theirs: Store) -> None:
+def test_scores_without_a_run_and_those_of_other_engines_and_evaluators_come_along(
+    store: Store, theirs: Store, tmp_path: Path
+) -> None:
     ours = enter(store, "a", 0.1, 0.2)
     enter(theirs, "b")
     add(theirs, "S1", "L1", 0.1 + 1e-9, 0.1, "fast", file="a S1")
     theirs.start_run(replace(RUN, key="b"), EVALUATION_SET, "0" * 64, {"a": 2}, PAIRS)
     add(theirs, "S1", "L1", 0.9, 0.9, file="a S1", fingerprint="0" * 64)
-    assert store.import_(path_of(theirs), "") == Merged(runs=1, scores=2)
+    assert store.import_(path_of(theirs, tmp_path), "") == Merged(runs=1, scores=2)
     pair = store.find_run(ours).pairs["S1", "L1"]
     assert pair.fast is not None
     assert pair.fast.left == 0.1 + 1e-9
@@ -121,13 +131,13 @@ def test_scores_without_a_run_and_those_of_other_engines_and_evaluators_come_alo
     ]
 
 
-def test_declarations_events_names_and_visibility_come_along(store: Store, theirs: Store) -> None:
+def test_declarations_events_names_and_visibility_come_along(store: Store, theirs: Store, tmp_path: Path) -> None:
     enter(store, "a", 0.1)
     run_id = enter(theirs, "b", 0.5)
     enter(theirs, "b", team="us")
     theirs.rename(run_id, "ours", "it is")
     theirs.set_visibility(run_id, "hidden", "not yet")
-    store.import_(path_of(theirs), "a merge")
+    store.import_(path_of(theirs, tmp_path), "a merge")
     (status,) = (status for status in store.statuses() if status.run.key == "b")
     assert (status.name, status.visibility, status.run.team) == ("ours", "hidden", "us")
     declared, events = store.history(status.id)
@@ -137,30 +147,32 @@ def test_declarations_events_names_and_visibility_come_along(store: Store, their
     assert (events[-1].why, {event.run_id for event in events}) == ("a merge", {status.id})
 
 
-def test_a_name_that_is_taken_here_is_left_behind(store: Store, theirs: Store) -> None:
+def test_a_name_that_is_taken_here_is_left_behind(store: Store, theirs: Store, tmp_path: Path) -> None:
     ours = enter(store, "a", 0.1)
     store.rename(ours, "best", "")
     theirs.rename(enter(theirs, "b", 0.5), "best", "")
-    store.import_(path_of(theirs), "")
+    store.import_(path_of(theirs, tmp_path), "")
     assert [status.name for status in store.statuses()] == ["best", None]
 
 
-def test_a_set_that_is_larger_there_is_completed(store: Store, theirs: Store) -> None:
+def test_a_set_that_is_larger_there_is_completed(store: Store, theirs: Store, tmp_path: Path) -> None:
     about = replace(EVALUATION_SET, scenes=3, pairs=5)
     more = [*PAIRS, *set_pairs([("S3", "L1", "track three")])]
     for each, pairs in ((store, PAIRS), (theirs, more)):
         each.start_run(RUN, about, FINGERPRINT, {}, pairs)
     mark(theirs, 1, "S3", "L1")
-    store.import_(path_of(theirs), "")
+    store.import_(path_of(theirs, tmp_path), "")
     assert store.find_run(1).pairs["S3", "L1"].file_sha256 == FILE
 
 
-def test_other_numbers_under_the_hash_of_a_set_are_refused_and_nothing_is_stored(store: Store, theirs: Store) -> None:
+def test_other_numbers_under_the_hash_of_a_set_are_refused_and_nothing_is_stored(
+    store: Store, theirs: Store, tmp_path: Path
+) -> None:
     enter(store, "a", 0.1)
     theirs.start_run(replace(RUN, key="b"), replace(EVALUATION_SET, pairs=5), FINGERPRINT, {}, PAIRS)
     before = content(store)
     with pytest.raises(LeaderboardError, match="has 2 scenes and 5 pairs, but 2 and 4 under the same hash"):
-        store.import_(path_of(theirs), "")
+        store.import_(path_of(theirs, tmp_path), "")
     assert content(store) == before
 
 
@@ -195,9 +207,8 @@ def test_an_export_that_fails_leaves_nothing_behind(store: Store, tmp_path: Path
     folder = tmp_path / "away"
     folder.mkdir()
     # A table that is damaged is met in the middle of the work.
-    with closing(sqlite3.connect(store.name)) as connection, connection:
-        connection.execute("DROP TABLE events")
-    with pytest.raises(LeaderboardError, match="no such table: events"):
+    by_hand(store, "DROP TABLE events")
+    with pytest.raises(LeaderboardError, match=r'no such table: events|relation "events" does not exist'):
         store.export(folder / "export.db")
     assert list(folder.iterdir()) == []
 
@@ -270,7 +281,7 @@ def test_files_that_are_no_leaderboards_are_refused_in_one_line(store: Store, th
         enter(theirs, f"{number}", 0.5)
     theirs.close()
     damaged, foreign, notes, newer = (tmp_path / name for name in ("damaged.db", "foreign.db", "notes.txt", "newer.db"))
-    sound = path_of(theirs).read_bytes()
+    sound = path_of(theirs, tmp_path).read_bytes()
     damaged.write_bytes(sound[:4096] + os.urandom(len(sound) - 4096))
     newer.write_bytes(sound)
     notes.write_text("These are notes.\n" * 1000)

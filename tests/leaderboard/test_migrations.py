@@ -12,7 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError
-from stored import add, mark
+from sqlalchemy.pool import StaticPool
+from stored import add, mark, on_sqlite
 
 import harness_leaderboard
 from harness_leaderboard.database import sqlite_engine
@@ -54,9 +55,14 @@ def test_migrated_database_is_that_of_the_models(store: Store) -> None:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
-def test_check_constraints_are_those_of_the_models(store: Store, tmp_path: Path) -> None:
+def test_check_constraints_are_those_of_the_models(store: Store, request: pytest.FixtureRequest) -> None:
     # Alembic compares everything but these.
-    direct = create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
+    direct = create_engine("sqlite://", poolclass=StaticPool)
+    if store.path is None:
+        direct = create_engine(store.engine.url, connect_args={"options": "-c search_path=directly"})
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA directly")
+    request.addfinalizer(direct.dispose)
     Base.metadata.create_all(direct)
     migrated, modelled = inspect(store.engine), inspect(direct)
 
@@ -75,7 +81,6 @@ def test_check_constraints_are_those_of_the_models(store: Store, tmp_path: Path)
         "ck_scores_mean",
         "ck_scores_engine",
     }
-    direct.dispose()
 
 
 def test_revisions_are_those_of_the_files(store: Store) -> None:
@@ -184,6 +189,7 @@ def test_an_older_database_is_upgraded_by_writing_only(url: str, start: object, 
     assert run(OPEN, newer, url, "read") == "1 runs\n"
 
 
+@on_sqlite
 def test_replacing_a_table_keeps_what_refers_to_it(url: str, store: Store, start: object, tmp_path: Path) -> None:
     run_id = start()  # type: ignore[operator]
     mark(store, run_id, "S1", "L1")

@@ -89,7 +89,7 @@ def test_scores_refuse(filled: Store, column: str, value: Any) -> None:
 def test_a_remix_has_one_score_of_each_engine(filled: Store) -> None:
     for engine in ("fast", "locked"):
         write(filled, insert(ScoreRow).values(**{**SCORE, "engine": engine}))
-        with pytest.raises(IntegrityError, match="UNIQUE"):
+        with pytest.raises(IntegrityError, match=r"(?i)unique"):
             write(filled, insert(ScoreRow).values(**{**SCORE, "engine": engine}))
 
 
@@ -99,7 +99,7 @@ def test_a_score_has_to_say_its_engine(filled: Store) -> None:
     said_nothing = text(f"INSERT INTO scores ({columns}) VALUES ({values})").bindparams(
         **{name: value for name, value in SCORE.items() if name != "engine"}
     )
-    with pytest.raises(IntegrityError, match=r"NOT NULL.*engine"):
+    with pytest.raises(IntegrityError, match=r"NOT NULL.*engine|engine.*not-null"):
         write(filled, said_nothing)
 
 
@@ -203,11 +203,11 @@ def test_what_identifies_is_unique(filled: Store, statement: Any) -> None:
     ],
 )
 def test_what_belongs_to_something_needs_it(filled: Store, statement: Any) -> None:
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         write(filled, statement)
 
 
 @pytest.mark.parametrize("table", ["runs", "remixes", "reference_signals", "evaluators", "environments", "set_pairs"])
 def test_nothing_that_scores_are_about_can_go_while_they_stay(filled: Store, table: str) -> None:
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         write(filled, text(f"DELETE FROM {table}"))

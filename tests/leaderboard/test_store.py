@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from stored import FILE, FINGERPRINT, OTHER_FILE, PAIRS, add, count, mark, reference, set_pairs
+from stored import FILE, FINGERPRINT, OTHER_FILE, PAIRS, add, count, mark, on_sqlite, reference, set_pairs
 
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.records import (
@@ -34,6 +34,7 @@ def pair_of(store: Store, run_id: int, scene: str = "S1", listener: str = "L1") 
     return store.find_run(run_id).pairs[scene, listener]
 
 
+@on_sqlite
 def test_the_connection_is_set_up(store: Store) -> None:
     with store.engine.connect() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
@@ -321,9 +322,9 @@ with Store.open(url, create=True) as store:
 """
 
 
-def test_writers_in_several_processes_lose_nothing(tmp_path: Path) -> None:
+def test_writers_in_several_processes_lose_nothing(new_url: Callable[..., str]) -> None:
     writers, pairs = 3, 12
-    url = f"sqlite:///{tmp_path / 'leaderboard.db'}"
+    url = new_url()
     command = [sys.executable, "-c", WRITER, url]
     processes = [
         subprocess.Popen([*command, str(me), str(writers), str(pairs)], stderr=subprocess.PIPE, text=True)

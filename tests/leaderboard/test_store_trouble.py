@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import set_pairs
+from stored import on_sqlite, set_pairs
 
 from harness_leaderboard import database
 from harness_leaderboard.errors import LeaderboardError
@@ -53,7 +53,16 @@ def make(path: Path) -> None:
         ("sqlite:///x.db?timeout=nan", "timeout=nan of --db: expected seconds"),
         ("sqlite:///x.db?timeout=1&timeout=2", "timeout=.* of --db: expected seconds"),
         (f"sqlite:///{'x' * 5000}", "cannot be opened: File name too long"),
-        ("oracle+oracledb://user:secret@host/x", "driver for oracle.* is not installed"),
+        (
+            "oracle+oracledb://user:secret@host/x",
+            "oracle databases are refused until they are tested: use an SQLite file",
+        ),
+        ("mysql+pymysql://user:secret@host/x", "mysql databases are refused until they are tested"),
+        ("mssql+pyodbc://user:secret@host/x", "mssql databases are refused until they are tested"),
+        ("postgresql+psycopg2://user:secret@host/x", "write postgresql://..., which uses psycopg 3"),
+        ("postgresql+asyncpg://user:secret@host/x", "write postgresql://..., which uses psycopg 3"),
+        ("postgresql://user:s/cret@host/x", "write .* in a user's name or password as %40"),
+        ("postgresql://host/x?timeout=soon", "timeout=soon of --db: expected seconds"),
         ("sqlite:////data/h#a?sh/x.db", r"a path must not contain '\?': write it like sqlite:///leaderboard.db"),
         ("sqlite:///a?b.db?timeout=1", r"a path must not contain '\?'"),
         ("sqlite:///x.db?", r"a path must not contain '\?'"),
@@ -208,6 +217,7 @@ def test_a_truncated_database(tmp_path: Path) -> None:
         Store.open(f"sqlite:///{path}", create=True).runs()
 
 
+@on_sqlite
 def test_a_locked_database(url: str, store: Store, start: Start) -> None:
     run_id = start()
     with closing(sqlite3.connect(store.name, isolation_level=None)) as other:

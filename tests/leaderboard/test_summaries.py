@@ -1,5 +1,6 @@
 """Summaries are always right: whatever was done, the board with them is the board without them."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import bindparam, text, update
 from stored import EVALUATION_SET, PAIRS, RUN, add, count, mark, reference, set_pairs
 
 from harness_leaderboard.checksums import of_summary
 from harness_leaderboard.merging import Merged
+from harness_leaderboard.models import SummaryRow
 from harness_leaderboard.records import Engine, EnhancedFile, NewScore, ScoredRun
 from harness_leaderboard.store import Store
 
@@ -127,13 +129,12 @@ def test_they_are_kept_and_read(store: Store, start: Callable[..., int]) -> None
     store.keep_summaries()
     assert count(store, "summaries") == 1
     with store.engine.begin() as connection:
-        summary = str(connection.execute(text("SELECT summary FROM summaries")).scalar()).replace(
-            'failed": 0', 'failed": 3'
-        )
+        summary = connection.execute(text("SELECT CAST(summary AS TEXT) FROM summaries")).scalar_one()
+        summary = summary.replace('failed": 0', 'failed": 3')
         fingerprint = str(connection.execute(text("SELECT fingerprint FROM evaluators")).scalar())
         connection.execute(
-            text("UPDATE summaries SET summary = :summary, checksum = :checksum"),
-            {"summary": summary, "checksum": of_summary(run_id, fingerprint, summary)},
+            update(SummaryRow).values(summary=json.loads(summary), checksum=bindparam("of_it")),
+            {"of_it": of_summary(run_id, fingerprint, summary)},
         )
     assert [run.failed for run in store.runs()] == [3]
     # Only what has to do with a change is forgotten.

@@ -85,11 +85,11 @@ def _hush() -> None:
 
 
 @contextmanager
-def connected(timeout: float = CONNECT_SECONDS, **how: Any) -> Iterator[Any]:
+def connected(**how: Any) -> Iterator[Any]:
     """A client; it closes with the context, whatever state the cluster is in."""
     from distributed import Client
 
-    client = Client(timeout=timeout, set_as_default=False, **how)
+    client = Client(timeout=CONNECT_SECONDS, set_as_default=False, **how)
     try:
         yield client
     finally:

@@ -5,14 +5,14 @@ import hashlib
 import json
 import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.systems import STEMS, Option, Signal, SystemFailure
-from harness.systems.torch import DEVICE, TorchSeparator, count_parameters, state_sha256
+from harness.systems.torch import DEVICE, TorchBatchSeparator, count_parameters, state_sha256
 from harness_plugins.demucs.judging import LICENCE, judge, licence_of, local_parts, published_parts
 from harness_plugins.demucs.loading import load_local, load_published
 from harness_plugins.demucs.published import PUBLISHED
@@ -25,7 +25,7 @@ STEM_OF = {**{stem: stem for stem in STEMS}, "guitar": "other", "piano": "other"
 _RANDOM_LOCK = threading.Lock()
 
 
-class Demucs(TorchSeparator):
+class Demucs(TorchBatchSeparator):
     """Separates with a model of the demucs package, as the challenge's baseline does with Hybrid Demucs.
 
     The mixture is normalised by mean and standard deviation of its mono mix, separated in overlapping
@@ -139,13 +139,33 @@ class Demucs(TorchSeparator):
         return json.dumps([self.model.sources, getattr(self.model, "weights", None), parts], default=str)
 
     def estimate(self, mixture: Signal) -> Mapping[str, Signal]:
+        with _shifts_from(mixture):
+            return self._estimates([mixture])[0]
+
+    def estimate_many(self, mixtures: Sequence[Signal]) -> Sequence[Mapping[str, Signal]]:
+        if self.settings["shifts"]:  # these follow from each piece's music, and demucs shifts a batch as one
+            return [self.estimate(mixture) for mixture in mixtures]
+        return self._estimates(mixtures)
+
+    def _estimates(self, mixtures: Sequence[Signal]) -> list[Mapping[str, Signal]]:
+        """The stems of mixtures of one length; the segments of all are computed together, one place after another."""
         import torch
 
-        mono = mixture.mean(axis=1)
-        mean, scale = mono.mean(), mono.std() or 1.0  # silence has no scale
-        normalised = torch.from_numpy(((mixture - mean) / scale).T.astype(np.float32))
-        with _shifts_from(mixture):
-            sources = self.separate_tensor(self.model, normalised[None])[0]
+        monos = [mixture.mean(axis=1) for mixture in mixtures]
+        levels = [(mono.mean(), mono.std() or 1.0) for mono in monos]  # silence has no scale
+        normalised = [
+            ((mixture - mean) / scale).astype(np.float32)
+            for mixture, (mean, scale) in zip(mixtures, levels, strict=True)
+        ]
+        # Transposed, not copied: in which order a sum is computed follows from how the samples lie in memory.
+        separated = self.separate_tensor(self.model, torch.from_numpy(np.stack(normalised)).transpose(1, 2))
+        return [
+            self._stems(sources, mean, scale, mixture)
+            for sources, (mean, scale), mixture in zip(separated, levels, mixtures, strict=True)
+        ]
+
+    def _stems(self, sources: Any, mean: float, scale: float, mixture: Signal) -> Mapping[str, Signal]:
+        """The stems of a mixture, from its sources (sources, 2, samples)."""
         signals = sources.cpu().double().numpy().transpose(0, 2, 1) * scale + mean
         stems = {stem: np.zeros_like(signals[0]) for stem in STEMS}
         for source, signal in zip(self.model.sources, signals, strict=True):
@@ -153,7 +173,7 @@ class Demucs(TorchSeparator):
         return _consistent(stems, mixture) if self._consistent else stems
 
     def separate_tensor(self, model: Any, mixture: Any) -> Any:
-        """Separate a normalised mixture (1, 2, samples) into `model.sources`: (1, sources, 2, samples)."""
+        """Separate normalised mixtures (pieces, 2, samples) into `model.sources`: (pieces, sources, 2, samples)."""
         from demucs.apply import apply_model
 
         return apply_model(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.systems import STEMS, Option, SystemFailure
-from harness.systems.torch import DEVICE, TorchSeparator, count_parameters
+from harness.systems.torch import DEVICE, TorchBatchSeparator, count_parameters
 from harness_plugins.torch_support import (
     DEMO,
     DEMO_LICENCE,
@@ -22,7 +22,7 @@ from harness_plugins.umx.loading import load_local, load_published
 from harness_plugins.umx.published import PUBLISHED
 
 
-class OpenUnmix(TorchSeparator):
+class OpenUnmix(TorchBatchSeparator):
     """Separates with Open-Unmix: four networks estimate magnitudes, the phase is the mixture's.
 
     The mixture is not normalised. With `niter` the estimates are refined by so many rounds of a multichannel

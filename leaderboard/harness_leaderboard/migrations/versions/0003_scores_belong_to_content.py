@@ -251,6 +251,9 @@ def _fill() -> None:
         f" SELECT r.id, r.key, r.evaluation_set_id, v.id, 'shown', {', '.join('r.' + c for c in DECLARED.split(', '))}"
         f" FROM old_runs r JOIN evaluators v ON v.fingerprint = r.fingerprint WHERE r.id IN ({CHOSEN})"
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # It counts only the numbers that it gave itself.
+        op.execute("SELECT setval(pg_get_serial_sequence('runs', 'id'), max(id)) FROM runs")
     # Of runs that become one, a pair is taken from the latest in which it is not pending: what a scoring under a new
     # evaluator has not come to yet keeps its file, and with it its old score.
     op.execute(

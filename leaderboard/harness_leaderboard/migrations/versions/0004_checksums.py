@@ -77,9 +77,13 @@ def upgrade() -> None:
         update = f"UPDATE {table} SET checksum = :checksum WHERE id = :id"  # noqa: S608
         for id_, checksum in list(checksums):
             connection.execute(sa.text(update), {"id": id_, "checksum": checksum})
-    if connection.dialect.name == "sqlite":
-        for name, (event, then) in TRIGGERS.items():
+    for name, (event, then) in TRIGGERS.items():
+        if connection.dialect.name == "sqlite":
             op.execute(f"CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END")
+        else:
+            body = f"BEGIN {then}; RETURN NULL; END"
+            op.execute(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+            op.execute(f"CREATE TRIGGER {name} AFTER {event} FOR EACH ROW EXECUTE FUNCTION {name}()")
 
 
 Statements = tuple[str, str, int, Callable[[Any], tuple[Any, ...]], str]
