@@ -190,6 +190,11 @@ class OpenDatabase:
             with self.transaction(write=False) as connection:
                 check_structure(connection, self.path, self.name, whole=True)
 
+    def look_at_tables(self, connection: Connection) -> None:
+        """Have a server notice what was stored; see `postgresql`."""
+        if self.path is None:
+            postgresql.look_at_tables(connection)
+
     def _trouble(self, error: SQLAlchemyError, committing: bool) -> LeaderboardError:
         """What to raise for an error of the database."""
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -224,6 +229,7 @@ class OpenDatabase:
                 # Of a read-only file SQLite says so at the first statement that could write, this one, and not
                 # when the transaction begins.
                 connection.execute(text("DELETE FROM alembic_version WHERE 1 = 0"))
+                self.look_at_tables(connection)
             return
         if not create:
             raise LeaderboardError(

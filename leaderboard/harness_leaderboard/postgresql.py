@@ -111,6 +111,20 @@ def postgresql_engine(url: URL, writes: bool, timeout: float) -> Engine:
     return engine
 
 
+def look_at_tables(connection: Connection) -> None:
+    """Have the server look at tables that have filled since it last did, if it ever did.
+
+    By itself it comes round after a minute or more, and until then plans as for tables of a few rows: reading a run of
+    19,200 scores that were just stored took 26 s instead of 0.7 s. Others than the owner of the tables may not do this.
+    """
+    filled = connection.exec_driver_sql(
+        "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+        " AND relowner = current_user::regrole AND reltuples <= 0 AND pg_relation_size(oid) > 0"
+    )
+    for (table,) in filled.all():
+        connection.exec_driver_sql(f'ANALYZE "{table}"')
+
+
 def is_lost(error: Exception) -> bool:
     """Whether an error says that there is no connection to the server: it is down, full, or the way to it is cut.
 

@@ -161,6 +161,7 @@ class Store(OpenDatabase):
     def keep_summaries(self) -> None:
         """Sum up what has changed, so that the leaderboard need not: worth it at the end of work."""
         with self.transaction(write=True) as connection:
+            self.look_at_tables(connection)
             reading.keep_summaries(connection)
 
     # Reading

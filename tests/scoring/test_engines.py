@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+import socket
 import sqlite3
 from dataclasses import replace
 from itertools import pairwise
@@ -15,19 +16,22 @@ import soundfile
 from stored import seal_scores
 
 import harness.haaqi.fast as fast_engine
-from harness.challenge import STEMS
-from harness.errors import EvaluatorError
+from harness.challenge import PROTOCOL, STEMS
+from harness.compute.executor import Lost
+from harness.compute.local import LocalProcesses
+from harness.errors import DataError, EvaluatorError
 from harness.haaqi.conformance import LISTENERS
 from harness.haaqi.evaluator import Score
 from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
-from harness.scoring import tasks
+from harness.scoring import tasks, waiting
 from harness.scoring.checks import disagreement, to_check
 from harness.scoring.rows import COLUMNS
 from harness.scoring.tasks import Checked, ScoreTask, in_chunks
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
     EvaluationSetRecord,
+    NewScore,
     PairRecord,
     RunStatus,
     ScoreRecord,
@@ -501,3 +505,139 @@ def test_the_locked_evaluator_takes_pair_by_pair():
     tasks = tasks_of(2, 3, 2, engine="locked")
     assert in_chunks(tasks, 2) == [(task,) for task in tasks]
     assert in_chunks([], 2) == []
+
+
+@pytest.mark.parametrize(("workers", "pairs"), [(1, 20), (16, 20), (1000, 5)])
+def test_far_workers_are_handed_whole_scenes(workers, pairs):
+    """Handing out a task costs the main process milliseconds: it must not be what a thousand workers wait for."""
+    tasks = tasks_of(960, 20, 1, engine="locked")
+    chunks = in_chunks(tasks, workers, far=True)
+    assert [task for chunk in chunks for task in chunk] == tasks
+    assert {len(chunk) for chunk in chunks} == {pairs}
+
+
+# Parts
+
+
+def test_parts_draw_one_sample_and_each_checks_its_own():
+    run = stored_run(1000)
+    run = replace(run, pairs={each: replace(pair, fast=None) for each, pair in run.pairs.items()})
+    everything = set(run.pairs)
+    whole = to_check(run, everything, set())
+    shares = [set(sorted(everything)[start:1000:7]) for start in range(7)]
+    drawn = [to_check(run, share, set(), share) for share in shares]
+    assert set().union(*drawn) == whole
+    assert sum(map(len, drawn)) == len(whole) == 10
+    # Also when others have come further, and when it goes on itself.
+    further = with_scores(run, shares[1], fast=0.5)
+    assert to_check(further, shares[0], set(), shares[0]) == drawn[0]
+    assert to_check(further, set(), set(), shares[1]) == drawn[1]
+    checked = with_scores(further, drawn[1], fast=0.5, locked=0.5)
+    assert to_check(checked, set(), set(), shares[1]) == set()
+    # What has failed is replaced by what comes next, wherever that is; nothing of another part is checked here.
+    gone = {min(drawn[0] or drawn[1])}
+    for share in shares:
+        assert to_check(run, share, gone, share) <= share - gone
+
+
+# Executors
+
+
+class Fake:
+    """An executor that loses some tasks, and else works in this process."""
+
+    workers, far = 1, True
+
+    def __init__(self, deadly):
+        self.deadly, self.given = deadly, []
+
+    def map_unordered(self, function, tasks):
+        for chunk in tasks:
+            self.given.append(len(chunk.tasks))
+            lost = any(task.pair.id == self.deadly for task in chunk.tasks)
+            yield chunk, Lost("its worker process died 3 times") if lost else function(chunk)
+
+
+def test_of_a_chunk_that_ends_its_workers_only_the_guilty_pair_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr(tasks, "_score_one", lambda task: Score(0.5, 0.5))
+    todo = [
+        replace(task, folder=tmp_path, pair=replace(task.pair, scene=replace(task.pair.scene, folder=tmp_path)))
+        for task in tasks_of(8, 5, 1)
+    ]
+    executor = Fake(("scene_00002", "L0003"))
+    found = {task.pair.id: outcome for results, _ in tasks.score(todo, executor) for task, outcome in results}
+    assert len(found) == len(todo)
+    assert found.pop(("scene_00002", "L0003")) == "its worker process died 3 times"
+    assert set(found.values()) == {Score(0.5, 0.5)}
+    assert executor.given == [5] * 8 + [1] * 5
+
+
+def test_a_machine_that_does_not_see_the_files_is_named(tmp_path):
+    (task,) = tasks_of(1, 1, 1)
+    task = replace(
+        task, folder=tmp_path / "gone", pair=replace(task.pair, scene=replace(task.pair.scene, folder=tmp_path))
+    )
+    with pytest.raises(
+        DataError, match=f"{socket.gethostname()} does not see {tmp_path}/gone: what is scored must stay"
+    ):
+        list(tasks.score([task], LocalProcesses(1)))
+
+
+def test_a_worker_with_another_evaluator_is_named(monkeypatch, tmp_path, score):
+    tasks._proven.cache_clear()
+    real = tasks.lock.source_problems
+    monkeypatch.setattr(tasks.lock, "source_problems", lambda protocol: ["clarity/x.py has been changed"])
+    monkeypatch.setattr("harness.haaqi.lock.ensure_locked", lambda protocol: None)
+    refused = score()
+    assert refused.code == 1
+    assert f"error: {socket.gethostname()}: the evaluator is not the locked one: clarity/x.py" in refused.stderr
+    monkeypatch.setattr(tasks.lock, "source_problems", real)
+    # Its own lock is another one.
+    described = tasks.described
+    monkeypatch.setattr(
+        tasks, "described", lambda protocol: replace(described(protocol), host="n7", fingerprint="1" * 64)
+    )
+    refused = score()
+    tasks._proven.cache_clear()
+    assert refused.code == 1
+    assert "n7 scores with another evaluator (111111111111) than this machine (16b8" in refused.stderr
+
+
+def test_a_score_has_the_environment_of_who_computed_it(monkeypatch, score, tmp_path):
+    tasks._proven.cache_clear()
+    environment = tasks.lock.environment
+    monkeypatch.setattr(tasks.lock, "environment", lambda: {**environment(), "platform": "another node"})
+    assert score("--limit", "1").code == 0
+    tasks._proven.cache_clear()
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        details = [json.loads(each) for (each,) in database.execute("SELECT details FROM environments")]
+    assert {each["platform"] for each in details} == {"another node"}
+
+
+def test_scores_of_one_moment_are_one_transaction(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
+    proof = tasks.described(PROTOCOL)
+    held = waiting.Waiting()
+    new = NewScore("1" * 64, "2" * 64, "fast", 0.5, 0.5, False, None)
+
+    def came(count, after):
+        clock[0] += after
+        held.add([new] * count, proof)
+        if held.due():
+            return [len(scores) for scores, _ in held.take()]
+        return None
+
+    # What comes slowly is stored at once.
+    assert came(1, 5) == [1]
+    assert came(20, 0.2) == [20]
+    # What comes fast waits for half a second, or until there are fifty.
+    assert came(1, 0.05) is None
+    assert [came(1, 0.09) for _ in range(5)] == [None, None, None, None, [6]]
+    assert came(49, 0.01) is None
+    assert came(1, 0.01) == [50]
+    other = replace(proof, host="n2")
+    held.add([new], other)
+    held.add([new], proof)
+    assert sorted(len(scores) for scores, _ in held.take()) == [1, 1]
+    assert list(held.take()) == []

@@ -6,7 +6,7 @@ survives a crash of the server, but not of the machine.
 
 A guard between the tests and the server ends it when the tests end, however they end:
 
-    python tests/services/postgresql.py       # prints folder, port and password; lives until its input is closed
+    python tests/services/postgresql.py [SETTINGS]   # prints where it is; lives until its input is closed
 """
 
 import json
@@ -84,7 +84,7 @@ class PostgreSQL:
         import psycopg
 
         with psycopg.connect(self.url(database, user), autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
@@ -107,12 +107,12 @@ class PostgreSQL:
 
 
 @contextmanager
-def running_postgresql() -> Iterator[PostgreSQL]:
-    """A server that ends when the context does, or when this process does."""
+def running_postgresql(**settings: str) -> Iterator[PostgreSQL]:
+    """A server that ends when the context does, or when this process does; settings in place of `SETTINGS`."""
     # Somebody may take a port that was free a moment before.
     for _ in range(3):
         guard = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, json.dumps(settings)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         assert guard.stdout is not None
@@ -131,12 +131,12 @@ def running_postgresql() -> Iterator[PostgreSQL]:
 # The guard
 
 
-def _guard() -> None:
+def _guard(settings: dict[str, str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     folder = Path(tempfile.mkdtemp(prefix="harness-postgresql-"))
     try:
-        port, password = _start(folder)
+        port, password = _start(folder, settings)
         print(json.dumps({"folder": str(folder), "port": port, "password": password}), flush=True)
         sys.stdin.read()
     finally:
@@ -145,7 +145,7 @@ def _guard() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path) -> tuple[int, str]:
+def _start(folder: Path, settings: dict[str, str]) -> tuple[int, str]:
     password = secrets.token_hex(8)
     (folder / "password").write_text(password)
     if os.geteuid() == 0:
@@ -159,7 +159,7 @@ def _start(folder: Path) -> tuple[int, str]:
     with socket.create_server(("127.0.0.1", 0)) as opened:
         port = int(opened.getsockname()[1])
     with (folder / "data" / "postgresql.conf").open("a") as file:
-        file.writelines(f"{name} = '{value}'\n" for name, value in {**SETTINGS, "port": port}.items())
+        file.writelines(f"{name} = '{value}'\n" for name, value in {**SETTINGS, **settings, "port": port}.items())
     _pg_ctl(folder, "start", "-l", str(folder / "log"))
     server = PostgreSQL(folder, port, password, count())
     server.execute(f"CREATE ROLE harness LOGIN CREATEDB PASSWORD '{password}'")
@@ -188,4 +188,4 @@ def _run(folder: Path, program: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    _guard()
+    _guard(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {})

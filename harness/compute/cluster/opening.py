@@ -3,6 +3,7 @@
 import importlib
 import logging
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,13 +61,19 @@ def opened_cluster(where: str, config: Path | None, purpose: Purpose, workers: i
 
 
 def _import(*names: str) -> None:
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            raise UsageError(
-                f"--cluster needs {name}, which is not installed: pip install 'cadenza-harness[cluster]'"
-            ) from None
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                raise UsageError(
+                    f"--cluster needs {name}, which is not installed: pip install 'cadenza-harness[cluster]'"
+                ) from None
+    finally:
+        # As it is imported, dask-jobqueue takes Ctrl-C for itself, and would end the program as if all was well.
+        if signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
 
 
 def _hush() -> None:
@@ -78,11 +85,11 @@ def _hush() -> None:
 
 
 @contextmanager
-def connected(timeout: float = CONNECT_SECONDS, **how: Any) -> Iterator[Any]:
+def connected(**how: Any) -> Iterator[Any]:
     """A client; it closes with the context, whatever state the cluster is in."""
     from distributed import Client
 
-    client = Client(timeout=timeout, set_as_default=False, **how)
+    client = Client(timeout=CONNECT_SECONDS, set_as_default=False, **how)
     try:
         yield client
     finally:
