@@ -82,7 +82,7 @@ class Recipe:
 
 
 def recipe_of(
-    running: Apart, manifest: Manifest, staging: Path, log: Path, threads: int, far: bool, batch: int | None
+    running: Apart, manifest: Manifest, staging: Path, log: Path, threads: int, far: bool, batch: int | None = None
 ) -> Recipe:
     """How workers are to open a system that was loaded here.
 

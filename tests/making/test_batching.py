@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import Outcome, RunCli, TinySet
 
-from harness.making import batching, make
+from harness.making import make
 from harness.making.batching import PATIENCE, TRIALS, Batches
 from harness.submission.manifest import MANIFEST
 
