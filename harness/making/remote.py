@@ -25,7 +25,7 @@ from harness.apart.naming import named
 from harness.apart.output import Output
 from harness.apart.process import Terms
 from harness.apart.running import Apart, Wanted
-from harness.errors import DataError, HarnessError, SystemFailure, UsageError
+from harness.errors import DataError, HarnessError, StorageError, SystemFailure, UsageError
 from harness.files import cache_folder, write_whole
 from harness.making.pieces import Maker, Piece
 from harness.music.evaluationset import PairId
@@ -264,9 +264,13 @@ class _Opened:
         """Make some pieces, and add what came of them to `made`."""
 
         def write(name: str, content: bytes, clipped: int | None) -> None:
+            staging = self.recipe.staging
+            if not staging.is_dir():
+                # And not made again: nobody would remove it.
+                raise StorageError(f"{staging} is gone: who wanted these files has ended")
             sha256 = hashlib.sha256(content).hexdigest()
             staged = f"{sha256}-{secrets.token_hex(8)}"
-            write_whole(self.recipe.staging / staged, content)
+            write_whole(staging / staged, content)
             made.files[name] = staged, FileRecord(sha256=sha256, clipped=clipped)
 
         with ThreadPoolExecutor(self.recipe.threads) as pool:

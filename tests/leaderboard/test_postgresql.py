@@ -18,6 +18,7 @@ from alembic import command
 from services.postgresql import PostgreSQL
 from sqlalchemy import Connection, event, inspect, text
 from stored import EVALUATION_SET, FILE, FINGERPRINT, PAIRS, RUN, add, count, mark, on_postgresql
+from support import run_app
 
 from harness_leaderboard.database import named, parse_url
 from harness_leaderboard.errors import LeaderboardError
@@ -336,6 +337,30 @@ def test_urls_as_cloud_providers_print_them(url: str) -> None:
         with Store.open(given, create=False) as store:
             assert store.name == named(parse_url(url))
             assert "***" in store.name
+
+
+def test_the_command_line(url: str, store: Store, start: Start, postgresql: PostgreSQL, tmp_path: Path) -> None:
+    run_id = start()
+    mark(store, run_id, "S1", "L1")
+    add(store, "S1", "L1", 0.1 + 0.2, 1 / 3)
+    given = url.replace("postgresql:", "postgres:")
+    board = run_app("leaderboard", "--json", "--db", given)
+    assert (board.code, board.stderr, [line["scored"] for line in board.json]) == (0, "", [1])
+    # To a file, and from it into another database, nothing is lost.
+    exported = run_app("runs", "export", tmp_path / "export.db", "--db", given)
+    assert exported.code == 0, exported.stderr
+    assert run_app("leaderboard", "--json", "--db", tmp_path / "export.db").json == board.json
+    with postgresql.database() as other:
+        there = postgresql.url(other)
+        imported = run_app("runs", "import", tmp_path / "export.db", "--reason", "moved", "--db", there)
+        assert imported.code == 0, imported.stderr
+        assert run_app("leaderboard", "--json", "--db", there).json == board.json
+    said = [exported.stdout, imported.stdout, exported.stderr, imported.stderr]
+    for wrong in (given.replace(postgresql.password, "s3cret"), given.replace("harness:", "s/3cret:")):
+        refused = run_app("runs", "--db", wrong)
+        assert (refused.code != 0, refused.stderr.count("\n")) == (True, 1)
+        said.append(refused.stderr)
+    assert not [text for text in said if postgresql.password in text or "3cret" in text]
 
 
 # Older databases

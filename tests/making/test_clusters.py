@@ -10,7 +10,7 @@ from support import Outcome, RunCli, TinySet
 from harness.apart.output import Output
 from harness.apart.process import Terms
 from harness.apart.running import Apart, Wanted
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageError
 from harness.making import remote
 from harness.making.make import loaded_manifest
 from harness.making.pieces import pieces_of
@@ -171,3 +171,12 @@ def test_a_system_is_kept_for_the_next_task_and_closed_when_nobody_wants_it(
     assert opened is not None
     given.recipe.staging.rename("gone")
     assert opened._closed.wait(60)
+
+
+def test_what_nobody_wants_any_more_is_not_written(task: Callable[..., MakeTask]) -> None:
+    given = task()
+    make_pieces(given)
+    given.recipe.staging.rename("gone")
+    with pytest.raises(StorageError, match="who wanted these files has ended"):
+        make_pieces(given)
+    assert not given.recipe.staging.exists()

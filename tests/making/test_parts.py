@@ -249,6 +249,19 @@ def test_a_part_does_not_begin_while_the_whole_is_written(start: Start, tmp_path
     assert whole.returncode == 0, stderr
 
 
+def test_a_part_does_not_add_to_what_became_another_systems(start: Start, tmp_path: Path) -> None:
+    part = start("--part", "1/2")
+    wait_until((tmp_path / "at-work").exists, part)
+    path = tmp_path / "made" / MANIFEST
+    other = json.dumps({**json.loads(path.read_text()), "version": "2"})
+    path.write_text(other)
+    (tmp_path / "go").touch()
+    _, stderr = part.communicate(timeout=120)
+    assert part.returncode == 1
+    assert "made was replaced by another system's submission meanwhile: choose another --output" in stderr
+    assert path.read_text() == other
+
+
 # Claims
 
 
