@@ -17,10 +17,10 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         "--cluster",
-        metavar="slurm|local|ADDRESS|FILE",
+        metavar="WHERE",
         callback=given,
-        help="Compute on a cluster: Slurm jobs, a trial on this machine, or any Dask cluster that runs, by its address "
-        "or scheduler file.",
+        help="Compute on a cluster: `slurm` for its jobs, `local` to try it on this machine, or a Dask cluster that "
+        "runs, by its address or scheduler file.",
     ),
 ]
 ClusterConfig = Annotated[
