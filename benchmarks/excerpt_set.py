@@ -65,6 +65,17 @@ def build_slice(root: Path, scenes: int, seconds: float) -> EvaluationSet:
     return _write(root, seconds, chosen, SLICE_MUSIC, listeners)
 
 
+def build_many(root: Path, scenes: int) -> EvaluationSet:
+    """Write a set with as many scenes as the official one has, or fewer, for 20 listeners each, of very short music."""
+    listeners = slice_listeners()
+    tracks = list(SLICE_MUSIC)
+    chosen = {
+        f"scene_{1 + index:05}": (tracks[index % len(tracks)], f"gain_{1 + index % 3:04}", list(listeners))
+        for index in range(scenes)
+    }
+    return _write(root, 0.6, chosen, SLICE_MUSIC, listeners)
+
+
 def build(root: Path, seconds: float) -> EvaluationSet:
     """Write the set in the official layout, in headphone form; music longer than the excerpt repeats it."""
     listeners = {name: (AUDIOGRAMS[demo.LISTENERS[name][0]], AUDIOGRAMS[demo.LISTENERS[name][1]]) for name in LISTENERS}

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from services import postgresql as postgresql_here
 from services import slurm as slurm_here
 from services.postgresql import PostgreSQL, running_postgresql
@@ -25,14 +27,7 @@ from support import SPLIT, Outcome, TinySet, listeners_as_json, run_app, write_t
 PATIENCE = 300
 SCENES, LISTENERS = 6, 2
 
-CONFIGURATION = """\
-jobs: 2
-cores: 1
-memory: 2GB
-walltime: "00:10:00"
-interface: lo
-folder: jobs
-"""
+CONFIGURATION = {"jobs": 2, "cores": 1, "walltime": "00:10:00", "interface": "lo", "folder": "jobs"}
 
 Row = tuple[str, str, str, float, float]
 """Scene, listener, engine, and the scores of both ears."""
@@ -93,6 +88,10 @@ class Work:
         found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), found["PATH"]])
         return found
 
+    def configure(self, **different: object) -> None:
+        """Write the configuration, `CONFIGURATION` but for what is different."""
+        (self.folder / "slurm.yaml").write_text(yaml.safe_dump({**CONFIGURATION, **different}))
+
     def start(self, *arguments: object, **variables: str) -> "subprocess.Popen[bytes]":
         """Start `harness ARGUMENTS`, as a program; what it says goes into files."""
         with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("wb") as stderr:
@@ -144,13 +143,20 @@ class Work:
 
     def scores(self, db: str = "") -> list[Row]:
         """What a leaderboard holds, in order; nothing where it is not there yet."""
+        return self._rows(SCORES, db)
+
+    def provenance(self, engine: str, db: str = "") -> list[tuple[Any, ...]]:
+        """Evaluators and environments of an engine's scores."""
+        return self._rows(PROVENANCE.format(engine=engine), db)
+
+    def _rows(self, statement: str, db: str) -> list[tuple[Any, ...]]:
         url = make_url(db or self.db)
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg", password=self.password)
         engine = create_engine(url, poolclass=NullPool)
         try:
             with engine.connect() as connection:
-                rows = connection.execute(text(SCORES)).all()
+                rows = connection.execute(text(statement)).all()
         except Exception as error:
             if any(said in str(error) for said in ("no such table", "unable to open", "does not exist")):
                 return []
@@ -162,6 +168,12 @@ SCORES = """
 SELECT scene, listener, engine, left_score, right_score
 FROM run_pairs JOIN set_pairs ON set_pairs.id = pair_id JOIN scores ON scores.remix_id = run_pairs.remix_id
 ORDER BY scene, listener, engine
+"""
+
+PROVENANCE = """
+SELECT DISTINCT fingerprint, environments.sha256
+FROM scores JOIN evaluators ON evaluators.id = evaluator_id JOIN environments ON environments.id = environment_id
+WHERE engine = '{engine}'
 """
 
 
@@ -201,7 +213,6 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the evaluation set, a submission for it, and the leaderboards of both engines (`fast.db`)."""
     folder = tmp_path_factory.mktemp("cluster")
     write_set(folder / "set")
-    (folder / "slurm.yaml").write_text(CONFIGURATION)
     made = run_app("enhance", "--system", "passthrough", "--data", folder / "set", "--output", folder / "made")
     assert made.code == 0, made.stderr
     for engine in ("fast", "locked"):
@@ -213,4 +224,6 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def work(slurm: Slurm, postgresql: PostgreSQL, _made: Path, tmp_path: Path, db: str) -> Work:
-    return Work(shutil.copytree(_made, tmp_path / "work"), slurm, db, postgresql.password)
+    found = Work(shutil.copytree(_made, tmp_path / "work"), slurm, db, postgresql.password)
+    found.configure()
+    return found

@@ -8,6 +8,8 @@ import pytest
 import typer
 
 from harness.cli import app
+from harness.compute.cluster.config import Jobs, read_jobs
+from harness.compute.cluster.slurm import GIGABYTES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 
@@ -18,6 +20,20 @@ def commands() -> list[list[str]]:
     lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines() if line.startswith("harness ")]
     sentences = re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)
     return [shlex.split(line)[1:] for line in [*lines, *re.findall(r"`(harness [^`]+)`", sentences)]]
+
+
+def test_its_configuration_is_one_and_has_every_key(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "slurm.yaml").write_text(block)
+    score, enhance = (read_jobs(tmp_path / "slurm.yaml", purpose) for purpose in ("score", "enhance"))
+    assert (score.jobs, score.queue, score.workers_of_job) == (32, "standard", 8)
+    assert (enhance.jobs, enhance.queue, enhance.workers_of_job) == (2, "gpu", 1)
+    assert set(Jobs.model_fields) <= set(re.findall(r"^ *(\w+):", block, re.MULTILINE))
+
+
+def test_the_defaults_that_it_names_are_those_that_there_are() -> None:
+    assert (Jobs().jobs, Jobs().cores, Jobs().folder) == (1, 4, "harness-cluster")
+    assert GIGABYTES == {"score": 2, "enhance": 8}
 
 
 def test_they_are_found() -> None:

@@ -187,9 +187,15 @@ class _Upkeep:
             return f"and squeue fails ({' '.join(listed.stderr.split())[:200]})"
         states = Counter(line.strip() for line in listed.stdout.splitlines())
         alive = {state: count for state, count in states.items() if state.split()[0] not in ENDED}
-        if not alive and not self._ever and time.monotonic() - self._started > 2 * UPKEEP_SECONDS:
+        if not alive and not self._were_any() and time.monotonic() - self._started > 2 * UPKEEP_SECONDS:
             raise HarnessError(f"Slurm's jobs ended before there was a worker: {self._last_words()}")
         return ", ".join(_in_words(state, count) for state, count in sorted(alive.items()))
+
+    def _were_any(self) -> bool:
+        """Whether there was ever a worker, if only between two looks."""
+        events = () if self._ever else self._cluster.scheduler.get_events("all")
+        self._ever = self._ever or any(event.get("action") == "add-worker" for _, event in events)
+        return self._ever
 
     def _last_words(self) -> str:
         logs = sorted(self._folder.glob(f"{self._name}-*.err"))

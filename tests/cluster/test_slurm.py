@@ -1,0 +1,174 @@
+"""`--cluster slurm` on a real Slurm: workers over TLS, scores into PostgreSQL, and all that may die on the way."""
+
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+
+CLUSTER = ("--cluster", "slurm", "--cluster-config", "slurm.yaml")
+SCORE = ("score", "made", "--data", "set", *CLUSTER)
+
+DEADLY = """
+import os, signal
+import numpy as np
+from harness.systems import STEMS, Separator, hookimpl
+
+class Deadly(Separator):
+    name, version, training_data, licence = "deadly", "1", "none", "none"
+
+    def separate(self, mixture, sample_rate):
+        if np.argmax(np.abs(mixture[:, 0])) == {peak}:
+            os.kill(os.getppid(), signal.SIGKILL)
+        return {{stem: mixture / 4 for stem in STEMS}}
+
+@hookimpl
+def register_systems(register):
+    register(Deadly)
+"""
+"""A system that kills the worker that it runs for, at one piece of music."""
+
+
+@pytest.mark.parametrize("engine", ["fast", "locked"])
+def test_scores_are_those_of_this_machine(work, engine):
+    done = work.harness(*SCORE, "--engine", engine)
+    assert done.code == 0, done.stderr
+    scores = work.scores()
+    assert [row for row in scores if row[2] == engine] == work.expected(engine)
+    assert len(scores) == work.pairs + (2 if engine == "fast" else 0)
+    assert work.slurm.jobs() == []
+    # The evaluator and the environment that workers computed with are those of this machine, which all nodes are.
+    assert work.provenance(engine) == work.provenance(engine, f"sqlite:///{work.folder}/{engine}.db")
+    assert "Traceback" not in done.stderr
+    assert work.password not in done.stderr + done.stdout
+    # The jobs' logs stay, but no keys.
+    assert {path.suffix for path in (work.folder / "jobs").iterdir()} <= {".out", ".err"}
+
+
+def test_a_job_that_is_killed_loses_nothing(work):
+    process = work.start(*SCORE)
+    work.until(work.scores, process)
+    first, *_ = work.slurm.jobs("running")
+    work.slurm.command("scancel", "--signal=KILL", "--full", first.id)
+    done = work.finish(process)
+    assert done.code == 0, done.stderr
+    assert work.scores() == work.expected("locked")
+    assert work.slurm.jobs() == []
+
+
+def test_a_job_whose_time_is_up_is_replaced(work):
+    work.configure(jobs=1)
+    # Dask's own settings stay as users have them; here it would wait for a minute, lest the worker come back.
+    process = work.start(*SCORE, DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="5s")
+    work.until(work.scores, process)
+    # What Slurm does when the walltime ends: SIGTERM, and SIGKILL after KillWait. Nobody else is there to go on.
+    (only,) = work.slurm.jobs("running")
+    work.slurm.command("scancel", only.id)
+    done = work.finish(process)
+    assert done.code == 0, done.stderr
+    assert work.scores() == work.expected("locked")
+    assert max(int(job.id) for job in work.slurm.jobs("all")) > int(only.id)
+    assert work.slurm.jobs() == []
+
+
+def test_ctrl_c_cancels_the_jobs_and_the_same_command_continues(work):
+    process = work.start(*SCORE)
+    work.until(work.scores, process)
+    process.send_signal(signal.SIGINT)
+    done = work.finish(process)
+    assert done.code == 130, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("interrupted; run the same command again: it continues")
+    assert "Traceback" not in done.stderr
+    work.until(lambda: not work.slurm.jobs())
+    before = work.scores()
+    assert 0 < len(before) < work.pairs
+    again = work.harness(*SCORE)
+    assert again.code == 0, again.stderr
+    assert f"{len(before)} pairs are scored already" in again.stderr
+    assert work.scores() == work.expected("locked")
+
+
+def test_jobs_end_when_the_main_process_is_killed(work):
+    process = work.start(*SCORE)
+    work.until(work.scores, process)
+    process.kill()
+    work.finish(process)
+    work.until(lambda: not work.slurm.jobs())
+    before = work.scores()
+    again = work.harness(*SCORE)
+    assert again.code == 0, again.stderr
+    assert f"{len(before)} pairs are scored already" in again.stderr
+    assert work.scores() == work.expected("locked")
+
+
+def test_the_database_restarts(work, postgresql):
+    process = work.start(*SCORE)
+    work.until(work.scores, process)
+    postgresql.stop()
+    postgresql.start()
+    done = work.finish(process)
+    assert done.code == 0, done.stderr
+    assert work.scores() == work.expected("locked")
+
+
+def test_jobs_that_wait_are_talked_about(work):
+    fill = ("--array=1-2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 600")
+    filler = work.slurm.submit(*fill, folder=work.folder)
+    work.until(lambda: len(work.slurm.jobs("running")) == 2)
+    process = work.start(*SCORE, "--engine", "fast")
+    work.until(lambda: re.search(r"^0 workers, .*pending \((Resources|Priority)\)$", work.said, re.MULTILINE), process)
+    work.slurm.command("scancel", filler)
+    done = work.finish(process)
+    assert done.code == 0, done.stderr
+    assert [row for row in work.scores() if row[2] == "fast"] == work.expected("fast")
+
+
+def test_a_queue_that_is_not_there_is_one_line(work):
+    work.configure(queue="nowhere")
+    done = work.harness(*SCORE)
+    assert done.code in (1, 2)
+    assert "invalid partition" in done.error
+    assert work.slurm.jobs() == []
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.flac")}
+
+
+def test_systems_run_on_workers_and_one_piece_that_kills_them_is_given_up(work):
+    plugin = ("--plugin", "deadly.py", "--system", "deadly", "--data", "set", "--engine", "fast")
+    music = next((work.folder / "set").glob("audio/*/*/scene_V006/mixture.wav"))
+    (work.folder / "deadly.py").write_text(DEADLY.format(peak=-1))
+    local = work.harness("enhance", *plugin[:-2], "--output", "local")
+    assert local.code == 0, local.stderr
+    samples, _ = soundfile.read(music)
+    (work.folder / "deadly.py").write_text(DEADLY.format(peak=np.argmax(np.abs(samples[:, 0]))))
+    done = work.harness("run", *plugin, "--output", "far", *CLUSTER)
+    assert done.code == 1, done.stderr
+    lost = {"scene_V006_L0_remix.flac", "scene_V006_L1_remix.flac"}
+    made = files(work.folder / "far")
+    assert made == {name: content for name, content in files(work.folder / "local").items() if name not in lost}
+    assert len(made) == work.pairs - len(lost)
+    assert {path.name for path in (work.folder / "far").iterdir()} == {*made, "submission.json"}
+    failed = {line for line in (done.stderr + done.stdout).splitlines() if line.startswith("failed: ")}
+    assert len(failed) == len(lost)
+    assert all("scene_V006" in line and "died" in line for line in failed), failed
+    assert len([row for row in work.scores() if row[2] == "fast"]) == len(made)
+    assert work.slurm.jobs() == []
+
+
+def test_a_cluster_within_one_job(work):
+    (script,) = re.findall(r"^`cluster.sbatch`:\n\n```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    (work.folder / "cluster.sbatch").write_text(script)
+    given = {"DATA": "set", "SUBMISSION": "made", "INTERFACE": "lo"}
+    small = ("--nodes=2", "--ntasks-per-node=1", "--output=cluster.out")
+    job = work.slurm.submit(*small, "cluster.sbatch", folder=work.folder, **work.environment, **given)
+    ended = set(work.slurm.wait_for(job).values())
+    assert ended == {"COMPLETED"}, (work.folder / "cluster.out").read_text()
+    assert [row for row in work.scores() if row[2] == "fast"] == work.expected("fast")
+    # Keys do not stay.
+    assert not list(work.folder.glob("dask.*"))
