@@ -37,10 +37,10 @@ class Asleep:
 
     def __call__(self, chunk: tasks.Chunk) -> tuple[list[tasks.Outcome], tasks.Proof]:
         proof = tasks._proven(chunk.tasks[0].pair.scene.protocol, chunk.tasks[0].engine, chunk.proven)
-        time.sleep(self.seconds * len(chunk.tasks) * random.uniform(0.8, 1.2))
+        time.sleep(self.seconds * len(chunk.tasks) * random.uniform(0.8, 1.2))  # noqa: S311
         outcomes: list[tasks.Outcome] = []
         for task in chunk.tasks:
-            score = Score(random.random(), random.random())
+            score = Score(random.random(), random.random())  # noqa: S311
             outcomes.append(tasks.Checked(score, score) if task.check else score)
         return outcomes, proof
 

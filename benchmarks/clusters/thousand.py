@@ -1,6 +1,6 @@
 """Scoring the official set with workers that sleep, to see what it asks of the main process (see `cluster.py`).
 
-All in this process is as in `harness score --cluster slurm`: evaluation set, run, tasks, executor, Dask's scheduler with
+All here is as in `harness score --cluster slurm`: evaluation set, run, tasks, executor, Dask's scheduler with
 TLS, leaderboard. Only the workers (`hosts`) sleep for as long as a pair takes, and all of them are on this machine.
 """
 
