@@ -151,8 +151,8 @@ def test_systems_run_on_workers_and_one_piece_that_kills_them_is_given_up(work):
     assert done.code == 1, done.stderr
     lost = {"scene_V006_L0_remix.flac", "scene_V006_L1_remix.flac"}
     made = files(work.folder / "far")
+    assert len(made) == work.pairs - len(lost), done.stderr
     assert made == {name: content for name, content in files(work.folder / "local").items() if name not in lost}
-    assert len(made) == work.pairs - len(lost)
     assert {path.name for path in (work.folder / "far").iterdir()} == {*made, "submission.json"}
     failed = {line for line in (done.stderr + done.stdout).splitlines() if line.startswith("failed: ")}
     assert len(failed) == len(lost)
