@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
-from distributed import Worker
-from distributed.security import Security
 
 from harness.compute.cluster import worker
 from harness.haaqi.evaluator import Score
 from harness.scoring import tasks
+
+PATIENCE = "600s"
+"""Workers here share their cores with the scheduler, so they may be slow to answer."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Asleep:
 
     def __call__(self, chunk: tasks.Chunk) -> tuple[list[tasks.Outcome], tasks.Proof]:
         proof = tasks._proven(chunk.tasks[0].pair.scene.protocol, chunk.tasks[0].engine, chunk.proven)
-        time.sleep(self.seconds * len(chunk.tasks) * random.uniform(0.8, 1.2))  # noqa: S311
-        outcomes: list[tasks.Outcome] = []
-        for task in chunk.tasks:
-            score = Score(random.random(), random.random())  # noqa: S311
-            outcomes.append(tasks.Checked(score, score) if task.check else score)
-        return outcomes, proof
+        draw = random.Random(chunk.tasks[0].sha256)  # noqa: S311
+        time.sleep(self.seconds * len(chunk.tasks) * draw.uniform(0.8, 1.2))
+        return [Score(draw.random(), draw.random()) for _ in chunk.tasks], proof
 
 
 async def host(given: dict[str, Any]) -> None:
     """Be workers until standard input ends."""
+    from distributed import Worker
+    from distributed.security import Security
+
     with tempfile.TemporaryDirectory() as folder:
         async with contextlib.AsyncExitStack() as alive:
             for _ in range(given["workers"]):
@@ -70,7 +71,13 @@ if __name__ == "__main__":
     tasks.score_chunk = Asleep(given["seconds"])
     # Nothing is computed here, so workers of one process need not take turns.
     worker._turn = contextlib.nullcontext()
-    # What costs the worker alone, a thousand of which have no cores here.
-    sparing = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "60s"}
+    # What costs the worker alone, a thousand of which have no cores here, and patience with those that wait for one.
+    sparing = {
+        "distributed.admin.system-monitor.interval": "60s",
+        "distributed.admin.tick.interval": "60s",
+        "distributed.comm.timeouts.connect": PATIENCE,
+        "distributed.comm.timeouts.tcp": PATIENCE,
+        "distributed.worker.profile.enabled": False,
+    }
     with dask.config.set(sparing):
         asyncio.run(host(given))

@@ -1,7 +1,7 @@
 """Scoring the official set with workers that sleep, to see what it asks of the main process (see `cluster.py`).
 
-All here is as in `harness score --cluster slurm`: evaluation set, run, tasks, executor, Dask's scheduler with
-TLS, leaderboard. Only the workers (`hosts`) sleep for as long as a pair takes, and all of them are on this machine.
+All in this process is as in `harness score --cluster slurm`: evaluation set, run, tasks, executor, Dask's scheduler
+with TLS, leaderboard. Only the workers (`hosts`) sleep for as long as a pair takes, and all are on this machine.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import Any, Literal
 import psutil
 from excerpt_set import build_many
 
+from clusters.hosts import PATIENCE
 from harness.compute.cluster.executor import DaskExecutor
 from harness.compute.cluster.opening import _hush, connected
 from harness.compute.cluster.settings import ENCRYPTED, applied
@@ -103,7 +104,8 @@ def simulate(
             url = server.url(alive.enter_context(server.database()))
         store = alive.enter_context(Store.open(url, create=True))
         before = peak()
-        alive.enter_context(applied(ENCRYPTED))
+        patient = dict.fromkeys(("distributed.comm.timeouts.connect", "distributed.comm.timeouts.tcp"), PATIENCE)
+        alive.enter_context(applied({**ENCRYPTED, **patient}))
         security = Security.temporary()
         # A scheduler in this process, as that of `--cluster slurm`.
         cluster = LocalCluster(
