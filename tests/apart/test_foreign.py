@@ -193,7 +193,9 @@ def test_wrong_uses_of_another_environment_are_one_line(
 
     theirs = ("--plugin", system, "--python", python)
     assert "--python nowhere: no such file" in refused("--system", "probe", "--python", "nowhere")
-    assert "no system named 'x' in this plugin (it has: line, loud, probe, soft)" in refused(*theirs, "--system", "x")
+    assert "no system named 'x' in this plugin (it has: line, loud, many, probe, soft)" in refused(
+        *theirs, "--system", "x"
+    )
     wrong = refused(*theirs, "--system", "probe", "--option", "share=7")
     assert wrong.endswith(f"option share=7.0: expected float from 0 to 1 (in {python})")
     (system.parent / "weights.bin").unlink()
