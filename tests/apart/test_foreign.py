@@ -15,6 +15,9 @@ from support import RunCli, TinySet
 
 import harness
 from harness.apart.child import FOREIGN
+from harness.apart.output import Output
+from harness.apart.process import Terms
+from harness.apart.running import Apart, Wanted
 from harness.submission.manifest import MANIFEST
 
 SYSTEM = """
@@ -41,6 +44,13 @@ class Probe(Separator):
 
     def separate(self, mixture, sample_rate):
         return {stem: self.settings["share"] * mixture for stem in STEMS}
+
+
+class Many(Probe):
+    name = "many"
+
+    def separate_many(self, mixtures, sample_rate):
+        return [self.separate(mixture, sample_rate) for mixture in mixtures]
 
 
 class Loud(Enhancer):
@@ -79,7 +89,7 @@ class Soft(StreamingEnhancer):
 
 @hookimpl
 def register_systems(register):
-    for system in (Probe, Loud, Line, Soft):
+    for system in (Probe, Many, Loud, Line, Soft):
         register(system)
 """
 
@@ -103,6 +113,25 @@ def system(tmp_path: Path) -> Path:
     (folder / "beside.py").write_text("QUARTER = 0.25\n")
     (folder / "system.py").write_text(SYSTEM)
     return folder / "system.py"
+
+
+def test_it_separates_several_pieces_at_once_there(python: Path, system: Path) -> None:
+    noise = [numpy.random.default_rng(seed).standard_normal((frames, 2)) for seed, frames in enumerate((500, 300))]
+    for name, expected in (("many", True), ("probe", False)):
+        running = Apart(Wanted(name, plugins=(str(system),)), Terms(python=python), Output())
+        try:
+            running.start()
+            assert running.find().many is expected
+            if expected:
+                running.load()
+                stems, cost = running.separate_many(noise)
+                assert cost is not None
+                assert [len(each) for each in stems] == [4, 4]
+                for mixture, of_it in zip(noise, stems, strict=True):
+                    for stem in of_it:
+                        numpy.testing.assert_array_equal(stem, mixture / 4)
+        finally:
+            running.close()
 
 
 def test_a_system_runs_in_another_environment_with_the_same_result(
@@ -164,7 +193,9 @@ def test_wrong_uses_of_another_environment_are_one_line(
 
     theirs = ("--plugin", system, "--python", python)
     assert "--python nowhere: no such file" in refused("--system", "probe", "--python", "nowhere")
-    assert "no system named 'x' in this plugin (it has: line, loud, probe, soft)" in refused(*theirs, "--system", "x")
+    assert "no system named 'x' in this plugin (it has: line, loud, many, probe, soft)" in refused(
+        *theirs, "--system", "x"
+    )
     wrong = refused(*theirs, "--system", "probe", "--option", "share=7")
     assert wrong.endswith(f"option share=7.0: expected float from 0 to 1 (in {python})")
     (system.parent / "weights.bin").unlink()
