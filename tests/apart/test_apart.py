@@ -41,6 +41,7 @@ def test_how_a_system_ends_is_the_reason_and_the_next_piece_goes_on(
     case: str, run_cli: RunCli, tiny_set: TinySet, plugin: Callable[..., Path], tmp_path: Path
 ) -> None:
     body, expected = ENDS[case]
+    before = _children()
     path = plugin(f"{ONE_FAILS}    {body}", "Enhancer")
     made = run_cli("enhance", "--plugin", path, "--system", "probe", *tiny_set.args, "--output", "made", "--json")
     assert made.code == 1
@@ -51,7 +52,8 @@ def test_how_a_system_ends_is_the_reason_and_the_next_piece_goes_on(
     for each in made.json["failures"]:
         assert f"system probe {expected}" in each["reason"]
     assert made.json["made"] == 2
-    assert not _children()
+    # What other tests have started may live on (multiprocessing's resource tracker).
+    assert set(_children()) <= set(before)
 
 
 def test_a_system_that_hangs_is_ended(

@@ -60,7 +60,7 @@ def test_the_others_are_scored(
 def test_an_interruption_is_no_failure_of_a_submission(
     submission: Path, run_cli: RunCli, tiny_set: TinySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*args: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(judging, "judge_folder", interrupted)

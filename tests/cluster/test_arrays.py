@@ -64,13 +64,13 @@ def test_parts_with_leaderboards_of_their_own_are_merged(work):
     for part in (*range(1, PARTS + 1), 1):
         merged = work.harness("runs", "import", f"parts/{part}.db", "--reason", f"part {part} of {PARTS}")
         assert merged.code == 0, merged.stderr
-    (run,) = work.harness("leaderboard", "--json").json
-    assert (run["scored"], run["rank"]) == (work.pairs, 1)
     assert [row for row in work.scores() if row[2] == "fast"] == work.expected("fast")
-    # Nothing is left to do.
+    # Each leaderboard drew a sample of its own for the checks, so that some may lack.
     again = work.harness("score", "made", "--data", "set", "--engine", "fast")
     assert again.code == 0
     assert f"{work.pairs} pairs are scored already" in again.stderr
+    (run,) = work.harness("leaderboard", "--json").json
+    assert (run["scored"], run["rank"]) == (work.pairs, 1)
 
 
 def test_enhancement_as_an_array_and_scoring_after_it(work):

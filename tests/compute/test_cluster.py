@@ -5,11 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
 
+from harness.compute.cluster import executor as dask_executor
 from harness.compute.cluster.opening import opened_cluster
 from harness.compute.executor import Lost
 from harness.errors import EvaluatorError, HarnessError
@@ -58,12 +61,56 @@ def test_a_task_that_ends_its_workers_is_lost_alone(two):
     assert found == {f"{number} + 0": number for number in range(12)}
 
 
+def test_no_task_waits_on_a_worker_where_it_could_be_blamed_for_another(two):
+    # The first is over at once; Dask would have dealt out the others by then.
+    works = two.map_unordered(eval, [f"__import__('time').sleep({seconds})" for seconds in (0.1, 0.5, 0.5, 0.5)])
+    found = []
+    for _ in works:
+        found += two._client.run_on_scheduler(held_by_workers)
+    assert set(found) <= {0, 1}
+    assert 1 in found
+
+
+def held(dask_scheduler: Any) -> int:
+    return len(dask_scheduler.tasks)
+
+
+def held_by_workers(dask_scheduler: Any) -> list[int]:
+    return [len(each.processing) for each in dask_scheduler.workers.values()]
+
+
+def test_a_result_that_dies_with_its_worker_is_computed_again(two, monkeypatch):
+    """Where that happens between the news that it is there and the asking for it."""
+    taken, killed = dask_executor._taken, []
+
+    def taken_too_late(finished):
+        found = taken(finished)
+        if found and not killed:
+            (where,) = two._client.who_has(found).values()
+            killed.extend(two._client.run(os.getpid, workers=list(where)).values())
+            os.kill(killed[0], signal.SIGKILL)
+            deadline = time.monotonic() + PATIENCE
+            while found[0].status == "finished":
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(dask_executor, "_taken", taken_too_late)
+    ((_, pid),) = two.map_unordered(eval, [f"__import__('time').sleep(1) or {PID}"])
+    assert isinstance(pid, int)
+    assert killed
+    assert pid not in killed
+
+
 def test_what_is_done_is_not_done_again_when_its_worker_dies(two, tmp_path):
     """Results that stay on a worker die with it."""
     note = f"(open({str(tmp_path / 'log')!r}, 'a').write('%d\\n'), {PID})[1]"
     works, pids = two.map_unordered(eval, [note % number for number in range(20)]), set()
     for _, pid in works:
         pids.add(pid)
+    deadline = time.monotonic() + PATIENCE
+    while two._client.run_on_scheduler(held):
+        assert time.monotonic() < deadline, "results are not released"
     os.kill(pids.pop(), signal.SIGKILL)
     assert [value for _, value in two.map_unordered(eval, ["1 + 1"])] == [2]
     assert len((tmp_path / "log").read_text().split()) == 20

@@ -285,7 +285,7 @@ MANIFESTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "training_data: Value error, expected one of: none, off",
     ),
     "another format": (change("format", 2), "format: Input should be 1"),
-    "a strange key": (change("score", 1), "score: unknown key (known are causality, chain, class, code_files, "),
+    "a strange key": (change("score", 1), "score: unknown key (known are batch, causality, chain, class, "),
     "no split": (change("evaluation_set", {"name": "tiny"}), "evaluation_set.split: Field required"),
     "files are a list": (change("files", [NAME]), "files: Input should be an object"),
     "a hash is none": (change("files", {NAME: {"sha256": "abc"}}), f"files.{NAME}.sha256: String should match pattern"),

@@ -3,8 +3,8 @@
 import contextlib
 import logging
 import queue
-import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from harness.compute.cluster.code import code_sha256
@@ -19,6 +19,10 @@ WINDOW = 1000
 
 QUIET_SECONDS = 1.0
 """So often at least the cluster is looked after while nothing comes."""
+
+QUEUED = {"_data_producer": True}
+"""Keeps a task with the scheduler until a worker is free: a worker's death is held against all tasks that are with it.
+Without it Dask queues tasks only where there are many more than workers."""
 
 GONE = "the connection to the cluster's scheduler is lost: run the same command again: it continues"
 
@@ -55,25 +59,26 @@ class DaskExecutor:
         finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         def give(count: int) -> None:
-            for task in waiting:
+            for task in islice(waiting, count):
                 # Not by the hash of what is asked: the same is asked again where a worker was lost.
-                future = self._client.submit(perform, name, task, code_sha256(), pure=False)
+                future = self._client.submit(perform, name, task, code_sha256(), pure=False, **QUEUED)
                 given[future.key] = future, task
                 future.add_done_callback(finished.put)
-                count -= 1
-                if count <= 0:
-                    return
 
         def window() -> int:
-            return max(WINDOW, 2 * self.workers) - len(given)
+            return max(0, max(WINDOW, 2 * self.workers) - len(given))
 
         try:
             give(window())
+            taken: list[Any] = []
             while given:
-                for future, result in self._results(_taken(finished, self._look)):
+                self._look()
+                taken += _taken(finished)
+                for future, result in self._results(taken):
                     _, task = given.pop(future.key)
                     future.release()
                     yield task, result
+                taken = [future for future in taken if future.key in given]
                 give(window())
         except OSError as error:
             if self._client.status == "running":
@@ -85,7 +90,7 @@ class DaskExecutor:
                     self._client.cancel([future for future, _ in given.values()], force=True)
 
     def _results(self, futures: Sequence[Any]) -> list[tuple[Any, Any]]:
-        """What came of tasks that are finished.
+        """What came of tasks that were finished; nothing for those whose worker died before their results were fetched.
 
         Raises:
             HarnessError: the cluster is gone; and whatever a task has raised.
@@ -95,11 +100,13 @@ class DaskExecutor:
         found: list[tuple[Any, Any]] = []
         good = []
         for future in futures:
-            if future.status == "finished":
-                good.append(future)
-                continue
-            if future.status == "cancelled":
+            status = future.status
+            if status == "cancelled":
                 raise HarnessError(GONE)
+            if status == "finished":
+                good.append(future)
+            if status != "error":
+                continue
             error = future.exception()
             if isinstance(error, KilledWorker):
                 times = error.allowed_failures + 1
@@ -113,6 +120,9 @@ class DaskExecutor:
                 raise error
         try:
             results = self._client.gather(good)
+        except KilledWorker:
+            # Of one that was finished and had to be done again. Who it is says its status.
+            return found
         except Exception as error:
             if self._client.status == "running":
                 raise
@@ -120,13 +130,11 @@ class DaskExecutor:
         return found + list(zip(good, results, strict=True))
 
 
-def _taken(finished: "queue.SimpleQueue[Any]", look: Callable[[], None]) -> list[Any]:
-    """All that is finished, as soon as anything is."""
-    while True:
-        looked = time.monotonic()
-        look()
-        with contextlib.suppress(queue.Empty):
-            taken = [finished.get(timeout=max(0.1, QUIET_SECONDS - (time.monotonic() - looked)))]
-            while not finished.empty():
-                taken.append(finished.get())
-            return taken
+def _taken(finished: "queue.SimpleQueue[Any]") -> list[Any]:
+    """All that is finished, as soon as anything is; nothing if that takes too long."""
+    taken = []
+    with contextlib.suppress(queue.Empty):
+        taken.append(finished.get(timeout=QUIET_SECONDS))
+        while True:
+            taken.append(finished.get_nowait())
+    return taken

@@ -15,13 +15,14 @@ _turn = threading.Lock()
 """One task at a time: HAAQI draws from NumPy's global generator, and a worker may have been given several threads."""
 
 
-def perform(function: str, task: Any, code: str) -> Any:
+def perform(function: str, task: Any, code: str, **_marks: Any) -> Any:
     """Apply a function to a task.
 
     Args:
         function: "module:name".
         task: its argument.
         code: `code_sha256` of whoever asks.
+        _marks: for Dask, which takes them away if it knows them.
 
     Raises:
         HarnessError: this worker runs other code; and whatever the function raises.
