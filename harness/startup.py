@@ -10,6 +10,9 @@ from types import FrameType
 
 _interrupted = False
 
+_LOSING = ("vio_get_filelen", "vio_seek", "vio_read", "vio_write", "vio_tell")
+"""Functions of soundfile by which libsndfile reads and writes files in memory: what they raise is not raised."""
+
 
 def leave_on_interrupt() -> None:
     """Let Ctrl-C end the program on the spot, in one line: for where nothing has to be put in order.
@@ -43,6 +46,14 @@ def _raise(signal_number: int, frame: FrameType | None) -> None:
     _interrupted = True
     inner = frame
     while inner is not None:
+        if inner.f_code.co_name in _LOSING and inner.f_code.co_filename.endswith("soundfile.py"):
+            # C calls it, and goes on as if the file were damaged: again in a moment, when it is through.
+            from threading import Timer
+
+            again = Timer(0.01, os.kill, (os.getpid(), signal_number))
+            again.daemon = True
+            again.start()
+            return
         # An exception would be lost in Python's own code for imports, or become another one in a half-made library.
         if inner.f_code.co_filename.startswith("<frozen importlib"):
             _leave(signal_number, frame)

@@ -127,7 +127,7 @@ def test_a_run_stopped_while_scoring_goes_on(work, how, command, pairs):
     remixes = {row[0] for row in before}
     assert 1 <= len(remixes) < pairs
     if how == signal.SIGINT:
-        assert code == 130
+        assert code == 130, stderr
         assert "interrupted; run the same command again: it continues" in stderr
         assert "Traceback" not in stderr
     # The workers go too, also when nobody was left to tell them.

@@ -278,6 +278,41 @@ except Exception as end:
     assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
 
 
+def test_ctrl_c_while_libsndfile_reads_is_no_damaged_file() -> None:
+    program = """
+import io, os, signal
+import numpy as np
+import soundfile
+from harness import startup
+from harness.cli.common import errors_as_lines
+
+class Pressed(io.BytesIO):
+    def readinto(self, buffer):
+        if self.tell() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().readinto(buffer)
+
+@errors_as_lines
+def command():
+    soundfile.write(content := io.BytesIO(), np.ones((9, 2)), 44100, format="FLAC")
+    read, _ = soundfile.read(Pressed(content.getvalue()))
+    print(len(read), flush=True)
+    while True:
+        pass
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+startup.leave_on_interrupt()
+startup.raise_on_interrupt()
+try:
+    command()
+except Exception as end:
+    raise SystemExit(end.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
+    assert done.stdout in ("9\n", "")
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
     program = (
         "import os, signal\nfrom harness import startup\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
