@@ -198,6 +198,20 @@ def test_listing_systems_imports_no_library_of_theirs(command: str) -> None:
     assert loaded & {"torch", "torchaudio", "demucs", "openunmix", "numba", "sqlalchemy", "pandas", "clarity"} == set()
 
 
+def test_a_run_on_this_machine_imports_nothing_of_the_extras(tiny_set: TinySet, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom harness.cli import app\n"
+        "app(standalone_mode=False)\nprint(' '.join(sys.modules), file=sys.stderr)"
+    )
+    command = ["run", "--system", "passthrough", *tiny_set.args, "--scenes", "scene_V001", "--engine", "fast"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
+    assert "sqlalchemy" in loaded
+    assert loaded & {"dask", "distributed", "dask_jobqueue", "cryptography", "psycopg"} == set()
+
+
 def test_an_error_is_one_line_and_traceback_shows_where_it_arose(tiny_set: TinySet) -> None:
     tiny_set.metadata("gains").unlink()
     args = ["enhance", "--system", "passthrough", *tiny_set.args]
