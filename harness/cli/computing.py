@@ -42,6 +42,13 @@ PartOption = Annotated[
 Purpose = Literal["enhance", "score"]
 
 
+def check_cluster(cluster: str, config: Path | None) -> None:
+    """Look at what the options say, before the work begins. Raises UsageError."""
+    from harness.compute.cluster.opening import check_cluster as check
+
+    check(cluster, config)
+
+
 @contextmanager
 def executor_of(
     cluster: str | None, config: Path | None, purpose: Purpose, workers: int, apart: bool = False

@@ -28,7 +28,7 @@ from harness.cli.common import (
     evaluation_set,
     workers_or_default,
 )
-from harness.cli.computing import Cluster, ClusterConfig, PartOption, executor_of
+from harness.cli.computing import Cluster, ClusterConfig, PartOption, check_cluster, executor_of
 from harness.cli.leaderboard import print_boards
 from harness.cli.scoring import score_entries
 from harness.errors import HarnessError, SubmissionError, UsageError, printable
@@ -126,6 +126,8 @@ def score(
     from harness.submission.validation import Verdict
     from harness_leaderboard.store import Store
 
+    if cluster is not None:
+        check_cluster(cluster, cluster_config)
     if csv is not None and csv.is_dir():
         raise UsageError(f"--csv {csv} is a folder: name a file")
     sources = _sources(paths)

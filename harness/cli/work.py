@@ -31,7 +31,7 @@ from harness.cli.common import (
     output_folder,
     workers_or_default,
 )
-from harness.cli.computing import Cluster, ClusterConfig, PartOption, executor_of
+from harness.cli.computing import Cluster, ClusterConfig, PartOption, check_cluster, executor_of
 from harness.cli.judging import judge_folder, look_at_music
 from harness.cli.leaderboard import print_boards
 from harness.cli.running import (
@@ -215,7 +215,9 @@ def enhance(
         selected = evaluation_set(data, split, scenes, limit, protocol, part)
         found = look_at_music(selected, stems=reference)
         manifest = loaded(found_system, found, soft_clip, chain.value)
-        manifest = _examined(found_system, manifest, found)
+        # All parts hear the same music, so that they come to the same verdict.
+        heard = found if share is None else evaluation_set(data, split, scenes, limit, protocol)
+        manifest = _examined(found_system, manifest, heard)
         result = _enhance(found_system, manifest, found, folder, overwrite, helpers, batch, share)
     if as_json:
         console.print_json(
@@ -307,21 +309,24 @@ class _Helpers:
                 "--processes is for one machine: how many jobs and workers a cluster has says its own "
                 "configuration (--cluster-config)"
             )
+        if self.cluster is not None:
+            check_cluster(self.cluster, self.cluster_config)
         if self.in_process and self.cluster is not None:
             raise UsageError("--in-process does not go with --cluster: workers are other processes")
         if self.in_process and (self.processes or 1) > 1:
             raise UsageError("--in-process does not go with --processes: these are others")
 
-    def for_(self, system: Opened) -> "MakingWorkers":
-        """For `harness.making.make.enhance`."""
+    def for_(self, system: Opened, folder: Path) -> "MakingWorkers":
+        """For `harness.making.make.enhance`, and the folder of the submission."""
 
         def elsewhere(pieces: "Sequence[Piece]") -> "AbstractContextManager[Executor] | None":
             from harness.compute.local import LocalProcesses
+            from harness.making.claims import has_place
 
             if self.cluster is not None:
                 return executor_of(self.cluster, self.cluster_config, "enhance", self.workers)
             usual = 1
-            if system.found.streaming and not self.in_process:
+            if system.found.streaming and not self.in_process and has_place(folder):
                 usual = min(self.workers, int(sum(piece.seconds for piece in pieces) // WORTH_A_PROCESS))
             count = min(self.processes or usual, len(pieces))
             return nullcontext(LocalProcesses(count, apart=True)) if count > 1 else None
@@ -353,7 +358,7 @@ def _enhance(
             overwrite=overwrite.value,
             workers=helpers.workers,
             part=part,
-            elsewhere=helpers.for_(system),
+            elsewhere=helpers.for_(system, folder),
             batch=batch,
             advance=advance,
             say=console.say,

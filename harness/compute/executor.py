@@ -8,6 +8,13 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+IDLE_SECONDS = 0.1
+
+
+def nothing() -> None:
+    """What is done while results are waited for, where there is nothing to do."""
+
+
 @dataclass(frozen=True)
 class Lost:
     """Stands for the result of a task that ended the processes that worked on it, one after the other.
@@ -31,7 +38,7 @@ class Executor(Protocol):
         """Whether workers are on other machines: handing out a task then costs some milliseconds."""
 
     def map_unordered(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], idle: Callable[[], None] = nothing
     ) -> Iterator[tuple[Task, Result | Lost]]:
         """Apply a function to every task and yield (task, result) as results come.
 
@@ -40,6 +47,7 @@ class Executor(Protocol):
                 ends the whole.
             tasks: may be pickled. Given in an order in which neighbours share work. A far worker may start anywhere:
                 paths in them are absolute.
+            idle: called while results of other processes are waited for, about every `IDLE_SECONDS`.
 
         Raises:
             HarnessError: there are no workers to be had, or they are not fit for the work.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness.compute.executor import Result, Task
+from harness.compute.executor import IDLE_SECONDS, Result, Task, nothing
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -123,13 +123,19 @@ class LocalProcesses:
     apart: bool = False
     far = False
 
-    def map_unordered(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
+    def map_unordered(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], idle: Callable[[], None] = nothing
+    ) -> Iterator[tuple[Task, Result]]:
         """See `executor.Executor` and `map_unordered`."""
-        return map_unordered(function, tasks, self.workers, self.apart)
+        return map_unordered(function, tasks, self.workers, self.apart, idle)
 
 
 def map_unordered(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, always_apart: bool = False
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    always_apart: bool = False,
+    idle: Callable[[], None] = nothing,
 ) -> Iterator[tuple[Task, Result]]:
     """Apply a function to every task and yield (task, result) as results come.
 
@@ -141,6 +147,7 @@ def map_unordered(
         workers: number of processes; with 1, or for one task, the work is done in this one.
         always_apart: not in this process, however little there is to do: for when it runs a stranger's code. So it is
             in any case where this process may import other code than what is installed (PYTHONPATH and the like).
+        idle: called while results of other processes are waited for, about every `IDLE_SECONDS`.
 
     Raises:
         HarnessError: worker processes cannot start, or one died, most likely for want of memory.
@@ -153,7 +160,7 @@ def map_unordered(
             yield task, function(task)
         return
     with Pool(function, min(workers, len(tasks)), start) as pool:
-        yield from pool.map_unordered(tasks)
+        yield from pool.map_unordered(tasks, idle)
 
 
 class Pool:
@@ -183,7 +190,7 @@ class Pool:
         """Whether the processes have ended."""
         return not self._workers
 
-    def map_unordered(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+    def map_unordered(self, tasks: Sequence[Task], idle: Callable[[], None] = nothing) -> Iterator[tuple[Task, Any]]:
         """Apply the function to every task and yield (task, result) as results come.
 
         Whatever stops that ends the processes: some may be at work on something that nobody wants any more.
@@ -192,7 +199,7 @@ class Pool:
             HarnessError: a process died; and whatever the function raises.
         """
         try:
-            yield from _shared_out(tasks, self._workers)
+            yield from _shared_out(tasks, self._workers, idle)
         except BaseException:
             self.close()
             raise
@@ -292,7 +299,7 @@ class _Worker:
             return HarnessError(_cannot_start(how))
         return HarnessError(
             f"a worker process died ({how}; out of memory?): "
-            "run the same command again with fewer --workers: it continues"
+            "run the same command again with fewer --workers, or --processes of a system: it continues"
         )
 
 
@@ -300,7 +307,7 @@ def _cannot_start(why: str) -> str:
     return f"worker processes cannot start ({why}): check the limits on memory, files and processes, then {_AGAIN}"
 
 
-def _shared_out(tasks: Sequence[Task], pool: Sequence[_Worker]) -> Iterator[tuple[Task, Any]]:
+def _shared_out(tasks: Sequence[Task], pool: Sequence[_Worker], idle: Callable[[], None]) -> Iterator[tuple[Task, Any]]:
     from multiprocessing.connection import wait
 
     waiting = iter(tasks)
@@ -310,7 +317,10 @@ def _shared_out(tasks: Sequence[Task], pool: Sequence[_Worker]) -> Iterator[tupl
     by_pipe: dict[Any, _Worker] = {worker.results: worker for worker in pool}
     missing = len(tasks)
     while missing:
-        for pipe in wait(list(by_pipe)):
+        ready = wait(list(by_pipe), None if idle is nothing else IDLE_SECONDS)
+        if not ready:
+            idle()
+        for pipe in ready:
             worker = by_pipe[pipe]
             value, done = worker.take(), worker.doing
             if not worker.ready:

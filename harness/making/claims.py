@@ -1,8 +1,10 @@
 """Several processes at work on one submission, on one machine or on many: who may write, whose turn it is, leftovers.
 
-Beside a submission there may be a folder of what is not finished (`work_folder`). Each writer has a folder of its own
-in it and holds a lock there as long as it lives; a lock on the whole says whose turn it is to change the manifest. They
-are locks on files, opened to be written to: network file systems know locks of folders on one machine only.
+Beside a submission there may be a folder of what is not finished (`work_folder`). Whoever writes a part, or has others
+write for him, has a folder of its own in it and holds a lock there as long as it lives; a lock on the whole says whose
+turn it is to change the manifest. They are locks on files, opened to be written to: network file systems know locks of
+folders on one machine only. A lock of that kind on the submission is all that a single process has that writes it as a
+whole: from another machine, parts are not kept from beginning beside it.
 """
 
 import contextlib
@@ -26,6 +28,12 @@ def work_folder(folder: Path) -> Path:
     """Where what is not finished of a submission lies: beside it, so that nobody takes it for a part of it."""
     folder = folder.resolve()
     return folder.with_name(f"{PARTIAL}{folder.name}")
+
+
+def has_place(folder: Path) -> bool:
+    """Whether there can be a work folder beside a submission that is there."""
+    parent = folder.resolve().parent
+    return os.access(parent, os.W_OK) and parent.stat().st_dev == folder.stat().st_dev
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ def held(folder: Path, part: Part | None) -> Iterator[None]:
                 with _turn(work):
                     _clear(work, folder, WHOLE)
                     _remove(work)
+                _remove_empty(work)
             yield
         return
     try:
@@ -103,7 +112,6 @@ def claimed(folder: Path, part: Part | None) -> Iterator[Claim]:
                 "choose a folder in it (--output)"
             )
         _clear(work, folder, label)
-        own.mkdir()
         lock = _opened(own / _LOCK)
         # Nobody else has it: who wants it waits for its turn.
         _locked(lock, own, fcntl.LOCK_EX)
@@ -111,9 +119,11 @@ def claimed(folder: Path, part: Part | None) -> Iterator[Claim]:
         yield Claim(own, work)
     finally:
         with _turn(work):
+            # First: what is open cannot be removed on NFS. Nobody looks for the lock who does not have his turn.
+            os.close(lock)
             shutil.rmtree(own, ignore_errors=True)
             _remove(work)
-        os.close(lock)
+        _remove_empty(work)
 
 
 def _clear(work: Path, folder: Path, label: str) -> None:
@@ -144,6 +154,12 @@ def _remove(work: Path) -> None:
         if all(path.name == _LOCK for path in work.iterdir()):
             (work / _LOCK).unlink()
             work.rmdir()
+
+
+def _remove_empty(work: Path) -> None:
+    """Remove the folder of all if `_remove` could not, as on NFS, where the lock in it was open: after one's turn."""
+    with contextlib.suppress(OSError):
+        work.rmdir()
 
 
 def _is_held(own: Path) -> bool:

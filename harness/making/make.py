@@ -20,7 +20,7 @@ from harness.apart.running import Apart, Running
 from harness.chain import Chain
 from harness.challenge import CAD1, STEMS
 from harness.compute.executor import Executor, Lost
-from harness.errors import SubmissionError, SystemFailure, UsageError, first_problem
+from harness.errors import StorageError, SubmissionError, SystemFailure, UsageError, first_problem
 from harness.files import remove_leftovers
 from harness.making.batching import Batches
 from harness.making.claims import Claim, claimed, held
@@ -118,27 +118,32 @@ def enhance(
         writing = Whole(folder, manifest, evaluation_set)
         if claim is not None:
             writing = Shared(claim, folder, manifest, evaluation_set)
-        planned = writing.begin(overwrite)
+        hashes = evaluation_set.hashes(["mixture", *STEMS] if manifest.reference else ["mixture"])
+        planned = writing.plan(overwrite)
+        pieces = pieces_of(planned.todo, hashes, manifest.reference)
+        others = elsewhere(pieces) if pieces else None
+        executor = None
+        if others is not None:
+            if not isinstance(running, Apart):
+                raise UsageError(f"{manifest.system} runs in the harness's own process, and cannot be run elsewhere")
+            if claim is None:
+                claim = stack.enter_context(claimed(folder, None))
+            executor = stack.enter_context(others)
+        # From here on files go, and come.
+        planned = writing.begin(planned, overwrite)
         result.manifest = writing.manifest
         result.kept += [pair.id for pair in evaluation_set.pairs if planned.kept.keys() >= set(pair.files)]
         advance(len(result.kept), "already present")
-        hashes = evaluation_set.hashes(["mixture", *STEMS] if manifest.reference else ["mixture"])
         pieces = pieces_of(planned.todo, hashes, manifest.reference)
         if batch is not None:
             # Those of one length beside each other: most systems can do only these together.
             pieces.sort(key=lambda piece: piece.scene.frames)
         work = _Work(writing, result, advance, say, batch)
         try:
-            others = elsewhere(pieces) if pieces else None
-            if others is None:
+            if executor is None:
                 work.here(running, pieces, workers)
-            elif not isinstance(running, Apart):
-                raise UsageError(f"{manifest.system} runs in the harness's own process, and cannot be run elsewhere")
-            else:
-                if claim is None:
-                    claim = stack.enter_context(claimed(folder, None))
-                with others as executor:
-                    work.elsewhere(running, pieces, executor, claim, workers)
+            elif isinstance(running, Apart) and claim is not None:
+                work.elsewhere(running, pieces, executor, claim, workers)
         finally:
             writing.save()
     return result
@@ -163,14 +168,17 @@ class _Work:
             done, said = 0, None
             while done < len(pieces):
                 group = pieces[done : done + maker.at_once]
-                for pair, reason in maker.make(group):
-                    self._ended(pair, reason)
+                try:
+                    for pair, reason in maker.make(group):
+                        self._ended(pair, reason)
+                finally:
+                    # Some of their files may be there, whatever has stopped us.
+                    if batches is not None:
+                        self.writing.batched(batches.largest)
                 done += len(group)
-                if batches is not None:
-                    self.writing.batched(batches.largest)
-                    if batches.in_words != said:
-                        said = batches.in_words
-                        self.say(f"{manifest.system}: {said}")
+                if batches is not None and batches.in_words != said:
+                    said = batches.in_words
+                    self.say(f"{manifest.system}: {said}")
                 self.writing.save_sometimes()
 
     def elsewhere(
@@ -182,7 +190,10 @@ class _Work:
         running.close()
         # Each time under another name: what a worker of an earlier command still writes is not for this one.
         staging = claim.folder / secrets.token_hex(8)
-        staging.mkdir()
+        try:
+            staging.mkdir()
+        except OSError as error:
+            raise StorageError(f"cannot write {staging}: {error.strerror}; choose another --output") from error
         folder = self.writing.folder.absolute()
         threads = 1 if executor.far else max(1, workers // executor.workers)
         log = folder.with_name(f"{folder.name}.log")
@@ -212,11 +223,12 @@ class _Work:
 
     def _take(self, task: MakeTask, made: Made, staging: Path) -> None:
         manifest = self.writing.manifest
+        # Before the first of the files: something may stop us between two.
+        self.writing.batched(made.largest)
         for name, (staged, record) in made.files.items():
             self.writing.adopt(name, staging / staged, record)
         manifest.costs.update(made.costs)
         manifest.loads.update(made.loads)
-        self.writing.batched(made.largest)
         if made.log is not None:
             self.result.logs.add(made.log)
         for piece in task.pieces:

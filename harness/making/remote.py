@@ -159,6 +159,8 @@ def make_pieces(task: MakeTask) -> Made:
         if _opened is None or _opened.recipe != recipe:
             if _opened is not None:
                 _opened.close()
+            # Before another is opened, which may fail.
+            _opened = None
             _opened = _Opened(recipe)
         _opened.make(task.pieces, made)
     return made

@@ -36,13 +36,24 @@ class Whole:
         self.folder, self.manifest, self.evaluation_set = folder, manifest, evaluation_set
         self._saved, self._took = time.monotonic(), 0.0
 
-    def begin(self, overwrite: Overwrite) -> Plan:
-        """Decide what is to be made, and remove what may not stay.
+    def plan(self, overwrite: Overwrite) -> Plan:
+        """Decide what is to be made; nothing is changed yet.
 
         Raises:
             SubmissionError: what is there may not be touched.
         """
-        planned = plan(self.manifest, self.evaluation_set, self.folder, overwrite)
+        return plan(self.manifest, self.evaluation_set, self.folder, overwrite)
+
+    def begin(self, planned: Plan, overwrite: Overwrite) -> Plan:
+        """Remove what may not stay, and record what may; what is to be made now.
+
+        Args:
+            planned: what `plan` has said for the same `overwrite`.
+
+        Raises:
+            SubmissionError: others have begun something meanwhile that may not be touched.
+        """
+        del overwrite
         self._take(planned)
         # Before the first file: whatever stops us, and however early, the next run knows whose folder this is.
         self.save()
@@ -110,9 +121,13 @@ class Shared(Whole):
         self._claim = claim
         self._ours = {name for pair in evaluation_set.pairs for name in pair.files}
 
-    def begin(self, overwrite: Overwrite) -> Plan:
+    def plan(self, overwrite: Overwrite) -> Plan:
+        return plan(self.manifest, self.evaluation_set, self.folder, overwrite, part=True)
+
+    def begin(self, planned: Plan, overwrite: Overwrite) -> Plan:
         with self._claim.turn():
-            planned = plan(self.manifest, self.evaluation_set, self.folder, overwrite, part=True)
+            # Others may have begun since: what they have made is no longer to be removed.
+            planned = self.plan(overwrite)
             self._take(planned)
             before = manifest_before(self.folder, self.evaluation_set, overwrite)
             same = before is not None and before.key == self.manifest.key
@@ -146,6 +161,9 @@ class Shared(Whole):
             "loads": before.loads | self.manifest.loads,
             "batch": _largest(before.batch, self.manifest.batch),
         }
+        if before.causality is not None and before.causality.verdict == "not causal":
+            # Whoever found that has shown it.
+            return self.manifest.model_copy(update={**update, "causality": before.causality})
         return self.manifest.model_copy(update=update)
 
 

@@ -119,7 +119,7 @@ def store_and_score(
         started(len(tasks), sum(run.done for run in runs), sum(run.only_fast for run in runs))
         counted = 1
         while tasks:
-            for results, proof in score(tasks, executor):
+            for results, proof in score(tasks, executor, work.idle):
                 work.record(results, proof)
                 for task, _ in results:
                     advance(counted, " ".join(task.pair.id))
@@ -322,13 +322,18 @@ class _Work:
                 f"({self.fingerprint[:12]}): install the same cadenza-harness there; what it has scored is not stored"
             )
         problems = [problem for task, outcome in results if (problem := self._note(task, outcome, proof))]
-        if problems or self.waiting.due():
+        if problems or self.waiting.due(came=True):
             self.flush()
         if problems:
             raise EvaluatorError(
                 f"{problems[0]}. The run is not ranked like this: score it with --engine locked, and see harness "
                 "evaluator verify --engine fast"
             )
+
+    def idle(self) -> None:
+        """Store what waits, if no more comes soon."""
+        if self.waiting.due(came=False):
+            self.flush()
 
     def _note(self, task: ScoreTask, outcome: Outcome, proof: Proof) -> str | None:
         """Have what came of a pair wait to be stored; how the engines disagree on it, if they do."""
@@ -352,9 +357,9 @@ class _Work:
         """Store what waits."""
         for scores, environments in self.waiting.take():
             self.store.add_scores(scores, self.fingerprint, environments)
-        failures, self.waiting.failures = self.waiting.failures, []
         runs: dict[int, Mapping[PairId, PairRecord]] = {}
-        for task, reason, unless_scored in failures:
+        while self.waiting.failures:
+            task, reason, unless_scored = self.waiting.failures[0]
             # In every run that has the file; where another process has scored it, it did not fail.
             for run_id, pair_id in self.holders[self.references[task.pair.id], task.sha256]:
                 if run_id not in runs:
@@ -363,6 +368,7 @@ class _Work:
                 scored = now.locked is not None or (task.engine == "fast" and now.fast is not None)
                 if now.file_sha256 == task.sha256 and not (unless_scored and scored):
                     self.store.mark_failed(run_id, {pair_id: reason})
+            del self.waiting.failures[0]
 
 
 def _new(sha256: str, reference: str, engine: Engine, score: Score, replaces: bool) -> NewScore:

@@ -6,15 +6,15 @@ before it scores, and says with its scores what it is (`Proof`).
 
 import math
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.challenge import CAD1, STEMS, Protocol
-from harness.compute.executor import Executor, Lost
+from harness.challenge import CAD1, EARS, STEMS, Protocol
+from harness.compute.executor import Executor, Lost, nothing
 from harness.errors import DataError, EvaluatorError, HarnessError
 from harness.files import canonical_sha256
 from harness.haaqi import fast, lock, stems
@@ -123,12 +123,15 @@ class Chunk:
 Result = tuple[ScoreTask, Outcome]
 
 
-def score(tasks: Sequence[ScoreTask], executor: Executor) -> Iterator[tuple[list[Result], Proof]]:
+def score(
+    tasks: Sequence[ScoreTask], executor: Executor, idle: Callable[[], None] = nothing
+) -> Iterator[tuple[list[Result], Proof]]:
     """Score submitted remixes; yields tasks with what came of them, as results come, and what computed those.
 
     Args:
         tasks: those of a scene stand together, and among them those of a listener: what they share is then made once.
         executor: who computes.
+        idle: called now and then while results are waited for.
 
     Raises:
         EvaluatorError: a worker's evaluator is not the locked one.
@@ -140,7 +143,7 @@ def score(tasks: Sequence[ScoreTask], executor: Executor) -> Iterator[tuple[list
     chunks = [Chunk(chunk, ours.sha256) for chunk in in_chunks(tasks, executor.workers, executor.far)]
     while chunks:
         apart: list[Chunk] = []
-        for chunk, done in executor.map_unordered(score_chunk, chunks):
+        for chunk, done in executor.map_unordered(score_chunk, chunks, idle):
             if not isinstance(done, Lost):
                 outcomes, theirs = done
                 yield list(zip(chunk.tasks, outcomes, strict=True)), theirs
@@ -165,25 +168,43 @@ def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> li
 
     Where workers are `far`, the locked evaluator's go in such chunks too: each then reads a scene's music once, and
     handing out a task costs this process some milliseconds (benchmarks/cluster.py), which a thousand workers with a
-    pair each would ask of it all the time.
+    pair each would ask of it all the time. But no chunk takes longer than `FAR_SECONDS`: a worker that leaves in
+    between, since its job's time is up, has computed for nothing.
     """
     alone = [(task,) for task in tasks if task.check or (task.engine == "locked" and not far)]
     size = math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers))
     together: list[tuple[ScoreTask, ...]] = []
     others = [task for task in tasks if not task.check and (task.engine == "fast" or far)]
-    for _, of_scene in groupby(others, key=lambda task: task.pair.scene.id):
+    for _, scored in groupby(others, key=lambda task: task.pair.scene.id):
+        of_scene = list(scored)
+        most = min(size, _most_far(of_scene[0])) if far else size
         chunk: list[ScoreTask] = []
         for _, of_listener in groupby(of_scene, key=lambda task: task.pair.listener.id):
             waiting = list(of_listener)
-            if len(chunk) + len(waiting) > size and chunk:
+            if len(chunk) + len(waiting) > most and chunk:
                 together.append(tuple(chunk))
                 chunk = []
-            while len(waiting) > size:
-                together.append(tuple(waiting[:size]))
-                waiting = waiting[size:]
+            while len(waiting) > most:
+                together.append(tuple(waiting[:most]))
+                waiting = waiting[most:]
             chunk += waiting
         together.append(tuple(chunk))
     return alone + together
+
+
+FAR_SECONDS = 600.0
+"""So long a far worker computes at most before its scores are there, unless a single pair takes longer."""
+
+ENGINE_SECONDS: Mapping[Engine, float] = {"locked": 1.0, "fast": 0.1}
+"""That engines take for a second of one channel, generously (`python benchmarks/fast_score.py`: 0.8 and 0.05)."""
+
+
+def _most_far(task: ScoreTask) -> int:
+    """How many tasks of a scene may be in a chunk for a far worker."""
+    scene = task.pair.scene
+    channels = len(EARS) * (len(STEMS) if scene.protocol == CAD1 else 1)
+    music = scene.scored_frames / scene.protocol.sample_rate
+    return max(1, int(FAR_SECONDS / (channels * music * ENGINE_SECONDS[task.engine])))
 
 
 def score_chunk(chunk: Chunk) -> tuple[list[Outcome], Proof]:

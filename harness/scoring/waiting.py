@@ -11,7 +11,7 @@ AT_ONCE = 50
 """Scores that are stored at the latest when there are so many."""
 
 SECONDS = 0.5
-"""They are stored at the latest when results come so long after the last ones were."""
+"""So long they wait at most, if results come one after the other."""
 
 PAUSE = 0.1
 """After a pause as long as this the next result may be long in coming, so nothing waits for it."""
@@ -41,15 +41,19 @@ class Waiting:
         known, _ = self._scores.setdefault(proof.sha256, ([], proof.environments))
         known += scores
 
-    def due(self) -> bool:
-        """Whether it is time to store what waits, now that results have come."""
+    def due(self, came: bool) -> bool:
+        """Whether it is time to store what waits: now that results have `come`, or while others are waited for."""
         now = time.monotonic()
-        pause, self._came = now - self._came, now
-        many = sum(len(scores) for scores, _ in self._scores.values()) + len(self.failures) >= AT_ONCE
-        return many or pause >= PAUSE or now - self._stored >= SECONDS
+        pause = now - self._came
+        if came:
+            self._came = now
+        count = sum(len(scores) for scores, _ in self._scores.values()) + len(self.failures)
+        return count > 0 and (count >= AT_ONCE or pause >= PAUSE or now - self._stored >= SECONDS)
 
     def take(self) -> Iterator[tuple[list[NewScore], Environments]]:
-        """What waits, which is stored now."""
+        """What waits, to be stored now; it waits no longer once the next is asked for."""
         self._stored = time.monotonic()
-        waiting, self._scores = self._scores, {}
-        yield from waiting.values()
+        while self._scores:
+            environment = next(iter(self._scores))
+            yield self._scores[environment]
+            del self._scores[environment]

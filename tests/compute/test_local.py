@@ -103,7 +103,8 @@ def test_a_worker_that_dies_is_one_line(how: str, said: str) -> None:
     with pytest.raises(HarnessError) as caught:
         answers(f"__import__('time').sleep(60) or '{how}'", f"exec('import os; {how}')")
     assert str(caught.value) == (
-        f"a worker process died ({said}; out of memory?): run the same command again with fewer --workers: it continues"
+        f"a worker process died ({said}; out of memory?): run the same command again with fewer --workers, "
+        "or --processes of a system: it continues"
     )
 
 

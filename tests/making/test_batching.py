@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support import Outcome, RunCli, TinySet
 
-from harness.making import make
+from harness.errors import StorageError
+from harness.making import make, writing
 from harness.making.batching import PATIENCE, TRIALS, Batches
 from harness.submission.manifest import MANIFEST
 
@@ -160,6 +161,23 @@ def test_pieces_that_are_separated_at_once_become_the_same_files(
     # Both are one system's: what is there stays, and the manifest still says how it was made.
     again = run_cli(*common)
     assert (again.code, again.json["kept"]) == (0, 4)
+    assert manifest()["batch"] == 2
+
+
+def test_files_of_a_batch_that_was_stopped_are_known_as_such(
+    enhance: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = writing.Whole.write, []
+
+    def stopped(self: writing.Whole, name: str, content: bytes, clipped: int | None) -> None:
+        if written:
+            raise StorageError("the disk is full")
+        written.append(name)
+        write(self, name, content, clipped)
+
+    monkeypatch.setattr(writing.Whole, "write", stopped)
+    assert "the disk is full" in enhance(SEPARATE + MANY + GOOD, "--workers", 1).error
+    assert list(manifest()["files"]) == written
     assert manifest()["batch"] == 2
 
 

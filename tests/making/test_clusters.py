@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,25 @@ class TestDask:
         again = enhance(body, "--output", "killed")
         assert (again.code, again.json["made"], again.json["kept"]) == (0, 2, 2)
         assert content(tmp_path / "killed") == content(tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"), [("slrum", "expected slurm, local, "), ("tcp://127.0.0.1:9", "no Dask ")]
+)
+def test_nothing_is_removed_for_a_cluster_that_is_not_there(
+    where: str, expected: str, run_cli: RunCli, tiny_set: TinySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = pytest.importorskip("harness.compute.cluster.opening")
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(opening, "CONNECT_SECONDS", 1)
+    command = ("enhance", "--system", "passthrough", *tiny_set.args, "--output", "made")
+    assert run_cli(*command).code == 0
+    before = content(Path("made"))
+    again = run_cli(*command, "--overwrite", "always", "--cluster", where)
+    assert again.code in (1, 2)
+    assert expected in again.error
+    assert content(Path("made")) == before
+    assert not list(Path().glob(".partial-harness-*"))
 
 
 # What a worker elsewhere may lack
@@ -171,6 +191,20 @@ def test_a_system_is_kept_for_the_next_task_and_closed_when_nobody_wants_it(
     assert opened is not None
     given.recipe.staging.rename("gone")
     assert opened._closed.wait(60)
+
+
+def test_a_system_that_cannot_be_opened_leaves_no_closed_one_in_its_place(
+    task: Callable[..., MakeTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = task()
+    make_pieces(given)
+    first = remote._opened
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "_Opened", lambda _recipe: (_ for _ in ()).throw(HarnessError("no weights")))
+        with pytest.raises(HarnessError, match="no weights"):
+            make_pieces(replace(given, recipe=replace(given.recipe, threads=9)))
+    make_pieces(given)
+    assert remote._opened not in (first, None)
 
 
 def test_what_nobody_wants_any_more_is_not_written(task: Callable[..., MakeTask]) -> None:

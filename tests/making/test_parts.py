@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from support import Outcome, RunCli, TinySet, TinySongs
 
+from harness.cli import work
 from harness.errors import StorageError, SubmissionError
 from harness.making.claims import claimed, held, work_folder
+from harness.music.evaluationset import EvaluationSet
+from harness.music.layout import load
 from harness.music.parts import Part
-from harness.submission.manifest import MANIFEST
+from harness.submission.manifest import MANIFEST, Manifest
 
 Write = Callable[..., Path]
 STEMS = "def separate(self, mixture, sample_rate):\n    "
@@ -67,6 +70,32 @@ def test_parts_together_are_what_one_command_makes(
     # Again, by parts or as a whole: nothing is to be done.
     assert counts(enhance("--part", "1/2")) == (0, 0, 2)
     assert counts(enhance()) == (0, 0, 4)
+
+
+def test_all_parts_are_examined_with_the_same_music(
+    enhance: Callable[..., Outcome], tiny_set: TinySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def examined(_system: object, manifest: Manifest, found: EvaluationSet) -> Manifest:
+        heard.append([scene.id for scene in found.scenes])
+        return manifest
+
+    monkeypatch.setattr(work, "_examined", examined)
+    for part in ("1/2", "2/2"):
+        assert counts(enhance("--part", part)) == (0, 2, 0)
+    assert heard == [[scene.id for scene in load(tiny_set.root).scenes]] * 2
+
+
+def test_that_a_system_is_not_causal_is_not_taken_back_by_another_part(
+    enhance: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    assert enhance("--part", "1/2").code == 0
+    found = manifest_of(Path("made"))
+    found["causality"] = {"basis": "measured", "verdict": "not causal", "reason": "it heard what comes"}
+    (tmp_path / "made" / MANIFEST).write_text(json.dumps(found))
+    assert enhance("--part", "2/2").code == 0
+    assert manifest_of(Path("made"))["causality"]["verdict"] == "not causal"
 
 
 def test_a_part_with_several_processes(enhance: Callable[..., Outcome]) -> None:

@@ -508,12 +508,22 @@ def test_the_locked_evaluator_takes_pair_by_pair():
 
 
 @pytest.mark.parametrize(("workers", "pairs"), [(1, 20), (16, 20), (1000, 5)])
-def test_far_workers_are_handed_whole_scenes(workers, pairs):
+def test_far_workers_are_handed_whole_scenes(workers, pairs, monkeypatch):
     """Handing out a task costs the main process milliseconds: it must not be what a thousand workers wait for."""
+    monkeypatch.setattr(Scene, "frames", 10 * PROTOCOL.sample_rate)
     tasks = tasks_of(960, 20, 1, engine="locked")
     chunks = in_chunks(tasks, workers, far=True)
     assert [task for chunk in chunks for task in chunk] == tasks
     assert {len(chunk) for chunk in chunks} == {pairs}
+
+
+def test_no_chunk_outlives_a_far_worker(monkeypatch):
+    """A scene's chunk may hold many submissions: the job's time would be up before it is scored."""
+    monkeypatch.setattr(Scene, "frames", 10 * PROTOCOL.sample_rate)
+    assert max(map(len, in_chunks(tasks_of(10, 20, 10, engine="locked"), 2, far=True))) == 30
+    monkeypatch.setattr(Scene, "frames", 600 * PROTOCOL.sample_rate)
+    assert max(map(len, in_chunks(tasks_of(10, 20, 10, engine="locked"), 2, far=True))) == 1
+    assert max(map(len, in_chunks(tasks_of(10, 20, 10, engine="fast"), 2, far=True))) == 5
 
 
 # Parts
@@ -551,7 +561,7 @@ class Fake:
     def __init__(self, deadly):
         self.deadly, self.given = deadly, []
 
-    def map_unordered(self, function, tasks):
+    def map_unordered(self, function, tasks, idle):
         for chunk in tasks:
             self.given.append(len(chunk.tasks))
             lost = any(task.pair.id == self.deadly for task in chunk.tasks)
@@ -560,6 +570,7 @@ class Fake:
 
 def test_of_a_chunk_that_ends_its_workers_only_the_guilty_pair_fails(monkeypatch, tmp_path):
     monkeypatch.setattr(tasks, "_score_one", lambda task: Score(0.5, 0.5))
+    monkeypatch.setattr(Scene, "frames", 10 * PROTOCOL.sample_rate)
     todo = [
         replace(task, folder=tmp_path, pair=replace(task.pair, scene=replace(task.pair.scene, folder=tmp_path)))
         for task in tasks_of(8, 5, 1)
@@ -624,7 +635,7 @@ def test_scores_of_one_moment_are_one_transaction(monkeypatch):
     def came(count, after):
         clock[0] += after
         held.add([new] * count, proof)
-        if held.due():
+        if held.due(came=True):
             return [len(scores) for scores, _ in held.take()]
         return None
 
@@ -636,6 +647,16 @@ def test_scores_of_one_moment_are_one_transaction(monkeypatch):
     assert [came(1, 0.09) for _ in range(5)] == [None, None, None, None, [6]]
     assert came(49, 0.01) is None
     assert came(1, 0.01) == [50]
+    # While nothing comes, what waits does not wait for the next.
+    assert came(1, 0.05) is None
+    clock[0] += 0.09
+    assert not held.due(came=False)
+    clock[0] += 0.02
+    assert held.due(came=False)
+    # What could not be stored waits on.
+    next(held.take())
+    assert [len(scores) for scores, _ in held.take()] == [1]
+    assert not held.due(came=False)
     other = replace(proof, host="n2")
     held.add([new], other)
     held.add([new], proof)

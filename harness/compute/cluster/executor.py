@@ -1,5 +1,6 @@
 """An `Executor` whose workers are Dask's."""
 
+import asyncio
 import contextlib
 import logging
 import queue
@@ -9,7 +10,7 @@ from typing import Any
 
 from harness.compute.cluster.code import code_sha256
 from harness.compute.cluster.worker import perform
-from harness.compute.executor import Lost, Result, Task
+from harness.compute.executor import IDLE_SECONDS, Lost, Result, Task, nothing
 from harness.errors import HarnessError
 
 log = logging.getLogger(__name__)
@@ -17,8 +18,9 @@ log = logging.getLogger(__name__)
 WINDOW = 1000
 """Tasks that Dask is given at a time, unless there are more workers: it keeps some kilobytes for each."""
 
-QUIET_SECONDS = 1.0
-"""So often at least the cluster is looked after while nothing comes."""
+FETCH_SECONDS = 30.0
+"""So long at most results are fetched before the cluster is looked after again: who had them may be gone, and nobody
+be there to compute them again."""
 
 QUEUED = {"_data_producer": True}
 """Keeps a task with the scheduler until a worker is free: a worker's death is held against all tasks that are with it.
@@ -47,7 +49,7 @@ class DaskExecutor:
         return max(1, self._workers())
 
     def map_unordered(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], idle: Callable[[], None] = nothing
     ) -> Iterator[tuple[Task, Result | Lost]]:
         """See `executor.Executor`.
 
@@ -73,11 +75,17 @@ class DaskExecutor:
             taken: list[Any] = []
             while given:
                 self._look()
-                taken += _taken(finished)
-                for future, result in self._results(taken):
+                new = _taken(finished)
+                taken += new
+                results, error = self._results(taken)
+                for future, result in results:
                     _, task = given.pop(future.key)
                     future.release()
                     yield task, result
+                if error is not None:
+                    raise error
+                if not new:
+                    idle()
                 taken = [future for future in taken if future.key in given]
                 give(window())
         except OSError as error:
@@ -89,16 +97,18 @@ class DaskExecutor:
                 with contextlib.suppress(Exception):
                     self._client.cancel([future for future, _ in given.values()], force=True)
 
-    def _results(self, futures: Sequence[Any]) -> list[tuple[Any, Any]]:
-        """What came of tasks that were finished; nothing for those whose worker died before their results were fetched.
+    def _results(self, futures: Sequence[Any]) -> tuple[list[tuple[Any, Any]], Exception | None]:
+        """What came of tasks that were finished, and what one has raised.
+
+        There is nothing for those whose worker died before their results were fetched.
 
         Raises:
-            HarnessError: the cluster is gone; and whatever a task has raised.
+            HarnessError: the cluster is gone.
         """
         from distributed.scheduler import KilledWorker
 
         found: list[tuple[Any, Any]] = []
-        good = []
+        good, raised = [], None
         for future in futures:
             status = future.status
             if status == "cancelled":
@@ -112,29 +122,38 @@ class DaskExecutor:
                 times = error.allowed_failures + 1
                 found.append((future, Lost(f"its worker process died {times} times (out of memory?)")))
             elif isinstance(error, ImportError) and (error.name or "").partition(".")[0].startswith("harness"):
-                raise HarnessError(
+                raised = HarnessError(
                     f"the cluster's scheduler or workers have no harness ({error}): install the same cadenza-harness "
                     "where they run"
                 )
             else:
-                raise error
+                raised = error
         try:
-            results = self._client.gather(good)
-        except KilledWorker:
-            # Of one that was finished and had to be done again. Who it is says its status.
-            return found
+            results = self._fetched(good)
+        except (KilledWorker, TimeoutError):
+            # Of one that was finished and has to be done again. Who it is says its status.
+            return found, raised
         except Exception as error:
             if self._client.status == "running":
                 raise
             raise HarnessError(GONE) from error
-        return found + list(zip(good, results, strict=True))
+        return found + list(zip(good, results, strict=True)), raised
+
+    def _fetched(self, futures: Sequence[Any]) -> list[Any]:
+        """The results of futures. Raises TimeoutError: they take too long; what is under way goes on, for nobody."""
+        if not futures:
+            return []
+        coming = self._client.gather(list(futures), asynchronous=True)
+        fetching = asyncio.run_coroutine_threadsafe(coming, self._client.loop.asyncio_loop)
+        found: list[Any] = fetching.result(FETCH_SECONDS)
+        return found
 
 
 def _taken(finished: "queue.SimpleQueue[Any]") -> list[Any]:
-    """All that is finished, as soon as anything is; nothing if that takes too long."""
+    """All that is finished, as soon as anything is; nothing if that takes longer than a moment."""
     taken = []
     with contextlib.suppress(queue.Empty):
-        taken.append(finished.get(timeout=QUIET_SECONDS))
+        taken.append(finished.get(timeout=IDLE_SECONDS))
         while True:
             taken.append(finished.get_nowait())
     return taken

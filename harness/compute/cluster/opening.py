@@ -1,6 +1,7 @@
 """Opening a cluster: of Slurm's jobs, of processes on this machine, or any Dask cluster that runs already."""
 
 import importlib
+import importlib.util
 import logging
 import re
 import signal
@@ -23,6 +24,38 @@ CONNECT_SECONDS = 30
 CHOICES = "slurm, local, the address of a Dask scheduler (tls://host:port), or the path of its scheduler file"
 
 
+def check_cluster(where: str, config: Path | None) -> None:
+    """Look at what the user says, without opening anything: before the work begins.
+
+    Args:
+        where, config: as of `opened_cluster`.
+
+    Raises:
+        UsageError: that is no cluster; the configuration is wrong, or not for this kind of cluster; a package is
+            missing.
+    """
+    given = where.startswith(("tls://", "tcp://")) or Path(where).is_file()
+    if where not in ("slurm", "local") and not given:
+        if re.fullmatch(r"[\w.-]+:\d+", where):
+            raise UsageError(f"--cluster {where}: say tls://{where}, or tcp:// where nothing is encrypted")
+        raise UsageError(f"--cluster {where}: expected {CHOICES}")
+    if config is not None and where != "slurm":
+        raise UsageError("--cluster-config is for --cluster slurm: other clusters have their workers already")
+    for name in _packages(where):
+        if importlib.util.find_spec(name) is None:
+            raise _missing(name)
+    if where == "slurm":
+        read_jobs(config, "score")
+
+
+def _packages(where: str) -> list[str]:
+    return ["distributed", "cryptography", *(["dask_jobqueue"] if where == "slurm" else [])]
+
+
+def _missing(name: str) -> UsageError:
+    return UsageError(f"--cluster needs {name}, which is not installed: pip install 'cadenza-harness[cluster]'")
+
+
 @contextmanager
 def opened_cluster(where: str, config: Path | None, purpose: Purpose, workers: int) -> Iterator[Executor]:
     """Workers of a cluster; what we started ends with the context.
@@ -38,14 +71,8 @@ def opened_cluster(where: str, config: Path | None, purpose: Purpose, workers: i
             missing.
         HarnessError: the cluster cannot be started or reached.
     """
-    given = where.startswith(("tls://", "tcp://")) or Path(where).is_file()
-    if where not in ("slurm", "local") and not given:
-        if re.fullmatch(r"[\w.-]+:\d+", where):
-            raise UsageError(f"--cluster {where}: say tls://{where}, or tcp:// where nothing is encrypted")
-        raise UsageError(f"--cluster {where}: expected {CHOICES}")
-    if config is not None and where != "slurm":
-        raise UsageError("--cluster-config is for --cluster slurm: other clusters have their workers already")
-    _import("distributed", "cryptography", *(["dask_jobqueue"] if where == "slurm" else []))
+    check_cluster(where, config)
+    _import(*_packages(where))
     _hush()
     if where == "slurm":
         from harness.compute.cluster.slurm import opened_slurm
@@ -67,9 +94,7 @@ def _import(*names: str) -> None:
             try:
                 importlib.import_module(name)
             except ImportError:
-                raise UsageError(
-                    f"--cluster needs {name}, which is not installed: pip install 'cadenza-harness[cluster]'"
-                ) from None
+                raise _missing(name) from None
     finally:
         # As it is imported, dask-jobqueue takes Ctrl-C for itself, and would end the program as if all was well.
         if signal.getsignal(signal.SIGINT) is not before:
