@@ -109,7 +109,7 @@ def postgresql_engine(url: URL, writes: bool, timeout: float) -> Engine:
             # Not an error of the driver's: Python raises it when it looks up a host like "db..example.org".
             raise LeaderboardError(
                 f"{url.set(query={}).render_as_string()} cannot be used: "
-                "its host is no possible name of one, or the URL is damaged; check its spelling"
+                "no host can have such a name; check the spelling of the URL"
             ) from None
 
     # 0 would be for ever.
@@ -155,9 +155,7 @@ def mend(connection: Connection) -> None:
     readers until somebody writes. Writers call it, which take turns. Others than the owner of the tables may not do
     this, and work without.
     """
-    may = connection.exec_driver_sql(
-        f"SELECT 1 {OURS} AND relname = 'runs' AND has_schema_privilege(n.oid, 'CREATE')"
-    )
+    may = connection.exec_driver_sql(f"SELECT 1 {OURS} AND relname = 'runs' AND has_schema_privilege(n.oid, 'CREATE')")
     if may.first() is None:
         return
     found = connection.exec_driver_sql(

@@ -308,7 +308,7 @@ def test_what_is_not_there_is_said_at_once(new_url: NewUrl, postgresql: PostgreS
 @pytest.mark.parametrize("create", [True, False])
 def test_a_host_that_is_none_is_said_in_one_line(host: str, create: bool) -> None:
     url = f"postgresql://harness:s3cret@{host}/harness"
-    with pytest.raises(LeaderboardError, match=r"\*\*\*@.* cannot be used: its host is no possible name") as caught:
+    with pytest.raises(LeaderboardError, match=r"\*\*\*@.* cannot be used: no host can have such a name") as caught:
         Store.open(url, create=create)
     assert "\n" not in str(caught.value)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
