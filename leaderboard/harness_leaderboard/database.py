@@ -102,7 +102,7 @@ def parse_url(url: str) -> URL:
         backend = parsed.get_backend_name()
         if backend in ("postgres", "postgresql"):
             # Else what follows is taken for the host, which messages name.
-            if re.search(r"[/?#]", url.partition("://")[2].rpartition("@")[0]):
+            if re.search(r"[@/?#]", url.partition("://")[2].rpartition("@")[0]):
                 raise LeaderboardError(
                     f"{shown(url)} is not the URL of a database: "
                     "write @, /, ? and # in a user's name or password as %40, %2F, %3F and %23"

@@ -224,22 +224,23 @@ class OpenDatabase:
                 check_structure(connection, self.path, self.name, whole=outdated)
         except NOT_OURS as error:
             raise damaged(self.name) from error
-        if revision == REVISIONS[-1]:
-            if create:
-                # Of a read-only file SQLite says so at the first statement that could write, this one, and not
-                # when the transaction begins.
-                connection.execute(text("DELETE FROM alembic_version WHERE 1 = 0"))
-                self.look_at_tables(connection)
-            return
-        if not create:
+        if not outdated and create:
+            # Of a read-only file SQLite says so at the first statement that could write, this one, and not
+            # when the transaction begins.
+            connection.execute(text("DELETE FROM alembic_version WHERE 1 = 0"))
+        elif outdated and not create:
             raise LeaderboardError(
                 f"{self.name} was written by an older version: "
                 "harness run or harness score brings it up to date, keep a copy before"
             )
-        # Imported here since it takes longer than everything else, and is hardly ever needed.
-        from alembic import command
+        elif outdated:
+            # Imported here since it takes longer than everything else, and is hardly ever needed.
+            from alembic import command
 
-        command.upgrade(alembic_config(connection), "head")
+            command.upgrade(alembic_config(connection), "head")
+        if create and self.path is None:
+            postgresql.mend(connection)
+            postgresql.look_at_tables(connection)
 
     def _revision(self, connection: Connection, create: bool) -> str | None:
         """The revision that a database is at; None if it is empty and may be filled."""

@@ -9,12 +9,15 @@
 
 import os
 import re
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from harness_leaderboard.errors import LeaderboardError
+from harness_leaderboard.migrations.triggers import TRIGGERS, creating
 
 DRIVER = "postgresql+psycopg"
 
@@ -30,6 +33,13 @@ and with it whoever could free the lock."""
 
 KEEP_ALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6, "tcp_user_timeout": 120_000}
 """Firewalls keep connections on which something happens, and a server that is gone is noticed within two minutes."""
+
+OURS = (
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+    " WHERE nspname = current_schema() AND pg_has_role(relowner, 'USAGE')"
+)
+"""Where to look for tables that we own. Names are compared as they are: a cast to regrole or regnamespace reads them as
+SQL does, `Harness` as `harness`."""
 
 _TROUBLE = {
     "55P03": (
@@ -90,6 +100,18 @@ def postgresql_engine(url: URL, writes: bool, timeout: float) -> Engine:
         ) from error
     except ArgumentError as error:
         raise LeaderboardError("the URL of --db has impossible options: write it like postgresql://...") from error
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, _: object, arguments: Any, options: Any) -> DBAPIConnection:
+        try:
+            return dialect.connect(*arguments, **options)
+        except UnicodeError:
+            # Not an error of the driver's: Python raises it when it looks up a host like "db..example.org".
+            raise LeaderboardError(
+                f"{url.set(query={}).render_as_string()} cannot be used: "
+                "no host can have such a name; check the spelling of the URL"
+            ) from None
+
     # 0 would be for ever.
     wait = max(1, round(timeout * 1000))
 
@@ -98,9 +120,11 @@ def postgresql_engine(url: URL, writes: bool, timeout: float) -> Engine:
         immediate = connection.get_execution_options().get("immediate")
         if immediate:
             # One statement, one way to the server and back. Whoever waits longer than `wait` gets an error.
+            # Databases and roles may have another default, with which a writer would see what was there before it
+            # waited, and fail.
             connection.exec_driver_sql(
-                f"{'' if writes else 'SET TRANSACTION READ ONLY; '}"
                 f"SET LOCAL lock_timeout = {wait}; SET LOCAL idle_in_transaction_session_timeout = {FORSAKEN};"
+                f" SET TRANSACTION ISOLATION LEVEL READ COMMITTED{'' if writes else ' READ ONLY'};"
                 f" SELECT pg_advisory_xact_lock({WRITERS})"
             )
         elif immediate is not None:
@@ -118,11 +142,38 @@ def look_at_tables(connection: Connection) -> None:
     19,200 scores that were just stored took 26 s instead of 0.7 s. Others than the owner of the tables may not do this.
     """
     filled = connection.exec_driver_sql(
-        "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
-        " AND relowner = current_user::regrole AND reltuples <= 0 AND pg_relation_size(oid) > 0"
+        f"SELECT relname {OURS} AND relkind = 'r' AND reltuples <= 0 AND pg_relation_size(c.oid) > 0"
     )
     for (table,) in filled.all():
         connection.exec_driver_sql(f'ANALYZE "{table}"')
+
+
+def mend(connection: Connection) -> None:
+    """Give a database what the early revisions 0003 and 0004 gave SQLite files only.
+
+    This is no revision of its own: that would make SQLite files, which lack nothing, be checked whole and closed to
+    readers until somebody writes. Writers call it, which take turns. Others than the owner of the tables may not do
+    this, and work without.
+    """
+    may = connection.exec_driver_sql(f"SELECT 1 {OURS} AND relname = 'runs' AND has_schema_privilege(n.oid, 'CREATE')")
+    if may.first() is None:
+        return
+    found = connection.exec_driver_sql(
+        "SELECT tgname FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE nspname = current_schema()"
+    )
+    missing = TRIGGERS.keys() - set(found.scalars())
+    for name in sorted(missing):
+        for statement in creating(name, "postgresql"):
+            connection.exec_driver_sql(statement)
+    if missing:
+        # Nobody has deleted the sums of what was changed until now.
+        connection.exec_driver_sql("DELETE FROM summaries")
+    # 0003 copied runs with their numbers, which a sequence does not count.
+    connection.exec_driver_sql(
+        "SELECT setval(pg_get_serial_sequence('runs', 'id'), max(id)) FROM runs HAVING max(id) >"
+        " coalesce(pg_sequence_last_value(pg_get_serial_sequence('runs', 'id')::regclass), 0)"
+    )
 
 
 def is_lost(error: Exception) -> bool:

@@ -54,9 +54,8 @@ def test_an_array_scores_into_one_postgresql(work):
 def test_parts_with_leaderboards_of_their_own_are_merged(work):
     own = script(work, "score.sbatch")
     text = (work.folder / own).read_text()
-    (line,) = re.findall(r"^export HARNESS_DB=parts.*$", TEXT, re.MULTILINE)
-    (work.folder / own).write_text(text.replace("set -euo pipefail\n", f"set -euo pipefail\n{line}\n"))
-    (work.folder / "parts").mkdir()
+    (lines,) = re.findall(r"^```bash\n((?:.*\n)?export HARNESS_DB=parts.*\n)```", TEXT, re.MULTILINE)
+    (work.folder / own).write_text(text.replace("set -euo pipefail\n", f"set -euo pipefail\n{lines}"))
     small = (f"--array=1-{PARTS}", "--cpus-per-task=1", "--output=%a.out")
     given = {"DATA": "set", "SUBMISSION": "made", "PARTS": str(PARTS)}
     job = work.slurm.submit(*small, own, folder=work.folder, **work.environment, **given)

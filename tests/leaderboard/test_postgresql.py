@@ -8,13 +8,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
-from alembic import command
 from services.postgresql import PostgreSQL
 from sqlalchemy import Connection, event, inspect, text
 from stored import EVALUATION_SET, FILE, FINGERPRINT, PAIRS, RUN, add, count, mark, on_postgresql
@@ -22,12 +24,8 @@ from support import run_app
 
 from harness_leaderboard.database import named, parse_url
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.migrations import REVISIONS
-from harness_leaderboard.models import Base
-from harness_leaderboard.opening import alembic_config
 from harness_leaderboard.postgresql import postgresql_engine
 from harness_leaderboard.records import PieceCost
-from harness_leaderboard.rows import seal_run
 from harness_leaderboard.store import Store
 
 Start = Callable[..., int]
@@ -226,6 +224,60 @@ def test_the_server_looks_at_tables_that_have_filled(store: Store, start: Start)
     assert unknown() == {"declarations"}
 
 
+# What databases and roles may be like
+
+
+@contextmanager
+def role(server: PostgreSQL, name: str, database: str) -> Iterator[str]:
+    """The URL of a database for a role that writes into a schema called Team."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    server.execute(f"CREATE ROLE {quoted} LOGIN PASSWORD '{server.password}'")
+    try:
+        server.execute(f'CREATE SCHEMA "Team" AUTHORIZATION {quoted}', database)
+        server.execute(f'ALTER ROLE {quoted} SET search_path = "Team"')
+        yield server.url(database, quote(name, safe=""))
+    finally:
+        server.execute(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}", database)
+
+
+@pytest.mark.parametrize("name", ["Harness", "john.doe@corp.org", 'a "b" c'])
+def test_names_that_have_to_be_quoted(postgresql: PostgreSQL, name: str) -> None:
+    with postgresql.database() as database, role(postgresql, name, database) as url:
+        with Store.open(url, create=True) as store:
+            mark(store, entered(store), "S1", "L1")
+            add(store, "S1", "L1", 0.1, 0.2)
+            store.keep_summaries()
+        with Store.open(url, create=True) as store:
+            assert [run.scored for run in store.runs()] == [1]
+        looked_at = "SELECT relnamespace::regnamespace::text, reltuples FROM pg_class WHERE relname = 'scores'"
+        assert postgresql.execute(looked_at, database) == [('"Team"', 1.0)]
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_the_second_of_two_writers_sees_what_the_first_wrote(
+    url: str, start: Start, store: Store, postgresql: PostgreSQL, isolation: str
+) -> None:
+    run_id = start()
+    database = store.engine.url.database
+    postgresql.execute(f"ALTER DATABASE {database} SET default_transaction_isolation = '{isolation}'")
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    patient = url.replace("timeout=1", "timeout=60")
+    with (
+        Store.open(patient, create=True) as first,
+        Store.open(patient, create=True) as second,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        with first.transaction(write=True) as connection:
+            marked = thread.submit(mark, second, run_id, "S1", "L1")
+            deadline = time.monotonic() + 30
+            while not postgresql.execute(waiting):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            connection.execute(text("UPDATE run_pairs SET clipped = 1"))
+        marked.result()
+        assert second.find_run(run_id).pairs["S1", "L1"].file_sha256 == FILE
+
+
 # What a server refuses
 
 
@@ -250,6 +302,16 @@ def test_what_is_not_there_is_said_at_once(new_url: NewUrl, postgresql: PostgreS
         told = "".join(traceback.format_exception(caught.value))
         assert postgresql.password not in told
         assert "s3cret" not in told or "sslmode" in given
+
+
+@pytest.mark.parametrize("host", ["db..example.org", f"{'x' * 64}.example.org", ".example.org"])
+@pytest.mark.parametrize("create", [True, False])
+def test_a_host_that_is_none_is_said_in_one_line(host: str, create: bool) -> None:
+    url = f"postgresql://harness:s3cret@{host}/harness"
+    with pytest.raises(LeaderboardError, match=r"\*\*\*@.* cannot be used: no host can have such a name") as caught:
+        Store.open(url, create=create)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_password_in_what_the_driver_says_is_left_out(new_url: NewUrl) -> None:
@@ -361,89 +423,6 @@ def test_the_command_line(url: str, store: Store, start: Start, postgresql: Post
         assert (refused.code != 0, refused.stderr.count("\n")) == (True, 1)
         said.append(refused.stderr)
     assert not [text for text in said if postgresql.password in text or "3cret" in text]
-
-
-# Older databases
-
-
-@pytest.mark.parametrize("revision", REVISIONS[:-1])
-def test_every_older_revision_is_brought_up_to_date(new_url: NewUrl, revision: str) -> None:
-    url = new_url()
-    engine = postgresql_engine(parse_url(url), True, 30)
-    with engine.execution_options(immediate=True).begin() as connection:
-        command.upgrade(alembic_config(connection), revision)
-        fill(connection, revision)
-    engine.dispose()
-    with pytest.raises(LeaderboardError, match="older version: harness run or harness score brings it up to date"):
-        Store.open(url, create=False)
-    with Store.open(url, create=True) as store:
-        (run,) = store.runs()
-        assert (run.run.system, run.scored, run.sums.totals[0], run.changed) == ("demucs", 1, 0.5, ())
-        tables = set(inspect(store.engine).get_table_names()) - {"alembic_version"}
-        assert tables == set(Base.metadata.tables)
-        assert not [table for table in tables if inspect(store.engine).get_table_names().count(table) > 1]
-        # Numbers go on from those that are there.
-        assert store.start_run(replace(RUN, key="b"), EVALUATION_SET, FINGERPRINT, {}, PAIRS) == 2
-
-
-AT = "2024-01-31T12:00:00Z"
-
-
-def fill(connection: Connection, revision: str) -> None:
-    """A run with one score, as a revision stored them."""
-    before = revision < "0003"
-    statements = [
-        "INSERT INTO evaluation_sets (name, split, sha256, scenes, pairs)"
-        f" VALUES ('demo', 'valid', '{'e' * 64}', 2, 4)",
-        f"INSERT INTO evaluators (fingerprint, details) VALUES ('{FINGERPRINT}', '{{}}')",
-        "INSERT INTO environments (sha256, details) VALUES ('0', '{}')",
-    ]
-    declared = f"'demucs', '4', '{{}}', false, 7, 'official', 'MIT', 'd', NULL, false, 'demucs', '{AT}', '{AT}'"
-    names = (
-        "system, version, settings, causal, parameters, training_data, licence, weights_sha256, not_eligible,"
-        " reference, submission, created_at, updated_at"
-    )
-    if before:
-        engine = ", engine" if revision == "0002" else ""
-        statements += [
-            f"INSERT INTO runs (key, evaluation_set_id, fingerprint, pairs_due, {names})"
-            f" VALUES ('a', 1, '{FINGERPRINT}', 4, {declared})",
-            "INSERT INTO pairs (run_id, scene, listener, track, state, file_sha256)"
-            " VALUES (1, 'S1', 'L1', 'track one', 'scored', '1')",
-            "INSERT INTO scores (pair_id, left_score, right_score, score, fingerprint, environment_id, scored_at"
-            f"{engine}) VALUES (1, 0.5, 0.75, 0.625, '{FINGERPRINT}', 1, '{AT}'{engine and ', ' + repr('locked')})",
-        ]
-    else:
-        statements += [
-            f"INSERT INTO runs (key, evaluation_set_id, evaluator_id, visibility, {names})"
-            f" VALUES ('a', 1, 1, 'shown', {declared})",
-            "INSERT INTO reference_signals (sha256) VALUES ('r')",
-            "INSERT INTO set_pairs (evaluation_set_id, scene, listener, track, reference_id)"
-            " VALUES (1, 'S1', 'L1', 'track one', 1)",
-            "INSERT INTO remixes (reference_id, file_sha256) VALUES (1, '1')",
-            "INSERT INTO run_pairs (run_id, pair_id, state, remix_id) VALUES (1, 1, 'enhanced', 1)",
-            "INSERT INTO scores (remix_id, evaluator_id, engine, left_score, right_score, score, environment_id,"
-            f" scored_at) VALUES (1, 1, 'locked', 0.5, 0.75, 0.625, 1, '{AT}')",
-        ]
-    for statement in statements:
-        connection.exec_driver_sql(statement)
-    if revision >= "0004":
-        seal(connection, revision)
-
-
-def seal(connection: Connection, revision: str) -> None:
-    """Give all rows the checksums that their revision would have given them, by what computed them first."""
-    from importlib import import_module
-
-    first = import_module("harness_leaderboard.migrations.versions.0004_checksums")
-    first._compute(connection, *first.SCORES)
-    first._compute(connection, *first.PAIRS)
-    if revision >= "0005":
-        seal_run(connection, 1)
-    for id_, checksum in [] if revision >= "0005" else list(first._runs(connection)):
-        connection.execute(text("UPDATE runs SET checksum = :c WHERE id = :i"), {"c": checksum, "i": id_})
-    for id_, checksum in list(first._log(connection, "environments")):
-        connection.execute(text("UPDATE environments SET checksum = :c WHERE id = :i"), {"c": checksum, "i": id_})
 
 
 # The tests' own server

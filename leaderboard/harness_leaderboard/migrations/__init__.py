@@ -11,7 +11,7 @@ a database at the newest revision
 check the file that appears in `versions`, write the CHECK constraints into it by hand (Alembic does not see
 those), and add the revision to `REVISIONS`. A new column of `runs`, `evaluation_sets` or another table that
 `checksums` is about changes checksums: the revision computes them anew where the old ones are right. A table that is
-replaced by a copy loses its triggers (0004 lists them): the revision makes them again.
+replaced by a copy loses its triggers (`triggers` lists them): the revision makes them again.
 """
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")

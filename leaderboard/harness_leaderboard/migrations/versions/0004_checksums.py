@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from harness_leaderboard.migrations.triggers import TRIGGERS, creating
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -24,22 +26,6 @@ NEW_COLUMNS = {
     "environments": ("checksum",),
     "declarations": ("checksum",),
     "events": ("checksum",),
-}
-
-# Whoever changes a score or which file a run has (an UPDATE by hand, say) deletes the sums that it is in: the next to
-# read the board then reads the scores themselves, and finds their checksums wrong.
-HOLDERS = "DELETE FROM summaries WHERE run_id IN (SELECT run_id FROM run_pairs WHERE remix_id = {})"
-TRIGGERS = {
-    "scores_changed": ("UPDATE ON scores", HOLDERS.format("OLD.remix_id")),
-    "scores_moved": ("UPDATE OF remix_id ON scores", HOLDERS.format("NEW.remix_id")),
-    "scores_deleted": ("DELETE ON scores", HOLDERS.format("OLD.remix_id")),
-    "run_pairs_changed": ("UPDATE ON run_pairs", "DELETE FROM summaries WHERE run_id IN (OLD.run_id, NEW.run_id)"),
-    "run_pairs_deleted": ("DELETE ON run_pairs", "DELETE FROM summaries WHERE run_id = OLD.run_id"),
-    "remixes_changed": ("UPDATE ON remixes", HOLDERS.format("OLD.id")),
-    "set_pairs_changed": ("UPDATE ON set_pairs", "DELETE FROM summaries"),
-    "reference_signals_changed": ("UPDATE ON reference_signals", "DELETE FROM summaries"),
-    "environments_changed": ("UPDATE ON environments", "DELETE FROM summaries"),
-    "evaluators_changed": ("UPDATE ON evaluators", "DELETE FROM summaries"),
 }
 
 
@@ -77,13 +63,9 @@ def upgrade() -> None:
         update = f"UPDATE {table} SET checksum = :checksum WHERE id = :id"  # noqa: S608
         for id_, checksum in list(checksums):
             connection.execute(sa.text(update), {"id": id_, "checksum": checksum})
-    for name, (event, then) in TRIGGERS.items():
-        if connection.dialect.name == "sqlite":
-            op.execute(f"CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END")
-        else:
-            body = f"BEGIN {then}; RETURN NULL; END"
-            op.execute(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
-            op.execute(f"CREATE TRIGGER {name} AFTER {event} FOR EACH ROW EXECUTE FUNCTION {name}()")
+    for name in TRIGGERS:
+        for statement in creating(name, connection.dialect.name):
+            op.execute(statement)
 
 
 Statements = tuple[str, str, int, Callable[[Any], tuple[Any, ...]], str]
