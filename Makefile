@@ -8,6 +8,10 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 SPLEETER := .venv-spleeter
 SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
 
+# One thread each: the processes share the cores already. A file at a time, in the order of tests/conftest.py.
+TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+    $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo spleeter spleeter-environment browser sound services test quick lint format checkpoints install clean
 
 # Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
@@ -28,7 +32,7 @@ spleeter: $(VENV)/installed $(SPLEETER)/installed  ## the system that needs an e
 	$(BIN)/harness run --engine fast --system spleeter --python $(SPLEETER)/bin/python
 
 test: $(VENV)/installed-for-development  ## the whole test suite (HARNESS_TEST_ALL=1: with every golden score)
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(TESTS)
 
 browser:  ## Chromium, in which the tests look at the report
 	command -v chromium || command -v chromium-browser || command -v google-chrome || \
@@ -43,7 +47,7 @@ services:  ## Slurm and PostgreSQL, of which the tests start their own
 	    pg_ctlcluster=postgresql
 
 quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"
+	$(TESTS) -m "not slow"
 
 lint: $(VENV)/installed-for-development  ## linter, formatter, type checker, direction of imports
 	$(BIN)/ruff check

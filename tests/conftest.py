@@ -129,52 +129,77 @@ def must_not_hang() -> Iterator[None]:
 
 
 SLOW = (
-    "apart/test_apart.py",
-    "apart/test_foreign.py",
-    "apart/test_sandbox.py",
-    "apart/test_streams.py",
-    "cli/test_cad1.py",
-    "cli/test_cli_run.py",
-    "cli/test_interruption.py",
-    "cli/test_runs.py",
-    "haaqi/test_agreement.py",
-    "haaqi/test_fast_properties.py",
-    "haaqi/test_fast_stages.py",
-    "haaqi/test_stems.py",
-    "leaderboard/test_concurrency.py",
-    "plugins/test_demo_models.py",
-    "plugins/test_demucs.py",
-    "plugins/test_umx.py",
-    "reliability/test_hostile_plugins.py",
-    "reliability/test_tampering.py",
-    "report/test_charts_in_browser.py",
-    "report/test_player.py",
+    "cluster/test_slurm.py",
     "report/test_site.py",
-    "results/test_documentation.py",
-    "results/test_evaluate.py",
-    "results/test_scoring.py",
+    "test_golden.py",
     "scoring/test_engines.py",
+    "cli/test_cad1.py",
     "scoring/test_scores_of_stems.py",
-    "scoring/test_trust.py",
-    "sets/test_at_mic.py",
+    "results/test_documentation.py",
+    "haaqi/test_lock.py",
+    "results/test_evaluate.py",
+    "making/test_pipeline.py",
+    "cli/test_interruption.py",
+    "cli/test_machine.py",
+    "cli/test_runs.py",
+    "test_golden_cad1.py",
+    "training/test_training.py",
+    "report/test_player.py",
+    "reliability/test_hostile_plugins.py",
+    "making/test_processes.py",
+    "haaqi/test_stems.py",
+    "systems/test_identity.py",
+    "reliability/test_trials.py",
+    "causality/test_examining.py",
+    "making/test_parts.py",
+    "results/test_scoring.py",
+    "leaderboard/test_concurrency.py",
+    "haaqi/test_fast_properties.py",
+    "cli/test_cli_run.py",
+    "apart/test_apart.py",
+    "live/test_session.py",
+    "causality/test_networks.py",
+    "plugins/test_through_cli.py",
+    "leaderboard/test_models.py",
+    "haaqi/test_agreement.py",
     "sets/test_building.py",
     "sets/test_checking.py",
+    "report/test_charts.py",
+    "making/test_streaming_systems.py",
+    "plugins/test_umx.py",
+    "scoring/test_trust.py",
+    "plugins/test_spleeter.py",
+    "leaderboard/test_merging.py",
+    "cluster/test_arrays.py",
+    "making/test_chains.py",
+    "sets/test_at_mic.py",
+    "packaging/test_wheel.py",
+    "plugins/test_live.py",
+    "systems/test_streaming.py",
+    "reliability/test_tampering.py",
+    "report/test_charts_in_browser.py",
     "sets/test_documentation.py",
-    "systems/test_identity.py",
-    "test_golden_cad1.py",
+    "apart/test_streams.py",
+    "plugins/test_demo_models.py",
+    "haaqi/test_fast_stages.py",
     "test_recipes.py",
-    "test_golden.py",
-    "training/test_training.py",
+    "apart/test_foreign.py",
+    "plugins/test_demucs.py",
+    "apart/test_sandbox.py",
 )
-"""Files that take more than some seconds for what they test: `make quick` leaves them out."""
+"""Files that take more than some seconds for what they test, the longest first: `make quick` leaves them out.
+
+With them the whole suite begins, so that none is still at work when all others are done.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of the files in `SLOW`; a new slow test carries the marker itself."""
-    slow = {Path(__file__).parent / name for name in SLOW}
+    slow = {Path(__file__).parent / name: place for place, name in enumerate(SLOW)}
     missing = sorted(str(path) for path in slow if not path.is_file())
     if missing:
         raise pytest.UsageError(f"SLOW in tests/conftest.py names files that are gone: {', '.join(missing)}")
     for item in items:
         if item.path in slow:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: slow.get(item.path, len(slow)))
