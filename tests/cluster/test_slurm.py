@@ -61,9 +61,9 @@ def test_a_job_that_is_killed_loses_nothing(work):
 
 
 def test_a_job_whose_time_is_up_is_replaced(work):
-    work.configure(jobs=1)
-    # Dask's own settings stay as users have them; here it would wait for a minute, lest the worker come back.
-    process = work.start(*SCORE, DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="5s")
+    # Workers of one job have names that are not the job's: Dask would replace only a job of one.
+    work.configure(jobs=1, cores=2)
+    process = work.start(*SCORE)
     work.until(work.scores, process)
     # What Slurm does when the walltime ends: SIGTERM, and SIGKILL after KillWait. Nobody else is there to go on.
     (only,) = work.slurm.jobs("running")
@@ -72,6 +72,34 @@ def test_a_job_whose_time_is_up_is_replaced(work):
     assert done.code == 0, done.stderr
     assert work.scores() == work.expected("locked")
     assert max(int(job.id) for job in work.slurm.jobs("all")) > int(only.id)
+    assert work.slurm.jobs() == []
+
+
+def test_a_job_that_is_cancelled_while_it_waits_is_replaced(work):
+    fill = ("--nodes=1", "--exclusive", "--output=/dev/null", "--wrap", "sleep 600")
+    filler = work.slurm.submit(*fill, folder=work.folder)
+    work.until(lambda: work.slurm.jobs("running"))
+    # One on the other node, and one that waits.
+    work.configure(jobs=2, cores=2)
+    process = work.start(*SCORE)
+    work.until(work.scores, process)
+    (waiting,) = work.slurm.jobs("pending")
+    work.slurm.command("scancel", waiting.id)
+    work.until(lambda: work.slurm.jobs("pending"), process)
+    (other,) = work.slurm.jobs("pending")
+    assert int(other.id) > int(waiting.id)
+    process.send_signal(signal.SIGINT)
+    assert work.finish(process).code == 130
+    assert {job.id for job in work.slurm.jobs()} == {filler}
+
+
+def test_jobs_that_end_without_workers_are_not_submitted_for_ever(work):
+    work.configure(prologue=["echo 'module: command not found' >&2", "exit 1"])
+    done = work.harness(*SCORE)
+    assert done.code == 1, done.stderr
+    assert re.search(r"ended before there was a worker: .*module: command not found \(.*\.err\)$", done.error)
+    # Both were submitted three times.
+    assert len(list((work.folder / "jobs").glob("*.err"))) == 6
     assert work.slurm.jobs() == []
 
 
@@ -133,6 +161,16 @@ def test_a_queue_that_is_not_there_is_one_line(work):
     assert done.code in (1, 2)
     assert "invalid partition" in done.error
     assert work.slurm.jobs() == []
+
+
+def test_an_interface_that_is_not_there_is_one_line(work):
+    work.configure(interface="ib9")
+    done = work.harness(*SCORE)
+    assert done.code == 1
+    assert re.search("--cluster slurm: Dask does not start it .*'ib9' is not a valid network interface", done.error)
+    assert "Traceback" not in done.stderr
+    # Neither keys nor the folder that held them.
+    assert list((work.folder / "jobs").iterdir()) == []
 
 
 def files(folder: Path) -> dict[str, bytes]:
