@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from harness.compute.cluster.config import Jobs, read_jobs, with_dasks_own
+from harness.compute.cluster.slurm import _cluster
+from harness.errors import UsageError
+
 TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 
 CLUSTER = ("--cluster", "slurm", "--cluster-config", "slurm.yaml")
@@ -171,6 +175,69 @@ def test_an_interface_that_is_not_there_is_one_line(work):
     assert "Traceback" not in done.stderr
     # Neither keys nor the folder that held them.
     assert list((work.folder / "jobs").iterdir()) == []
+
+
+def script_of(jobs: Jobs, folder: Path) -> list[str]:
+    """The lines of a job's script."""
+    private = folder / "private"
+    private.mkdir()
+    cluster = _cluster(with_dasks_own(jobs), "score", "harness-test", folder, private)
+    try:
+        return cluster.job_script().splitlines()
+    finally:
+        cluster.close()
+
+
+def test_a_job_has_an_hour_unless_somebody_says_otherwise(tmp_path):
+    # dask-jobqueue by itself gives half an hour.
+    script = script_of(Jobs(interface="lo"), tmp_path)
+    assert "#SBATCH -t 01:00:00" in script
+    assert "--lifetime 3240s" in script[-1]
+
+
+def test_what_the_configuration_leaves_out_is_taken_from_dasks_own(tmp_path, monkeypatch):
+    own = {
+        "WALLTIME": "02:00:00",
+        "QUEUE": "theirs",
+        "ACCOUNT": "them",
+        "CORES": "3",
+        "MEMORY": "9GB",
+        "INTERFACE": "lo",
+        "JOB_SCRIPT_PROLOGUE": "['echo theirs']",
+        "JOB_EXTRA_DIRECTIVES": "['--constraint=theirs']",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(f"DASK_JOBQUEUE__SLURM__{name}", value)
+    file = tmp_path / "slurm.yaml"
+    file.write_text("queue: ours\nprologue: [echo ours]\ndirectives: [--constraint=ours]\n")
+    script = script_of(read_jobs(file, "score"), tmp_path)
+    assert {"#SBATCH -t 02:00:00", "#SBATCH -p ours", "#SBATCH -A them", "#SBATCH --cpus-per-task=3"} <= {*script}
+    assert "#SBATCH --mem=9G" in script
+    assert "--nworkers 3" in script[-1]
+    assert "--interface lo" in script[-1]
+    # The file's come last: they may undo the others. Ours come first.
+    assert script.index("echo theirs") > next(n for n, line in enumerate(script) if line.startswith("export OMP_NUM"))
+    for lines in ("echo {}", "#SBATCH --constraint={}"):
+        assert script.index(lines.format("theirs")) < script.index(lines.format("ours"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        # As YAML reads 01:00:00 without quotes.
+        (
+            "WALLTIME",
+            "3600",
+            r"slurm.walltime in Dask's configuration: .* string \(write it in quotes: \"01:00:00\"\)$",
+        ),
+        ("CORES", "many", "slurm.cores in Dask's configuration: Input should be a valid integer$"),
+        ("JOB_EXTRA_DIRECTIVES", "[1]", "slurm.job-extra-directives in Dask's configuration: .*string"),
+    ],
+)
+def test_what_is_wrong_in_dasks_own_configuration_is_said(monkeypatch, name, value, said):
+    monkeypatch.setenv(f"DASK_JOBQUEUE__SLURM__{name}", value)
+    with pytest.raises(UsageError, match=said):
+        with_dasks_own(Jobs())
 
 
 def files(folder: Path) -> dict[str, bytes]:

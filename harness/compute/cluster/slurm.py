@@ -250,8 +250,8 @@ class _Upkeep:
         if listed.returncode:
             return f"and squeue fails ({' '.join(listed.stderr.split())[:200]})"
         states = _states(listed.stdout)
-        alive = {job: states[job.job_id] for job in submitted.values() if job.job_id in states}
-        gone = {name: job for name, job in submitted.items() if job not in alive and not self._has_workers(name)}
+        alive = {name: states[job.job_id] for name, job in submitted.items() if job.job_id in states}
+        gone = {name: job for name, job in submitted.items() if name not in alive and not self._has_workers(name)}
         if not workers:
             self._ensure_hope([job for job in gone.values() if job.job_id or not alive])
         if alive or workers:
