@@ -121,7 +121,7 @@ def with_dasks_own(jobs: Jobs) -> Jobs:
         name = name.partition(".")[0]
         hint = ' (write it in quotes: "01:00:00")' if name == "walltime" else ""
         raise UsageError(f"jobqueue.slurm.{DASKS[name]} in Dask's configuration: {problem}{hint}") from None
-    given = {name: getattr(jobs, name) for name in jobs.model_fields_set}
+    given = {name: value for name in jobs.model_fields_set if (value := getattr(jobs, name)) is not None}
     added = {name: getattr(theirs, name) + getattr(jobs, name) for name in ("prologue", "directives")}
     return theirs.model_copy(update={**given, **added})
 
