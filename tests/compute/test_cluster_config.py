@@ -139,3 +139,21 @@ def test_when_slurm_refuses_all_jobs_again_and_again_that_is_the_end(tmp_path, m
     with pytest.raises(HarnessError, match="Slurm refuses all jobs: the limit is 2"):
         upkeep(0)
     assert cluster.submitted == 9
+
+
+def test_a_job_is_replaced_once_however_long_sbatch_takes(tmp_path, monkeypatch):
+    cluster = Cluster(1, limit=1)
+    monkeypatch.setattr(slurm, "_run", lambda *_: subprocess.CompletedProcess([], 0, "", ""))
+    monkeypatch.setattr(cluster, "scale", lambda **_: None)
+    upkeep = _Upkeep(cluster, Jobs(jobs=1, cores=2), "harness-test", tmp_path)
+    for _ in range(5):
+        assert upkeep(0) == ""
+    assert list(cluster.worker_spec) == ["harness-test-again-1"]
+
+
+def test_a_job_whose_workers_are_here_lives_whatever_squeue_says(tmp_path, monkeypatch):
+    cluster = Cluster(2, limit=2)
+    cluster.scheduler_info["workers"] = {"tls://1": {"name": "job-1-0"}}
+    monkeypatch.setattr(slurm, "_run", lambda *_: subprocess.CompletedProcess([], 0, "", ""))
+    _Upkeep(cluster, Jobs(jobs=2, cores=2), "harness-test", tmp_path)(1)
+    assert set(cluster.worker_spec) == {"job-1", "harness-test-again-1"}

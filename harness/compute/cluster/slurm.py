@@ -204,6 +204,8 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str]":
         check=False,
         # Ctrl-C in a terminal reaches all that run there; it must not end the scancel that it brings about.
         start_new_session=True,
+        # Users may have squeue show them some jobs only; all others would seem to have ended.
+        env={name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")},
     )
 
 
@@ -241,8 +243,10 @@ class _Upkeep:
             self._fruitless, self._since = 0, time.time()
         if workers >= self._jobs.jobs * self._jobs.workers_of_job:
             return ""
-        # Those for which sbatch has answered, before squeue is asked: it knows all of them.
-        submitted = dict(self._cluster.workers)
+        # Those for which sbatch has answered, before squeue is asked: it knows all of them. Those that are no longer
+        # specified are replaced already, which may take as long as sbatch does.
+        specified = dict(self._cluster.worker_spec)
+        submitted = {name: job for name, job in dict(self._cluster.workers).items() if name in specified}
         try:
             listed = _run("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%A %T (%r)")
         except (OSError, subprocess.TimeoutExpired):
