@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from harness.compute.cluster.config import Jobs, read_jobs, with_dasks_own
+from harness.compute.cluster.slurm import _cluster
+from harness.errors import UsageError
+
 TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 
 CLUSTER = ("--cluster", "slurm", "--cluster-config", "slurm.yaml")
@@ -61,9 +65,9 @@ def test_a_job_that_is_killed_loses_nothing(work):
 
 
 def test_a_job_whose_time_is_up_is_replaced(work):
-    work.configure(jobs=1)
-    # Dask's own settings stay as users have them; here it would wait for a minute, lest the worker come back.
-    process = work.start(*SCORE, DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="5s")
+    # Workers of one job have names that are not the job's: Dask would replace only a job of one.
+    work.configure(jobs=1, cores=2)
+    process = work.start(*SCORE)
     work.until(work.scores, process)
     # What Slurm does when the walltime ends: SIGTERM, and SIGKILL after KillWait. Nobody else is there to go on.
     (only,) = work.slurm.jobs("running")
@@ -72,6 +76,34 @@ def test_a_job_whose_time_is_up_is_replaced(work):
     assert done.code == 0, done.stderr
     assert work.scores() == work.expected("locked")
     assert max(int(job.id) for job in work.slurm.jobs("all")) > int(only.id)
+    assert work.slurm.jobs() == []
+
+
+def test_a_job_that_is_cancelled_while_it_waits_is_replaced(work):
+    fill = ("--nodes=1", "--exclusive", "--output=/dev/null", "--wrap", "sleep 600")
+    filler = work.slurm.submit(*fill, folder=work.folder)
+    work.until(lambda: work.slurm.jobs("running"))
+    # One on the other node, and one that waits.
+    work.configure(jobs=2, cores=2)
+    process = work.start(*SCORE)
+    work.until(work.scores, process)
+    (waiting,) = work.slurm.jobs("pending")
+    work.slurm.command("scancel", waiting.id)
+    work.until(lambda: work.slurm.jobs("pending"), process)
+    (other,) = work.slurm.jobs("pending")
+    assert int(other.id) > int(waiting.id)
+    process.send_signal(signal.SIGINT)
+    assert work.finish(process).code == 130
+    assert {job.id for job in work.slurm.jobs()} == {filler}
+
+
+def test_jobs_that_end_without_workers_are_not_submitted_for_ever(work):
+    work.configure(prologue=["echo 'module: command not found' >&2", "exit 1"])
+    done = work.harness(*SCORE)
+    assert done.code == 1, done.stderr
+    assert re.search(r"ended before there was a worker: .*module: command not found \(.*\.err\)$", done.error)
+    # Both were submitted three times.
+    assert len(list((work.folder / "jobs").glob("*.err"))) == 6
     assert work.slurm.jobs() == []
 
 
@@ -133,6 +165,79 @@ def test_a_queue_that_is_not_there_is_one_line(work):
     assert done.code in (1, 2)
     assert "invalid partition" in done.error
     assert work.slurm.jobs() == []
+
+
+def test_an_interface_that_is_not_there_is_one_line(work):
+    work.configure(interface="ib9")
+    done = work.harness(*SCORE)
+    assert done.code == 1
+    assert re.search("--cluster slurm: Dask does not start it .*'ib9' is not a valid network interface", done.error)
+    assert "Traceback" not in done.stderr
+    # Neither keys nor the folder that held them.
+    assert list((work.folder / "jobs").iterdir()) == []
+
+
+def script_of(jobs: Jobs, folder: Path) -> list[str]:
+    """The lines of a job's script."""
+    private = folder / "private"
+    private.mkdir()
+    cluster = _cluster(with_dasks_own(jobs), "score", "harness-test", folder, private)
+    try:
+        return cluster.job_script().splitlines()
+    finally:
+        cluster.close()
+
+
+def test_a_job_has_an_hour_unless_somebody_says_otherwise(tmp_path):
+    # dask-jobqueue by itself gives half an hour.
+    script = script_of(Jobs(interface="lo"), tmp_path)
+    assert "#SBATCH -t 01:00:00" in script
+    assert "--lifetime 3240s" in script[-1]
+
+
+def test_what_the_configuration_leaves_out_is_taken_from_dasks_own(tmp_path, monkeypatch):
+    own = {
+        "WALLTIME": "02:00:00",
+        "QUEUE": "theirs",
+        "ACCOUNT": "them",
+        "CORES": "3",
+        "MEMORY": "9GB",
+        "INTERFACE": "lo",
+        "JOB_SCRIPT_PROLOGUE": "['echo theirs']",
+        "JOB_EXTRA_DIRECTIVES": "['--constraint=theirs']",
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(f"DASK_JOBQUEUE__SLURM__{name}", value)
+    file = tmp_path / "slurm.yaml"
+    file.write_text("queue: ours\nprologue: [echo ours]\ndirectives: [--constraint=ours]\n")
+    script = script_of(read_jobs(file, "score"), tmp_path)
+    assert {"#SBATCH -t 02:00:00", "#SBATCH -p ours", "#SBATCH -A them", "#SBATCH --cpus-per-task=3"} <= {*script}
+    assert "#SBATCH --mem=9G" in script
+    assert "--nworkers 3" in script[-1]
+    assert "--interface lo" in script[-1]
+    # The file's come last: they may undo the others. Ours come first.
+    assert script.index("echo theirs") > next(n for n, line in enumerate(script) if line.startswith("export OMP_NUM"))
+    for lines in ("echo {}", "#SBATCH --constraint={}"):
+        assert script.index(lines.format("theirs")) < script.index(lines.format("ours"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        # As YAML reads 01:00:00 without quotes.
+        (
+            "WALLTIME",
+            "3600",
+            r"slurm.walltime in Dask's configuration: .* string \(write it in quotes: \"01:00:00\"\)$",
+        ),
+        ("CORES", "many", "slurm.cores in Dask's configuration: Input should be a valid integer$"),
+        ("JOB_EXTRA_DIRECTIVES", "[1]", "slurm.job-extra-directives in Dask's configuration: .*string"),
+    ],
+)
+def test_what_is_wrong_in_dasks_own_configuration_is_said(monkeypatch, name, value, said):
+    monkeypatch.setenv(f"DASK_JOBQUEUE__SLURM__{name}", value)
+    with pytest.raises(UsageError, match=said):
+        with_dasks_own(Jobs())
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,10 +1,15 @@
 """How Slurm's jobs are to be: what a file may say, and what is said of one that says something else."""
 
+import logging
+import subprocess
+from types import SimpleNamespace
+
 import pytest
 
-from harness.compute.cluster.config import read_jobs, seconds_of
-from harness.compute.cluster.slurm import ENDED, _in_words
-from harness.errors import UsageError
+from harness.compute.cluster import slurm
+from harness.compute.cluster.config import Jobs, read_jobs, seconds_of
+from harness.compute.cluster.slurm import ENDED, _in_words, _Upkeep
+from harness.errors import HarnessError, UsageError
 
 WHOLE = """
 jobs: 16
@@ -80,3 +85,75 @@ def test_states_of_jobs_in_words():
     assert _in_words("PENDING (Resources)", 3) == "3 jobs pending (Resources)"
     assert _in_words("RUNNING (None)", 1) == "1 job running"
     assert "PENDING" not in ENDED
+
+
+class Cluster:
+    """As Dask's, with jobs that Slurm takes only while there are fewer than `limit`, and a squeue that lists those."""
+
+    def __init__(self, jobs: int, limit: int) -> None:
+        self.limit, self.submitted = limit, 0
+        self.worker_spec = {f"job-{number}": {} for number in range(jobs)}
+        self.workers = {}
+        self.scheduler_info = {"workers": {}}
+        self.scheduler = SimpleNamespace(get_events=lambda _topic: ())
+        self.loop = SimpleNamespace(add_callback=lambda function, *given: function(*given))
+        self.scale(jobs)
+
+    def scale(self, jobs):
+        self.workers = {name: job for name, job in self.workers.items() if name in self.worker_spec}
+        for name in self.worker_spec.keys() - self.workers.keys():
+            self.submitted += 1
+            taken = sum(job.job_id is not None for job in self.workers.values()) < self.limit
+            number = str(self.submitted) if taken else None
+            self.workers[name] = SimpleNamespace(job_id=number, refused="the limit is 2")
+
+    def listed(self, *_command):
+        lines = [f"{job.job_id} PENDING (Priority)\n" for job in self.workers.values() if job.job_id]
+        return subprocess.CompletedProcess([], 0, "".join(lines), "")
+
+
+def test_jobs_that_slurm_refuses_are_submitted_again_later_and_told_of_once(tmp_path, monkeypatch, caplog):
+    cluster = Cluster(3, limit=2)
+    monkeypatch.setattr(slurm, "_run", cluster.listed)
+    upkeep = _Upkeep(cluster, Jobs(jobs=3, cores=2), "harness-test", tmp_path)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            assert upkeep(0) == "2 jobs pending (Priority)"
+    assert caplog.messages == [
+        "Slurm refuses 1 of 3 jobs (the limit is 2): the others go on, and these are submitted again later"
+    ]
+    # Once more at once; then Slurm is left alone for a while.
+    assert cluster.submitted == 4
+    cluster.limit = 3
+    monkeypatch.setattr(upkeep, "_ask_again", 0.0)
+    upkeep(0)
+    assert upkeep(0) == "3 jobs pending (Priority)"
+
+
+def test_when_slurm_refuses_all_jobs_again_and_again_that_is_the_end(tmp_path, monkeypatch):
+    cluster = Cluster(3, limit=0)
+    monkeypatch.setattr(slurm, "_run", cluster.listed)
+    upkeep = _Upkeep(cluster, Jobs(jobs=3, cores=2), "harness-test", tmp_path)
+    upkeep(0)
+    upkeep(0)
+    with pytest.raises(HarnessError, match="Slurm refuses all jobs: the limit is 2"):
+        upkeep(0)
+    assert cluster.submitted == 9
+
+
+def test_a_job_is_replaced_once_however_long_sbatch_takes(tmp_path, monkeypatch):
+    cluster = Cluster(1, limit=1)
+    monkeypatch.setattr(slurm, "_run", lambda *_: subprocess.CompletedProcess([], 0, "", ""))
+    monkeypatch.setattr(cluster, "scale", lambda **_: None)
+    upkeep = _Upkeep(cluster, Jobs(jobs=1, cores=2), "harness-test", tmp_path)
+    for _ in range(5):
+        assert upkeep(0) == ""
+    assert list(cluster.worker_spec) == ["harness-test-again-1"]
+
+
+def test_a_job_whose_workers_are_here_lives_whatever_squeue_says(tmp_path, monkeypatch):
+    cluster = Cluster(2, limit=2)
+    cluster.scheduler_info["workers"] = {"tls://1": {"name": "job-1-0"}}
+    monkeypatch.setattr(slurm, "_run", lambda *_: subprocess.CompletedProcess([], 0, "", ""))
+    _Upkeep(cluster, Jobs(jobs=2, cores=2), "harness-test", tmp_path)(1)
+    assert set(cluster.worker_spec) == {"job-1", "harness-test-again-1"}

@@ -13,6 +13,13 @@ MAX_BYTES = 100_000
 
 Purpose = Literal["enhance", "score"]
 
+DASKS = {
+    **{name: name for name in ("cores", "processes", "memory", "walltime", "queue", "account", "interface")},
+    "prologue": "job-script-prologue",
+    "directives": "job-extra-directives",
+}
+"""What is taken from Dask's own configuration, and what that calls it."""
+
 Line = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\n\x00]+$")]
 
 
@@ -24,7 +31,7 @@ class Jobs(BaseModel):
         cores: of each job: so many worker processes with one thread each, unless `processes` says otherwise.
         processes: workers of each job.
         memory: of each job, such as "16GB"; by default 2 GB for each worker, and for enhancement 8 GB.
-        walltime: of each job, as Slurm writes it.
+        walltime: of each job, as Slurm writes it; by default an hour.
         lifetime: seconds after which a worker ends by itself and its job makes room for another; by default nine
             tenths of the walltime.
         queue: the partition.
@@ -92,6 +99,31 @@ def read_jobs(path: Path | None, purpose: Purpose) -> Jobs:
     except ValidationError as error:
         known = ", ".join([*Jobs.model_fields, "enhance", "score"])
         raise UsageError(f"--cluster-config {path}: {first_problem(error)} (keys: {known})") from None
+
+
+def with_dasks_own(jobs: Jobs) -> Jobs:
+    """Jobs with what `jobqueue.slurm` in the user's own files and variables for Dask says of what theirs leaves out.
+
+    Lines of shell and of "#SBATCH" are added: those from there come first.
+
+    Raises:
+        UsageError: they say what jobs may not have.
+    """
+    import dask
+
+    # Without the defaults of dask-jobqueue, by which a job would have half an hour.
+    own = dask.config.collect()
+    found = {name: dask.config.get(f"jobqueue.slurm.{key}", None, own) for name, key in DASKS.items()}
+    try:
+        theirs = Jobs.model_validate({name: value for name, value in found.items() if value is not None})
+    except ValidationError as error:
+        name, _, problem = first_problem(error).partition(": ")
+        name = name.partition(".")[0]
+        hint = ' (write it in quotes: "01:00:00")' if name == "walltime" else ""
+        raise UsageError(f"jobqueue.slurm.{DASKS[name]} in Dask's configuration: {problem}{hint}") from None
+    given = {name: value for name in jobs.model_fields_set if (value := getattr(jobs, name)) is not None}
+    added = {name: getattr(theirs, name) + getattr(jobs, name) for name in ("prologue", "directives")}
+    return theirs.model_copy(update={**given, **added})
 
 
 def _strerror(error: Exception) -> str:

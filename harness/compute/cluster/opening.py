@@ -6,7 +6,7 @@ import logging
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from harness.compute.cluster.config import Purpose, read_jobs
 from harness.compute.cluster.settings import ENCRYPTED, applied
 from harness.compute.executor import Executor
 from harness.compute.local import ONE_THREAD
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,22 @@ def _hush() -> None:
 
 
 @contextmanager
+def starting(where: str, advice: str = "") -> Iterator[None]:
+    """Say in one line why a cluster of ours does not start.
+
+    Raises:
+        HarnessError: it does not, for whatever reason Dask has.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise HarnessError(f"--cluster {where}: Dask does not start it ({why}){advice and ': '}{advice}") from error
+
+
+@contextmanager
 def connected(**how: Any) -> Iterator[Any]:
     """A client; it closes with the context, whatever state the cluster is in."""
     from distributed import Client
@@ -132,24 +148,28 @@ def _opened_local(workers: int) -> Iterator[Executor]:
 
     environment = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ONE_THREAD.items()}
     with applied({**ENCRYPTED, **environment}):
-        security = Security.temporary()
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            security=security,
-            protocol="tls://",
-            silence_logs=logging.CRITICAL,
-            preload=["harness.compute.cluster.uninterrupted"],
-        )
-        try:
-            with connected(address=cluster) as client:
-                yield DaskExecutor(client, lambda: workers, Watch(client, lambda _count: ""))
-        finally:
-            with suppress(Exception):
-                cluster.close(timeout=10)
+        with starting("local"):
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                security=Security.temporary(),
+                protocol="tls://",
+                silence_logs=logging.CRITICAL,
+                preload=["harness.compute.cluster.uninterrupted"],
+            )
+        with ExitStack() as after:
+            after.callback(_close, cluster)
+            with starting("local"):
+                client = after.enter_context(connected(address=cluster))
+            yield DaskExecutor(client, lambda: workers, Watch(client, lambda _count: ""))
+
+
+def _close(cluster: Any) -> None:
+    with suppress(Exception):
+        cluster.close(timeout=10)
 
 
 @contextmanager
@@ -159,7 +179,6 @@ def _opened_given(where: str) -> Iterator[Executor]:
 
     from harness.compute.cluster.executor import DaskExecutor
     from harness.compute.cluster.watching import Watch
-    from harness.errors import HarnessError
 
     with applied({}):
         try:

@@ -1,6 +1,8 @@
 """Workers in Slurm's jobs, by dask-jobqueue."""
 
+import itertools
 import logging
+import os
 import secrets
 import shutil
 import subprocess
@@ -9,11 +11,11 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.compute.cluster.config import Jobs, Purpose, seconds_of
+from harness.compute.cluster.config import Jobs, Purpose, seconds_of, with_dasks_own
 from harness.compute.cluster.settings import ENCRYPTED, applied
 from harness.compute.executor import Executor
 from harness.compute.local import DOUBTFUL, ONE_THREAD
@@ -29,6 +31,14 @@ ORPHAN_SECONDS = 60
 
 UPKEEP_SECONDS = 10.0
 
+WALLTIME = "01:00:00"
+
+ROUNDS = 3
+"""After so many times as many jobs as there are to be have ended, and no worker has come from any, none will."""
+
+REFUSED_SECONDS = 60.0
+"""So long Slurm is not asked again for jobs that it has refused while others wait or run: the limit may be hours."""
+
 COMMAND_SECONDS = 30
 """So long Slurm's commands may take."""
 
@@ -38,40 +48,45 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
     """Jobs with workers, submitted and replaced until the context ends, which cancels them.
 
     Raises:
-        UsageError: Slurm is not here, or refuses such jobs.
-        HarnessError: the jobs end before there is any worker.
+        UsageError: Slurm is not here, or refuses such jobs; Dask's own configuration says what it may not.
+        HarnessError: the cluster does not start, or its jobs end again and again before there is any worker.
     """
     from harness.compute.cluster.executor import DaskExecutor
-    from harness.compute.cluster.opening import connected
+    from harness.compute.cluster.opening import connected, starting
     from harness.compute.cluster.watching import Watch
 
     for program in ("sbatch", "squeue", "scancel"):
         if shutil.which(program) is None:
             raise UsageError(f"--cluster slurm: there is no {program} here: run this where Slurm's commands are")
+    jobs = with_dasks_own(jobs)
     name = f"harness-{secrets.token_hex(4)}"
     folder, private = _folders(jobs, name)
-    with applied(ENCRYPTED):
-        cluster = _cluster(jobs, purpose, name, folder, private)
-        try:
-            _ensure_accepted(cluster.job_script())
-            with connected(address=cluster) as client:
-                upkeep = _Upkeep(cluster, jobs, name, folder)
-                cluster.scale(jobs=jobs.jobs)
-                log.info("%d jobs of %d workers are submitted; their logs: %s", jobs.jobs, jobs.workers_of_job, folder)
-                yield DaskExecutor(
-                    client, lambda: jobs.jobs * jobs.workers_of_job, Watch(client, upkeep, UPKEEP_SECONDS)
-                )
-        finally:
-            # Whatever stops the cluster from being closed, and however: no job stays.
-            with suppress(OSError, subprocess.TimeoutExpired):
-                _run("scancel", "--name", name)
-            with suppress(Exception):
-                cluster.close(timeout=20)
-            # dask-jobqueue holds the certificates' files, and would remove them a second time.
-            for held in [value for name_, value in vars(cluster).items() if name_.startswith("_job_")]:
-                with suppress(Exception):
-                    held.close()
-            shutil.rmtree(private, ignore_errors=True)
+    # Each step is taken whatever becomes of the others, a second Ctrl-C included; the last one first.
+    with applied(ENCRYPTED), ExitStack() as after:
+        after.callback(shutil.rmtree, private, ignore_errors=True)
+        with starting("slurm", "check interface and memory in --cluster-config"):
+            cluster = _cluster(jobs, purpose, name, folder, private)
+        # Once more: an sbatch that was under way when the jobs were cancelled has submitted its own since.
+        after.callback(_cancel, name)
+        after.callback(_close, cluster)
+        after.callback(_cancel, name)
+        _ensure_accepted(cluster.job_script())
+        with starting("slurm"):
+            client = after.enter_context(connected(address=cluster))
+        upkeep = _Upkeep(cluster, jobs, name, folder)
+        cluster.scale(jobs=jobs.jobs)
+        log.info("%d jobs of %d workers are submitted; their logs: %s", jobs.jobs, jobs.workers_of_job, folder)
+        yield DaskExecutor(client, lambda: jobs.jobs * jobs.workers_of_job, Watch(client, upkeep, UPKEEP_SECONDS))
+
+
+def _cancel(name: str) -> None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        _run("scancel", "--name", name)
+
+
+def _close(cluster: Any) -> None:
+    with suppress(Exception):
+        cluster.close(timeout=20)
 
 
 def _folders(jobs: Jobs, name: str) -> tuple[Path, Path]:
@@ -89,11 +104,9 @@ def _folders(jobs: Jobs, name: str) -> tuple[Path, Path]:
 
 
 def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path, private: Path) -> Any:
-    import dask
     from dask_jobqueue import SLURMCluster
-    from distributed.security import Security
 
-    walltime = jobs.walltime or dask.config.get("jobqueue.slurm.walltime", None) or "01:00:00"
+    walltime = jobs.walltime or WALLTIME
     lifetime = jobs.lifetime or max(30, seconds_of(walltime) * 9 // 10)
     count = jobs.workers_of_job
     prologue = [
@@ -104,6 +117,7 @@ def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path, private: Pat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return SLURMCluster(
+            job_cls=_job_class(),
             # Of Dask's view: a worker has one thread, however many cores its job has for it.
             cores=count,
             processes=count,
@@ -118,7 +132,6 @@ def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path, private: Pat
             job_name=name,
             log_directory=str(folder),
             local_directory=str(private),
-            shared_temp_directory=str(private),
             death_timeout=ORPHAN_SECONDS,
             worker_extra_args=[
                 *("--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{max(1, lifetime // 20)}s"),
@@ -126,11 +139,54 @@ def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path, private: Pat
             ],
             job_script_prologue=prologue,
             job_extra_directives=list(jobs.directives),
-            security=Security.temporary(),
+            security=_security(private),
             protocol="tls://",
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         )
+
+
+def _job_class() -> Any:
+    from dask_jobqueue.slurm import SLURMJob
+    from distributed.core import Status
+
+    class Job(SLURMJob):  # type: ignore[misc]
+        """Knows why there is no such job, which Dask tells nobody."""
+
+        refused = ""
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except Exception as error:
+                self.refused = _said_by_sbatch(str(error).rpartition("stderr:")[2])
+                self.status = Status.failed
+                raise
+
+    return Job
+
+
+def _said_by_sbatch(text: str) -> str:
+    for prefix in ("sbatch: error:", "allocation failure:", "Batch job submission failed:"):
+        text = text.replace(prefix, "")
+    return " ".join(text.split())[:300]
+
+
+def _security(private: Path) -> Any:
+    """A key and a certificate for all, in files: left to itself, dask-jobqueue removes its own whenever it likes."""
+    from distributed.security import Security
+
+    made = Security.temporary()
+    files = {"key": (private / "key.pem", made.tls_client_key), "cert": (private / "cert.pem", made.tls_client_cert)}
+    for path, content in files.values():
+        path.touch(mode=0o600)
+        path.write_text(content)
+    roles = itertools.product(("scheduler", "worker", "client"), files)
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(files["cert"][0]),
+        **{f"tls_{role}_{kind}": str(files[kind][0]) for role, kind in roles},
+    )
 
 
 def _own_python() -> str:
@@ -141,7 +197,15 @@ def _own_python() -> str:
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - Slurm's own commands
-        command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        command,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+        # Ctrl-C in a terminal reaches all that run there; it must not end the scancel that it brings about.
+        start_new_session=True,
+        # Users may have squeue show them some jobs only; all others would seem to have ended.
+        env={name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")},
     )
 
 
@@ -155,47 +219,102 @@ def _ensure_accepted(script: str) -> None:
         except subprocess.TimeoutExpired:
             raise HarnessError(f"--cluster slurm: sbatch does not answer within {COMMAND_SECONDS} s") from None
     if tried.returncode:
-        said = " ".join(tried.stderr.replace("sbatch: error:", "").replace("allocation failure:", "").split())
         raise UsageError(
-            f"--cluster slurm: Slurm refuses such jobs ({said[:300]}): check queue, account, cores, memory and "
-            "walltime in --cluster-config"
+            f"--cluster slurm: Slurm refuses such jobs ({_said_by_sbatch(tried.stderr)}): check queue, account, cores, "
+            "memory and walltime in --cluster-config"
         )
 
 
 class _Upkeep:
-    """Replaces jobs that ended, and says in words what the rest waits for."""
+    """Replaces jobs that ended, and says in words what the rest waits for.
+
+    Dask would not: it looks for a worker of the job's own name, and where a job has several, none is called that.
+    """
 
     def __init__(self, cluster: Any, jobs: Jobs, name: str, folder: Path) -> None:
         self._cluster, self._jobs, self._name, self._folder = cluster, jobs, name, folder
-        self._started = time.monotonic()
-        self._ever = False
+        self._numbers = itertools.count(1)
+        self._fruitless, self._since = 0, time.time()
+        self._warned, self._ask_again = False, 0.0
 
     def __call__(self, workers: int) -> str:
-        """See `watching.Watch`. Raises HarnessError: all jobs have ended, and there was never a worker."""
-        self._ever = self._ever or workers > 0
+        """See `watching.Watch`. Raises HarnessError: jobs end again and again, and no worker comes."""
+        if workers:
+            self._fruitless, self._since = 0, time.time()
         if workers >= self._jobs.jobs * self._jobs.workers_of_job:
             return ""
-        # Again and again: once does not replace a job that has ended.
-        self._cluster.scale(jobs=self._jobs.jobs)
-        if workers:
-            return ""
+        # Those for which sbatch has answered, before squeue is asked: it knows all of them. Those that are no longer
+        # specified are replaced already, which may take as long as sbatch does.
+        specified = dict(self._cluster.worker_spec)
+        submitted = {name: job for name, job in dict(self._cluster.workers).items() if name in specified}
         try:
-            listed = _run("squeue", "--noheader", "--name", self._name, "--format", "%T (%r)")
+            listed = _run("squeue", "--noheader", "--user", str(os.getuid()), "--format", "%A %T (%r)")
         except (OSError, subprocess.TimeoutExpired):
             return "and squeue does not answer"
         if listed.returncode:
             return f"and squeue fails ({' '.join(listed.stderr.split())[:200]})"
-        states = Counter(line.strip() for line in listed.stdout.splitlines())
-        alive = {state: count for state, count in states.items() if state.split()[0] not in ENDED}
-        if not alive and not self._were_any() and time.monotonic() - self._started > 2 * UPKEEP_SECONDS:
-            raise HarnessError(f"Slurm's jobs ended before there was a worker: {self._last_words()}")
-        return ", ".join(_in_words(state, count) for state, count in sorted(alive.items()))
+        states = _states(listed.stdout)
+        alive = {name: states[job.job_id] for name, job in submitted.items() if job.job_id in states}
+        gone = {name: job for name, job in submitted.items() if name not in alive and not self._has_workers(name)}
+        if not workers:
+            self._ensure_hope([job for job in gone.values() if job.job_id or not alive])
+        if alive or workers:
+            gone = self._but_refused(gone)
+        self._cluster.loop.add_callback(self._replace, gone)
+        counts = Counter(alive.values())
+        return ", ".join(_in_words(state, count) for state, count in sorted(counts.items()))
 
-    def _were_any(self) -> bool:
-        """Whether there was ever a worker, if only between two looks."""
-        events = () if self._ever else self._cluster.scheduler.get_events("all")
-        self._ever = self._ever or any(event.get("action") == "add-worker" for _, event in events)
-        return self._ever
+    def _has_workers(self, name: str) -> bool:
+        """Whether a job's workers are here: it lives, whatever squeue says."""
+        there = {str(worker["name"]) for worker in list(self._cluster.scheduler_info["workers"].values())}
+        return bool(there & {name, *(f"{name}-{number}" for number in range(self._jobs.workers_of_job))})
+
+    def _replace(self, gone: dict[str, Any]) -> None:
+        """Have other jobs submitted, under other names: late news of the old ones' workers is not about those.
+
+        This runs in the cluster's event loop.
+        """
+        specified = self._cluster.worker_spec
+        for name, job in gone.items():
+            # Unless Dask itself has removed it meanwhile, and perhaps submitted it anew.
+            if self._cluster.workers.get(name) is job and name in specified:
+                specified[f"{self._name}-again-{next(self._numbers)}"] = specified.pop(name)
+        # Also where nothing is gone for us: Dask does not replace what it has itself removed.
+        self._cluster.scale(jobs=self._jobs.jobs)
+
+    def _but_refused(self, gone: dict[str, Any]) -> dict[str, Any]:
+        """Jobs to submit anew; of those that Slurm has refused, it is told once, and they are tried now and then."""
+        refused = [job.refused for job in gone.values() if not job.job_id]
+        if not refused:
+            return gone
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "Slurm refuses %d of %d jobs (%s): the others go on, and these are submitted again later",
+                *(len(refused), self._jobs.jobs, refused[0]),
+            )
+        now = time.monotonic()
+        if now < self._ask_again:
+            return {name: job for name, job in gone.items() if job.job_id}
+        self._ask_again = now + REFUSED_SECONDS
+        return gone
+
+    def _ensure_hope(self, ended: list[Any]) -> None:
+        """Count jobs of which no worker has come, and give up when there are too many."""
+        if not ended:
+            return
+        self._fruitless = len(ended) + (0 if self._came() else self._fruitless)
+        if self._fruitless < ROUNDS * self._jobs.jobs:
+            return
+        if not ended[-1].job_id:
+            raise HarnessError(f"Slurm refuses all jobs: {ended[-1].refused}")
+        raise HarnessError(f"Slurm's jobs ended before there was a worker: {self._last_words()}")
+
+    def _came(self) -> bool:
+        """Whether a worker has come since this was asked, if only between two looks."""
+        since, self._since = self._since, time.time()
+        events = self._cluster.scheduler.get_events("all")
+        return any(at >= since and event.get("action") == "add-worker" for at, event in events)
 
     def _last_words(self) -> str:
         logs = sorted(self._folder.glob(f"{self._name}-*.err"))
@@ -207,6 +326,12 @@ class _Upkeep:
 
 
 ENDED = ("COMPLETED", "COMPLETING", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
+
+
+def _states(listed: str) -> dict[str, str]:
+    """States of jobs that have not ended, by their numbers, from lines such as "17 PENDING (Resources)"."""
+    states = dict(line.strip().split(" ", 1) for line in listed.splitlines() if line.strip())
+    return {job: state for job, state in states.items() if state.split()[0] not in ENDED}
 
 
 def _in_words(state: str, count: int) -> str:
