@@ -1,6 +1,7 @@
 """Shared by all tests: a cache of their own, a tiny evaluation set, a submission for it, and the command line."""
 
 import faulthandler
+import gc
 import os
 import shutil
 import tempfile
@@ -33,6 +34,13 @@ def cache() -> Iterator[Path]:
         patch.delenv("HARNESS_PLUGINS", raising=False)
         patch.delenv("HARNESS_DB", raising=False)
         yield Path(os.environ["HARNESS_CACHE"])
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected() -> Iterator[None]:
+    """Whatever a test does with streams of this process and does not close (`OwnStream`)."""
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
