@@ -126,11 +126,13 @@ class Shared(Whole):
 
     def begin(self, planned: Plan, overwrite: Overwrite) -> Plan:
         with self._claim.turn():
-            # Others may have begun since: what they have made is no longer to be removed.
-            planned = self.plan(overwrite)
-            self._take(planned)
             before = manifest_before(self.folder, self.evaluation_set, overwrite)
             same = before is not None and before.key == self.manifest.key
+            # Others may have begun since: what they have made is no longer to be removed. What is kept of this part
+            # nobody else touches, and to look at it takes long.
+            if not (same and planned.kept):
+                planned = self.plan(overwrite)
+            self._take(planned)
             # What another system made is gone, or there was nothing.
             write_manifest(self.folder, self._with(before) if same and before is not None else self.manifest)
             clear(self.folder, planned.removed)

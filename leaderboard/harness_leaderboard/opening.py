@@ -239,7 +239,7 @@ class OpenDatabase:
 
             command.upgrade(alembic_config(connection), "head")
         if create and self.path is None:
-            postgresql.mend(connection)
+            postgresql.repair(connection)
             postgresql.look_at_tables(connection)
 
     def _revision(self, connection: Connection, create: bool) -> str | None:

@@ -148,7 +148,7 @@ def look_at_tables(connection: Connection) -> None:
         connection.exec_driver_sql(f'ANALYZE "{table}"')
 
 
-def mend(connection: Connection) -> None:
+def repair(connection: Connection) -> None:
     """Give a database what the early revisions 0003 and 0004 gave SQLite files only.
 
     This is no revision of its own: that would make SQLite files, which lack nothing, be checked whole and closed to

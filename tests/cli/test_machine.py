@@ -253,6 +253,23 @@ def test_ctrl_c_during_an_import_is_one_line(module: str, tmp_path: Path, tiny_s
     assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
 
 
+AS_THE_PROGRAM = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+startup.leave_on_interrupt()
+startup.raise_on_interrupt()
+try:
+    command()
+except Exception as end:
+    raise SystemExit(end.exit_code)
+"""
+
+
+def commanded(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program's `command` where Ctrl-C does what it does in ours."""
+    done = [sys.executable, "-c", program + AS_THE_PROGRAM]
+    return subprocess.run(done, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_ctrl_c_of_which_a_library_makes_another_error_is_one_line() -> None:
     program = """
 import os, signal
@@ -265,16 +282,8 @@ def command():
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         raise SystemError("a function returned a result with an exception set") from None
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-startup.leave_on_interrupt()
-startup.raise_on_interrupt()
-try:
-    command()
-except Exception as end:
-    raise SystemExit(end.exit_code)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = commanded(program)
     assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
 
 
@@ -299,16 +308,8 @@ def command():
     print(len(read), flush=True)
     while True:
         pass
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-startup.leave_on_interrupt()
-startup.raise_on_interrupt()
-try:
-    command()
-except Exception as end:
-    raise SystemExit(end.exit_code)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = commanded(program)
     assert lines(done) == (130, ["error: interrupted; run the same command again: it continues"])
     assert done.stdout in ("9\n", "")
 

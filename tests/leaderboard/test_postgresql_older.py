@@ -25,14 +25,21 @@ NewUrl = Callable[..., str]
 pytestmark = [on_postgresql, pytest.mark.usefixtures("kind", "postgresql")]
 
 
-@pytest.mark.parametrize("revision", REVISIONS[:-1])
-def test_every_older_revision_is_brought_up_to_date(new_url: NewUrl, revision: str) -> None:
+def older(new_url: NewUrl, revision: str, then: Callable[[Connection], None] = lambda _connection: None) -> str:
+    """A database of an older revision, with rows in it."""
     url = new_url()
     engine = postgresql_engine(parse_url(url), True, 30)
     with engine.execution_options(immediate=True).begin() as connection:
         command.upgrade(alembic_config(connection), revision)
         fill(connection, revision)
+        then(connection)
     engine.dispose()
+    return url
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_every_older_revision_is_brought_up_to_date(new_url: NewUrl, revision: str) -> None:
+    url = older(new_url, revision)
     with pytest.raises(LeaderboardError, match="older version: harness run or harness score brings it up to date"):
         Store.open(url, create=False)
     with Store.open(url, create=True) as store:
@@ -122,13 +129,7 @@ def triggers(store: Store) -> set[str]:
 
 @pytest.mark.parametrize("revision", ["0004", "0005", "0006"])
 def test_what_early_revisions_left_out_is_made(new_url: NewUrl, revision: str) -> None:
-    url = new_url()
-    engine = postgresql_engine(parse_url(url), True, 30)
-    with engine.execution_options(immediate=True).begin() as connection:
-        command.upgrade(alembic_config(connection), revision)
-        fill(connection, revision)
-        forget(connection)
-    engine.dispose()
+    url = older(new_url, revision, forget)
     with Store.open(url, create=True) as store:
         assert triggers(store) == TRIGGERS.keys()
         assert store.start_run(replace(RUN, key="b"), EVALUATION_SET, FINGERPRINT, {}, PAIRS) == 2

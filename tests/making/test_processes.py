@@ -100,7 +100,7 @@ def enhance(run_cli: RunCli, tiny_set: TinySet, plugin: Write) -> Callable[..., 
 
 def test_what_fails_is_the_reason_of_its_pairs_and_is_tried_again(enhance: Callable[..., Outcome]) -> None:
     body = (
-        REMIX + "if listener.id == 'V2' and not __import__('pathlib').Path('mended').exists():\n"
+        REMIX + "if listener.id == 'V2' and not __import__('pathlib').Path('fixed').exists():\n"
         "        raise RuntimeError('not for V2')\n    return mixture"
     )
     first = enhance(body)
@@ -112,7 +112,7 @@ def test_what_fails_is_the_reason_of_its_pairs_and_is_tried_again(enhance: Calla
     for failure in first.json["failures"]:
         assert failure["reason"] == "system probe raised RuntimeError: not for V2 (plugin.py:14)"
     # Where the command was started, files are named as ever.
-    Path("mended").touch()
+    Path("fixed").touch()
     second = enhance(body)
     assert (second.code, second.json["made"], second.json["kept"]) == (0, 2, 2)
 

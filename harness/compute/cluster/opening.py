@@ -161,15 +161,16 @@ def _opened_local(workers: int) -> Iterator[Executor]:
                 preload=["harness.compute.cluster.uninterrupted"],
             )
         with ExitStack() as after:
-            after.callback(_close, cluster)
+            after.callback(close, cluster, 10)
             with starting("local"):
                 client = after.enter_context(connected(address=cluster))
             yield DaskExecutor(client, lambda: workers, Watch(client, lambda _count: ""))
 
 
-def _close(cluster: Any) -> None:
+def close(cluster: Any, seconds: float) -> None:
+    """Close a cluster of ours, whatever state it is in."""
     with suppress(Exception):
-        cluster.close(timeout=10)
+        cluster.close(timeout=seconds)
 
 
 @contextmanager

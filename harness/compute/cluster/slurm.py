@@ -52,7 +52,7 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
         HarnessError: the cluster does not start, or its jobs end again and again before there is any worker.
     """
     from harness.compute.cluster.executor import DaskExecutor
-    from harness.compute.cluster.opening import connected, starting
+    from harness.compute.cluster.opening import close, connected, starting
     from harness.compute.cluster.watching import Watch
 
     for program in ("sbatch", "squeue", "scancel"):
@@ -68,7 +68,7 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
             cluster = _cluster(jobs, purpose, name, folder, private)
         # Once more: an sbatch that was under way when the jobs were cancelled has submitted its own since.
         after.callback(_cancel, name)
-        after.callback(_close, cluster)
+        after.callback(close, cluster, 20)
         after.callback(_cancel, name)
         _ensure_accepted(cluster.job_script())
         with starting("slurm"):
@@ -82,11 +82,6 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
 def _cancel(name: str) -> None:
     with suppress(OSError, subprocess.TimeoutExpired):
         _run("scancel", "--name", name)
-
-
-def _close(cluster: Any) -> None:
-    with suppress(Exception):
-        cluster.close(timeout=20)
 
 
 def _folders(jobs: Jobs, name: str) -> tuple[Path, Path]:

@@ -2,7 +2,7 @@
 
 Whoever changes a score or which file a run has (an UPDATE by hand, say) deletes the sums that it is in: the next to
 read the board then reads the scores themselves, and finds their checksums wrong. Revision 0004 makes the triggers;
-`postgresql.mend` makes them where an early 0004 made none.
+`postgresql.repair` makes them where an early 0004 made none.
 """
 
 HOLDERS = "DELETE FROM summaries WHERE run_id IN (SELECT run_id FROM run_pairs WHERE remix_id = {})"
