@@ -42,8 +42,12 @@ PartOption = Annotated[
 Purpose = Literal["enhance", "score"]
 
 
-def check_cluster(cluster: str, config: Path | None) -> None:
+def check_cluster(cluster: str | None, config: Path | None) -> None:
     """Look at what the options say, before the work begins. Raises UsageError."""
+    if cluster is None:
+        if config is not None:
+            raise UsageError("--cluster-config goes with --cluster")
+        return
     from harness.compute.cluster.opening import check_cluster as check
 
     check(cluster, config)
@@ -56,20 +60,18 @@ def executor_of(
     """Who computes, as the options say; a cluster that we started ends with the context.
 
     Args:
-        cluster, config: as the user named them.
+        cluster, config: as the user named them, looked at by `check_cluster`.
         purpose: the configuration may differ for enhancement.
         workers: processes on this machine, where it works.
         apart: never compute in this process: a stranger's code has run in it.
 
     Raises:
-        UsageError: they do not fit together, or what they name cannot be used.
+        UsageError: what they name cannot be used.
         HarnessError: the cluster cannot be reached or started.
     """
     from harness.compute.local import LocalProcesses
 
     if cluster is None:
-        if config is not None:
-            raise UsageError("--cluster-config goes with --cluster")
         yield LocalProcesses(workers, apart)
         return
     from harness.compute.cluster.opening import opened_cluster

@@ -126,8 +126,7 @@ def score(
     from harness.submission.validation import Verdict
     from harness_leaderboard.store import Store
 
-    if cluster is not None:
-        check_cluster(cluster, cluster_config)
+    check_cluster(cluster, cluster_config)
     if csv is not None and csv.is_dir():
         raise UsageError(f"--csv {csv} is a folder: name a file")
     sources = _sources(paths)

@@ -302,15 +302,12 @@ class _Helpers:
     in_process: bool
 
     def __post_init__(self) -> None:
-        if self.cluster_config is not None and self.cluster is None:
-            raise UsageError("--cluster-config goes with --cluster")
         if self.cluster is not None and self.processes is not None:
             raise UsageError(
                 "--processes is for one machine: how many jobs and workers a cluster has says its own "
                 "configuration (--cluster-config)"
             )
-        if self.cluster is not None:
-            check_cluster(self.cluster, self.cluster_config)
+        check_cluster(self.cluster, self.cluster_config)
         if self.in_process and self.cluster is not None:
             raise UsageError("--in-process does not go with --cluster: workers are other processes")
         if self.in_process and (self.processes or 1) > 1:
