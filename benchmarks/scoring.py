@@ -26,7 +26,6 @@ from harness.files import sha256_of
 from harness.haaqi.evaluator import reference_mixture
 from harness.music.demo import demo
 from harness.scoring import tasks
-from harness.scoring.run import MUSIC
 from harness.submission.flac import encode, read_remix
 
 
@@ -48,7 +47,7 @@ def main() -> None:
         samples, _ = to_remix_format(amplify(scene.read("mixture"), listener))
         path.write_bytes(encode(samples))
         submitted = read_remix(path, scene.frames)
-        music = tuple((file, sha256_of(file)) for file in (scene.folder / f"{name}.wav" for name in MUSIC))
+        music = tuple((file, sha256_of(file)) for file in (scene.folder / f"{name}.wav" for name in tasks.MUSIC))
         task = tasks.ScoreTask(pair, path.parent, submitted.sha256, music)
 
         reference = reference_mixture(scene.read_stems(), scene.read("mixture"), scene.gains)

@@ -38,7 +38,6 @@ from harness.haaqi.conformance import disagreements
 from harness.haaqi.evaluator import Score
 from harness.music.evaluationset import EvaluationSet
 from harness.scoring import tasks
-from harness.scoring.run import MUSIC
 from harness.submission.flac import encode
 
 WORKERS = 2
@@ -92,7 +91,7 @@ def tasks_of(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
         path = folder / pair.remix_name
         samples, _ = to_remix_format(amplify(pair.scene.read("mixture"), pair.listener))
         path.write_bytes(encode(samples))
-        music = tuple((file, sha256_of(file)) for file in (pair.scene.folder / f"{name}.wav" for name in MUSIC))
+        music = tuple((file, sha256_of(file)) for file in (pair.scene.folder / f"{name}.wav" for name in tasks.MUSIC))
         made.append(tasks.ScoreTask(pair, path.parent, sha256_of(path), music))
     return made
 

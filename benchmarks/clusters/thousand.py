@@ -179,5 +179,5 @@ def simulate(
 
 def work_of(evaluation_set: Any, folder: Path, verdict: Verdict) -> list[tasks.ScoreTask]:
     """The tasks of a submission, as the harness makes them."""
-    hashes = evaluation_set.hashes(tasks.MUSIC)
-    return [tasks.task_of(pair, folder, verdict.hashes[pair.files[0]], hashes) for pair in evaluation_set.pairs]
+    sources = tasks.sources_of(evaluation_set)
+    return [tasks.task_of(pair, folder, verdict.hashes[pair.files[0]], sources) for pair in evaluation_set.pairs]

@@ -20,10 +20,13 @@ from harness.files import canonical_sha256
 from harness.haaqi import fast, lock, stems
 from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.evaluator import Score, reference_mixture, score_pair
-from harness.music.evaluationset import Pair, Scene
+from harness.music.evaluationset import EvaluationSet, Pair, Scene
 from harness.submission.forms import Submitted
 from harness.submission.protocols import form_of
 from harness_leaderboard.records import Engine
+
+Hashed = tuple[tuple[Path, str], ...]
+"""Files with the SHA-256 of each."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class ScoreTask:
     pair: Pair
     folder: Path
     sha256: str
-    music: tuple[tuple[Path, str], ...]
+    music: Hashed
     engine: Engine = "locked"
     check: bool = False
 
@@ -62,16 +65,32 @@ MUSIC = ("mixture", *STEMS)
 """The files of a piece of music that scores depend on."""
 
 
+def sources_of(evaluation_set: EvaluationSet) -> dict[str, tuple[Scene, Hashed]]:
+    """What tasks share that are of one scene, by the scene's id, with absolute paths.
+
+    A set has 20,000 of them: each with paths of its own, they would take more memory than all else here.
+    """
+    hashes, found = evaluation_set.hashes(MUSIC), {}
+    for scene in evaluation_set.whole:
+        music = tuple((path.absolute(), of_file) for path, of_file in music_of(scene, hashes))
+        found[scene.id] = replace(scene, folder=scene.folder.absolute()), music
+    return found
+
+
 def task_of(
-    pair: Pair, folder: Path, sha256: str, hashes: Mapping[Path, str], engine: Engine = "locked", check: bool = False
+    pair: Pair,
+    folder: Path,
+    sha256: str,
+    sources: Mapping[str, tuple[Scene, Hashed]],
+    engine: Engine = "locked",
+    check: bool = False,
 ) -> ScoreTask:
-    """A pair to be scored; `hashes` are those of `EvaluationSet.hashes(MUSIC)`, the rest as of `ScoreTask`."""
-    music = tuple((path.absolute(), of_file) for path, of_file in music_of(pair.scene, hashes))
-    scene = replace(pair.scene, folder=pair.scene.folder.absolute())
-    return ScoreTask(replace(pair, scene=scene), folder.absolute(), sha256, music, engine, check)
+    """A pair to be scored; `sources` are those of its evaluation set (`sources_of`), the rest as of `ScoreTask`."""
+    scene, music = sources[pair.scene.id]
+    return ScoreTask(Pair(scene, pair.listener), folder.absolute(), sha256, music, engine, check)
 
 
-def music_of(scene: Scene, hashes: Mapping[Path, str]) -> tuple[tuple[Path, str], ...]:
+def music_of(scene: Scene, hashes: Mapping[Path, str]) -> Hashed:
     """What a scene's files must contain, for `ScoreTask.music`; `hashes` are those of `EvaluationSet.hashes(MUSIC)`."""
     names = MUSIC if scene.folder / "mixture.wav" in hashes else STEMS
     return tuple((path, hashes[path]) for path in (scene.folder / f"{name}.wav" for name in names))
@@ -281,7 +300,7 @@ def _score(task: ScoreTask, engine: Engine, reference: Any, submitted: Submitted
 
 
 @lru_cache(maxsize=1)
-def _reference(scene: Scene, music: tuple[tuple[Path, str], ...]) -> Any:
+def _reference(scene: Scene, music: Hashed) -> Any:
     """What a scene is compared with: the reference mixture, or the true stems; kept for the next pair."""
     hashes = dict(music)
     true = scene.read_stems(hashes)

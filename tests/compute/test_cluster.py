@@ -1,6 +1,7 @@
 """Work that Dask shares out: it comes back whole, whoever dies; nobody else gets in, and no other code scores."""
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -154,7 +155,7 @@ def test_workers_with_another_harness_are_refused(two):
 def other_code() -> tuple[object, ...]:
     from harness.compute.cluster.worker import perform
 
-    return perform, "builtins:eval", "1 + 1", "0" * 64
+    return perform, "builtins:eval", pickle.dumps("1 + 1"), "0" * 64
 
 
 def test_ctrl_c_ends_the_command_and_its_workers(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import pickle
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -62,8 +63,10 @@ class DaskExecutor:
 
         def give(count: int) -> None:
             for task in islice(waiting, count):
+                # Pickled here, or the scheduler, most often in this process, makes objects of it and keeps them.
                 # Not by the hash of what is asked: the same is asked again where a worker was lost.
-                future = self._client.submit(perform, name, task, code_sha256(), pure=False, **QUEUED)
+                packed = pickle.dumps(task)
+                future = self._client.submit(perform, name, packed, code_sha256(), pure=False, **QUEUED)
                 given[future.key] = future, task
                 future.add_done_callback(finished.put)
 

@@ -1,6 +1,7 @@
 """What a Dask worker does."""
 
 import importlib
+import pickle
 import socket
 import sys
 import threading
@@ -15,12 +16,12 @@ _turn = threading.Lock()
 """One task at a time: HAAQI draws from NumPy's global generator, and a worker may have been given several threads."""
 
 
-def perform(function: str, task: Any, code: str, **_marks: Any) -> Any:
+def perform(function: str, task: bytes, code: str, **_marks: Any) -> Any:
     """Apply a function to a task.
 
     Args:
         function: "module:name".
-        task: its argument.
+        task: its argument, pickled: only who runs the same code can make anything of it.
         code: `code_sha256` of whoever asks.
         _marks: for Dask, which takes them away if it knows them.
 
@@ -33,7 +34,7 @@ def perform(function: str, task: Any, code: str, **_marks: Any) -> Any:
             raise HarnessError(problem)
         module, _, name = function.partition(":")
         found: Any = importlib.import_module(module)
-        return reduce(getattr, name.split("."), found)(task)
+        return reduce(getattr, name.split("."), found)(pickle.loads(task))  # noqa: S301 - workers run whatever they are sent
 
 
 @lru_cache(maxsize=4)
