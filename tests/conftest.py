@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from support import RunCli, TinySet, TinySongs, run_app, write_tiny_set, write_tiny_songs
 
 
@@ -19,12 +20,12 @@ def pytest_configure(config: pytest.Config) -> None:
     Before anything is imported: the fast engine looks where to keep its code when it is. Workers inherit it.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        os.environ["HARNESS_CACHE"] = tempfile.mkdtemp(prefix="harness-cache-")
+        os.environ["HARNESS_CACHE"] = str(Path(tempfile.mkdtemp(prefix="harness-tests-")) / "cache")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        shutil.rmtree(os.environ["HARNESS_CACHE"], ignore_errors=True)
+        shutil.rmtree(Path(os.environ["HARNESS_CACHE"]).parent, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +35,22 @@ def cache() -> Iterator[Path]:
         patch.delenv("HARNESS_PLUGINS", raising=False)
         patch.delenv("HARNESS_DB", raising=False)
         yield Path(os.environ["HARNESS_CACHE"])
+
+
+@pytest.fixture(scope="session")
+def once(cache: Path) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`once(name, make)`: a folder that one of the session's processes makes, and all of them read."""
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder, complete = cache.parent / name, cache.parent / f"{name}.complete"
+        with FileLock(cache.parent / f"{name}.lock"):
+            if not complete.exists():
+                folder.mkdir()
+                make(folder)
+                complete.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -107,27 +107,24 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def board(tmp_path_factory: pytest.TempPathFactory, _submissions: Path) -> Path:
+def board(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A leaderboard with three systems on the embedded set, scored by the fast engine."""
-    return _submissions / "leaderboard.db"
+
+    def make(folder: Path) -> None:
+        db = f"sqlite:///{folder / 'leaderboard.db'}"
+        for system in ("passthrough", "centre", "oracle"):
+            done = run_app(
+                "run", "--system", system, "--engine", "fast", "--db", db, "--output", folder / "submissions" / system
+            )
+            assert done.code == 0, done.stderr
+
+    return once("board", make) / "leaderboard.db"
 
 
 @pytest.fixture(scope="session")
-def _submissions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("board")
-    db = f"sqlite:///{folder / 'leaderboard.db'}"
-    for system in ("passthrough", "centre", "oracle"):
-        done = run_app(
-            "run", "--system", system, "--engine", "fast", "--db", db, "--output", folder / "submissions" / system
-        )
-        assert done.code == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="session")
-def site(board: Path) -> Path:
+def site(board: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on `board`, with the sound of two pairs."""
-    folder = board.parent / "report"
+    folder = tmp_path_factory.mktemp("site") / "report"
     done = run_app("report", "--db", f"sqlite:///{board}", "--output", folder, "--audio", "2")
     assert done.code == 0, done.stderr
     return folder
