@@ -31,7 +31,7 @@ from excerpt_set import build
 
 import harness.haaqi.evaluator
 import harness.submission.validation
-from harness.apart.running import InProcess
+from harness.apart.inprocess import InProcess
 from harness.compute.local import LocalProcesses
 from harness.haaqi import lock
 from harness.making import driving, make, pieces, writing

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.apart.inprocess import InProcess
 from harness.apart.output import Output
 from harness.apart.process import Terms
-from harness.apart.running import Apart, InProcess, Running, Wanted
+from harness.apart.running import Apart, Running, Wanted
 from harness.challenge import PROTOCOL
 from harness.systems.streaming import stream
 

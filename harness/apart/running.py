@@ -1,8 +1,7 @@
-"""A system at work, as the rest of the harness sees it: in a process of its own, or, for debugging, in this one."""
+"""A system at work, as the rest of the harness sees it: in a process of its own, or in this one (`inprocess`)."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,24 +12,20 @@ from numpy.typing import NDArray
 
 from harness import errors
 from harness.apart.channel import Gone
-from harness.apart.child import Wrong
-from harness.apart.host import OwnHost
 from harness.apart.measuring import Cost
 from harness.apart.output import Output
 from harness.apart.places import interpreter_of, view_for
 from harness.apart.process import Child, Terms
-from harness.apart.returned import Returned, Unsent, described, returned_from
+from harness.apart.returned import Returned, Unsent, described
 from harness.apart.streams import ChildStream
 from harness.challenge import PROTOCOL, STEMS, Gains
 from harness.enhancement import Signal
 from harness.errors import SystemFailure
 from harness.files import canonical_sha256
 from harness.hearing import Listener
-from harness.systems import System
-from harness.systems.base import kind_of
-from harness.systems.declaring import declared, some
+from harness.systems.declaring import some
 from harness.systems.sources import neighbourhood
-from harness.systems.streaming import OwnStream, Stream, form_of
+from harness.systems.streaming import Stream, form_of
 
 MAX_STARTS = 3
 """So many times in a row a child that died is started anew in vain; then the rest fails for the same reason."""
@@ -371,72 +366,6 @@ class Apart:
         raised = Raised(f"raised {kind}: {text} ({str(error.get('where', ''))[:200]}){self._where}")
         raised.add_note(trace)
         raise raised
-
-
-class InProcess:
-    """A system in this very process, for debugging: its prompts, profilers and exceptions are the user's.
-
-    Args:
-        wanted: which system.
-    """
-
-    isolation: Isolation = "in-process"
-    python: str | None = None
-
-    def __init__(self, wanted: Wanted) -> None:
-        self.wanted = wanted
-        self.host = OwnHost()
-
-    @classmethod
-    def of(cls, system: System) -> "InProcess":
-        """A system that was made and loaded already."""
-        running = cls(Wanted(system.name))
-        running.host.system, running.host.kind = system, kind_of(type(system))
-        return running
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def find(self) -> Found:
-        found = self.host.do_find(self.wanted.plugins, self.wanted.system)
-        self.host.do_choose(self.wanted.options)
-        broken = tuple((each["name"], each["origin"], each["error"]) for each in found["broken"])
-        return Found(self.wanted.system, found["version"], found["kind"], broken, found["streaming"], found["many"])
-
-    def load(self) -> Mapping[str, Any]:
-        return declared(self.host.system) if self.host.system is not None else self.host.do_load()
-
-    def separate(self, mixture: Signal, true_stems: Mapping[str, Signal] | None) -> tuple[list[Returned], Cost | None]:
-        true = None if true_stems is None else [true_stems[name].copy() for name in STEMS]
-        with _wrong_as_failure():
-            return [returned_from(stem) for stem in self.host.separate(mixture.copy(), true)], None
-
-    def separate_many(self, mixtures: Sequence[Signal]) -> tuple[list[list[Returned]], Cost | None]:
-        with _wrong_as_failure():
-            stems = [returned_from(stem) for stem in self.host.separate_many([each.copy() for each in mixtures])]
-        return [stems[first : first + len(STEMS)] for first in range(0, len(stems), len(STEMS))], None
-
-    def enhance(self, mixture: Signal, listener: Listener, gains: Gains) -> tuple[Returned, Cost | None]:
-        with _wrong_as_failure():
-            return returned_from(self.host.enhance(mixture.copy(), listener, gains)), None
-
-    def open_stream(self, listener: Listener | None = None, gains: Gains | None = None) -> Stream:
-        return OwnStream(self.host.system, listener, gains)
-
-    def seed(self, value: int) -> None:
-        self.host.do_seed(value)
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-@contextmanager
-def _wrong_as_failure() -> Iterator[None]:
-    """What `Apart._raise` makes of it when it comes from a child."""
-    try:
-        yield
-    except Wrong as error:
-        raise SystemFailure(str(error)) from None
 
 
 def _document(listener: Listener) -> dict[str, Any]:

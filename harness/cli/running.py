@@ -14,8 +14,9 @@ from harness.cli.common import MAX_WORKERS, set_up_logging
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.apart.inprocess import InProcess
     from harness.apart.output import Output
-    from harness.apart.running import Apart, Found, InProcess
+    from harness.apart.running import Apart, Found
     from harness.chain import Chain
     from harness.music.evaluationset import EvaluationSet
     from harness.submission.manifest import Manifest
@@ -118,10 +119,11 @@ def opened(
         UsageError, PluginError, SystemFailure: it cannot be found, or not be run like this.
     """
     from harness.apart import sandbox
+    from harness.apart.inprocess import InProcess
     from harness.apart.naming import named
     from harness.apart.output import Output
     from harness.apart.process import Terms
-    from harness.apart.running import Apart, InProcess, Wanted
+    from harness.apart.running import Apart, Wanted
     from harness.files import cache_folder, expanded
 
     wanted = Wanted(system, tuple(options or ()), tuple(plugins or ()))

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from harness.apart.inprocess import InProcess
 from harness.apart.naming import named
 from harness.apart.output import Output
 from harness.apart.process import Terms
-from harness.apart.running import Apart, Found, InProcess, Wanted
+from harness.apart.running import Apart, Found, Wanted
 from harness.challenge import STEMS
 from harness.enhancement import Signal
 from harness.errors import SystemFailure, UsageError

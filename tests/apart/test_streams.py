@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from harness.apart.channel import Gone
+from harness.apart.inprocess import InProcess
 from harness.apart.output import Output
 from harness.apart.process import ONE_THREAD, Terms
-from harness.apart.running import Apart, InProcess, Raised, Running, Wanted
+from harness.apart.running import Apart, Raised, Running, Wanted
 from harness.errors import PluginError, SystemFailure
 from harness.haaqi import conformance
 from harness.making.driving import enhanced, separated

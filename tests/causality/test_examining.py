@@ -9,9 +9,10 @@ import pytest
 from causality.small import GAINS, LISTENER, music
 from support import TinySet
 
+from harness.apart.inprocess import InProcess
 from harness.apart.output import Output
 from harness.apart.process import Terms
-from harness.apart.running import Apart, Found, InProcess, Running, Wanted
+from harness.apart.running import Apart, Found, Running, Wanted
 from harness.causality.examining import WrongLatency, calls_of, examine, look_at
 from harness.causality.subject import Subject, music_of, subject_of
 from harness.errors import DataError, SystemFailure, UsageError
