@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -199,11 +200,16 @@ def portaudio(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return prepared
 
 
-def live(environment: dict[str, str], *args: object) -> subprocess.Popen[str]:
+@contextmanager
+def live(environment: dict[str, str], *args: object) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "harness", "live", *map(str, BANDS), "--option", "block=1000", *map(str, args)]
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=STREAMERS.parent.parent
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
