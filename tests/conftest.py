@@ -14,8 +14,6 @@ import pytest
 from filelock import FileLock
 from support import RunCli, TinySet, TinySongs, run_app, write_tiny_set, write_tiny_songs
 
-from harness.compute.local import available_cpus
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """One cache folder for the whole session: the demo set is built, the evaluator proven and code compiled once.
@@ -31,12 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(Path(os.environ["HARNESS_CACHE"]).parent, ignore_errors=True)
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than cores: tests of clusters, and of what hangs, wait for minutes."""
-    del config
-    return available_cpus() + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
