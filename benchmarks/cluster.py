@@ -72,10 +72,10 @@ def hand_out(kind: str, count: int) -> dict[str, float]:
         root = Path(temporary)
         found = build_many(root / "set", -(-count // 20))
         (root / "nothing").mkdir()
-        sources = tasks.sources_of(found)
+        shared = tasks.shared_by_scene(found)
         proven = tasks.described(PROTOCOL).sha256
         chunks = [
-            tasks.Chunk((tasks.task_of(pair, root / "nothing", "0" * 64, sources),), proven)
+            tasks.Chunk((tasks.task_of(pair, root / "nothing", "0" * 64, shared),), proven)
             for pair in found.pairs[:count]
         ]
         real = tasks_of(build_slice(root / "real", 1, 2.0), root / "submission")[:1]

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from support import RunCli, TinySet, TinySongs, run_app, write_tiny_set, write_tiny_songs
+
+from harness.files import locked_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,12 +46,11 @@ def once(cache: Path) -> Callable[[str, Callable[[Path], None]], Path]:
     """`once(name, make)`: a folder that one of the session's processes makes, and all of them read."""
 
     def made(name: str, make: Callable[[Path], None]) -> Path:
-        folder, complete = cache.parent / name, cache.parent / f"{name}.complete"
-        with FileLock(cache.parent / f"{name}.lock"):
-            if not complete.exists():
-                folder.mkdir()
+        folder = cache.parent / name
+        with locked_folder(folder, wait=True):
+            if not (folder / "complete").exists():
                 make(folder)
-                complete.touch()
+                (folder / "complete").touch()
         return folder
 
     return made

@@ -179,5 +179,5 @@ def simulate(
 
 def work_of(evaluation_set: Any, folder: Path, verdict: Verdict) -> list[tasks.ScoreTask]:
     """The tasks of a submission, as the harness makes them."""
-    sources = tasks.sources_of(evaluation_set)
-    return [tasks.task_of(pair, folder, verdict.hashes[pair.files[0]], sources) for pair in evaluation_set.pairs]
+    shared = tasks.shared_by_scene(evaluation_set)
+    return [tasks.task_of(pair, folder, verdict.hashes[pair.files[0]], shared) for pair in evaluation_set.pairs]

@@ -12,7 +12,7 @@ from harness.haaqi.conformance import TOLERANCE
 from harness.haaqi.evaluator import Score
 from harness.music.evaluationset import EvaluationSet, PairId
 from harness.scoring.checks import furthest
-from harness.scoring.tasks import score, sources_of, task_of
+from harness.scoring.tasks import score, shared_by_scene, task_of
 from harness_leaderboard.records import CHECK_TOLERANCE, ScoreRecord, StoredRun
 from harness_leaderboard.stems import largest_difference
 
@@ -86,13 +86,13 @@ def audit(
         raise UsageError(f"run {run.id} has no scores by the present evaluator: harness runs rescore {run.id}")
     if not folder.is_dir():
         raise SubmissionError(f"{folder}: the files of run {run.id} are not there: name their folder with --submission")
-    sources = sources_of(evaluation_set)
+    shared = shared_by_scene(evaluation_set)
     tasks = []
     for pair in evaluation_set.all_pairs:
         if pair.id in pair_ids:
             known = run.pairs[pair.id].file_sha256
             assert known is not None, "a scored pair has a file"
-            tasks.append(task_of(pair, folder, known, sources))
+            tasks.append(task_of(pair, folder, known, shared))
     result = Audit()
     for found, _ in score(tasks, executor):
         for task, outcome in found:

@@ -19,7 +19,7 @@ from harness.scoring.checks import DISAGREEMENT, disagreement, is_suspect, to_ch
 from harness.scoring.classes import causality_of, classified
 from harness.scoring.entries import Entry, costs_of, match, run_record
 from harness.scoring.rows import Row, row_of
-from harness.scoring.tasks import Checked, Outcome, Proof, Result, ScoreTask, described, score, sources_of, task_of
+from harness.scoring.tasks import Checked, Outcome, Proof, Result, ScoreTask, described, score, shared_by_scene, task_of
 from harness.scoring.waiting import Waiting
 from harness.submission.manifest import Manifest
 from harness_leaderboard.errors import LeaderboardError
@@ -174,7 +174,7 @@ class _Work:
         self.evaluation_set = evaluation_set
         self.engine = engine
         self.fingerprint = lock.fingerprint(evaluation_set.protocol)
-        self.sources = sources_of(evaluation_set)
+        self.shared = shared_by_scene(evaluation_set)
         self.references = evaluation_set.references()
         self.fast_engine = described(evaluation_set.protocol).environments["fast"]["fast_engine"]
         self.outdated = self._outdated() if anew else frozenset()
@@ -308,7 +308,7 @@ class _Work:
         return [task for _, task in sorted(found.values(), key=itemgetter(0))]
 
     def _task(self, pair: Pair, folder: Path, sha256: str, check: bool) -> ScoreTask:
-        return task_of(pair, folder, sha256, self.sources, self.engine, check)
+        return task_of(pair, folder, sha256, self.shared, self.engine, check)
 
     def record(self, results: Sequence[Result], proof: Proof) -> None:
         """Store what came of pairs, or have it wait for what comes in the same moment.

@@ -65,7 +65,7 @@ MUSIC = ("mixture", *STEMS)
 """The files of a piece of music that scores depend on."""
 
 
-def sources_of(evaluation_set: EvaluationSet) -> dict[str, tuple[Scene, Hashed]]:
+def shared_by_scene(evaluation_set: EvaluationSet) -> dict[str, tuple[Scene, Hashed]]:
     """What tasks share that are of one scene, by the scene's id, with absolute paths.
 
     A set has 20,000 of them: each with paths of its own, they would take more memory than all else here.
@@ -81,12 +81,12 @@ def task_of(
     pair: Pair,
     folder: Path,
     sha256: str,
-    sources: Mapping[str, tuple[Scene, Hashed]],
+    shared: Mapping[str, tuple[Scene, Hashed]],
     engine: Engine = "locked",
     check: bool = False,
 ) -> ScoreTask:
-    """A pair to be scored; `sources` are those of its evaluation set (`sources_of`), the rest as of `ScoreTask`."""
-    scene, music = sources[pair.scene.id]
+    """A pair to be scored; `shared` are those of its evaluation set (`shared_by_scene`), the rest as of `ScoreTask`."""
+    scene, music = shared[pair.scene.id]
     return ScoreTask(Pair(scene, pair.listener), folder.absolute(), sha256, music, engine, check)
 
 

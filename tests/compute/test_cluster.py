@@ -172,7 +172,6 @@ def test_ctrl_c_ends_the_command_and_its_workers(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     while (line := process.stdout.readline()).strip() in ("1", ""):
