@@ -117,11 +117,16 @@ class Pump:
             content = os.read(self._descriptor, 2**16)
             if not content:
                 break
-            self._output.log(content)
             # A progress bar writes over its own line: each state is a line here.
             *lines, rest = (rest + content).replace(b"\r", b"\n").split(b"\n")
             if len(rest) > 10 * MAX_LINE:
                 lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._output.show(line)
-        self._output.show(rest)
+            self._pass_on(lines)
+        self._pass_on([rest] if rest else [])
+
+    def _pass_on(self, lines: list[bytes]) -> None:
+        # Whole lines: several processes may write to one log.
+        if lines:
+            self._output.log(b"\n".join(lines) + b"\n")
+        for line in lines:
+            self._output.show(line)
