@@ -48,10 +48,12 @@ class Modulation:
     Attributes:
         loud: which windows are above threshold, (windows,).
         filtered: (filters, coefficients, windows above threshold), of zero mean; None if there is at most one.
+        margin: dB by which the closest window is above or below threshold.
     """
 
     loud: NDArray[np.bool_]
     filtered: F64 | None
+    margin: float
 
     @property
     def draws(self) -> int:
@@ -63,7 +65,8 @@ def reference_modulation(smooth: F64) -> Modulation:
     """Analyse the smoothed envelope of a reference, (BANDS, windows) in dB above threshold."""
     loudness = 20 * np.log10((10 ** (smooth / 20)).sum(axis=0) / BANDS)
     loud = loudness > _THRESHOLD_DB
-    return Modulation(loud, _filtered(smooth[:, loud]) if loud.sum() > 1 else None)
+    margin = float(np.abs(loudness - _THRESHOLD_DB).min())
+    return Modulation(loud, _filtered(smooth[:, loud]) if loud.sum() > 1 else None, margin)
 
 
 def _filtered(smooth: F64) -> F64:

@@ -94,8 +94,10 @@ def _log2_ratio(f: Any) -> Any:
 
 
 # Mantissas from 0.75 to 1.5, so that the logarithm of numbers near 1 has no cancellation.
-_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _interpolate(_log2_ratio, 8, -0.25, 0.5)
-_E0, _E1, _E2, _E3, _E4, _E5, _E6 = _interpolate(np.exp2, 6, -0.5, 0.5)
+LOG2 = _interpolate(_log2_ratio, 8, -0.25, 0.5)
+EXP2 = _interpolate(np.exp2, 6, -0.5, 0.5)
+_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = LOG2
+_E0, _E1, _E2, _E3, _E4, _E5, _E6 = EXP2
 
 _ONE = np.float32(1)
 _ROUND = 1.5 * 2.0**52  # adding it to a float64 rounds to an integer

@@ -14,7 +14,8 @@ from harness.challenge import PROTOCOL
 from harness.enhancement import Signal
 from harness.haaqi import evaluator
 from harness.haaqi.evaluator import Score
-from harness.haaqi.fast import engine, hair_cells, input_align
+from harness.haaqi.fast import input_align
+from harness.haaqi.fast.double import engine, hair_cells
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS
 from harness.hearing import Listener

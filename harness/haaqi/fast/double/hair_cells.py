@@ -14,33 +14,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import group_delay
 
-from harness.haaqi.fast.envelope_align import EDGE
-from harness.haaqi.fast.filterbank import Filters
+from harness.haaqi.fast.double.envelope_align import EDGE
 from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE, TILE, compiled, log2_parts
 
 HOP = 96
 """Half a window of the smoothed envelope: 4 ms."""
 
-_WINDOW = np.hanning(2 * HOP)
+WINDOW = np.hanning(2 * HOP)
 
 _DB_PER_OCTAVE = 20 * np.log10(2)
 _SMALL = np.float32(1e-30)
 _ZERO = np.float32(0)
-_THRESHOLD_DB = -10.0  # level of the noise re auditory threshold
-
-
-def group_delays(design: Filters) -> NDArray[np.int64]:
-    """Samples by which each band has to be delayed so that all come out of the filters at the same time: (BANDS,)."""
-    delays = np.empty(BANDS)
-    for band in range(BANDS):
-        a_1, a_5, _, a_2, a_3, a_4 = design.coefficients[:6, band]
-        # As the reference computes it, rounding included: the result is rounded to whole samples.
-        _, delay = group_delay((np.array([1.0, a_1, a_5]), np.array([1.0, -a_1, -a_2, -a_3, -a_4])), w=1)
-        delays[band] = delay[0]
-    rounded = np.rint(delays).astype(np.int64)
-    return np.asarray(rounded.max() - rounded)
+THRESHOLD_DB = -10.0  # level of the noise re auditory threshold
 
 
 def _adaptation() -> F64:
@@ -57,7 +43,7 @@ def _adaptation() -> F64:
     return np.array([*inverse, r_2, rapid, slow, 1 / r_1])
 
 
-_ADAPTATION = _adaptation()
+ADAPTATION = _adaptation()
 
 
 @compiled
@@ -148,19 +134,19 @@ def respond(
     sums = np.zeros((2, -(-size // TILE) * (TILE // HOP), BANDS))
     _inner_hair_cells(
         envelope, motion, delay, correct, level1 - attenuation, noise,
-        np.float32(10 ** ((_THRESHOLD_DB - level1) / 20)), _ADAPTATION, _WINDOW, sums, out,
+        np.float32(10 ** ((THRESHOLD_DB - level1) / 20)), ADAPTATION, WINDOW, sums, out,
     )  # fmt: skip
-    return Response(out, _smooth(sums, size))
+    return Response(out, smoothed_envelope(sums, size))
 
 
-def _smooth(sums: F64, size: int) -> F64:
+def smoothed_envelope(sums: F64, size: int) -> F64:
     """Averages over windows that overlap by half, with half a window at either end (`env_smooth`, its indexing)."""
     rising, falling = sums
     count = windows(size, 2 * HOP)
-    half = _WINDOW[HOP:].sum()
+    half = WINDOW[HOP:].sum()
     smooth = np.empty((count, BANDS))
     smooth[0] = falling[0] / half
-    smooth[1:-1] = (rising[1 : count - 1] + falling[2:count]) / _WINDOW.sum()
+    smooth[1:-1] = (rising[1 : count - 1] + falling[2:count]) / WINDOW.sum()
     smooth[-1] = rising[count - 1] / half
     return smooth.T
 

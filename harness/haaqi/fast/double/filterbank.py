@@ -15,9 +15,11 @@ round differently.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import butter
+from clarity.evaluator.haspi import eb
+from numpy.typing import NDArray
+from scipy.signal import butter, group_delay
 
-from harness.haaqi.fast.envelope_align import (
+from harness.haaqi.fast.double.envelope_align import (
     EDGE,
     PADDED_TAPS,
     Vibration,
@@ -40,7 +42,10 @@ from harness.haaqi.fast.numerics import (
     round_parts,
 )
 
-_EAR_Q, _MIN_BANDWIDTH = 9.26449, 24.7  # Moore & Glasberg 1983
+CENTER: F64 = eb.center_frequency(BANDS)
+"""(BANDS,) in Hz."""
+
+EAR_Q, MIN_BANDWIDTH = 9.26449, 24.7  # Moore & Glasberg 1983
 _TINY = 1e-100  # a filter state that small has died away; left alone it would become denormal, and slow
 _SMALLEST = np.float32(1e-37)
 _ZERO = np.float32(0)
@@ -69,13 +74,36 @@ def filters(center_frequency: F64, bandwidth: F64) -> Filters:
         center_frequency: (BANDS,) in Hz.
         bandwidth: (BANDS,) relative to normal hearing, 1 or more.
     """
-    erb = _MIN_BANDWIDTH + center_frequency / _EAR_Q
+    erb = MIN_BANDWIDTH + center_frequency / EAR_Q
     turn = 2 * np.pi / SAMPLE_RATE
     a = np.exp(-bandwidth * turn * erb * 1.019)
     a_1, a_2, a_3, a_4, a_5 = 4.0 * a, -6.0 * a * a, 4.0 * a * a * a, -a * a * a * a, 4.0 * a * a
     gain = 2.0 * (1 - a_1 - a_2 - a_3 - a_4) / (1 + a_1 + a_5)
     phase = turn * center_frequency
     return Filters(np.stack([a_1, a_5, a_1, a_2, a_3, a_4, np.cos(phase), np.sin(phase)]), gain)
+
+
+_NEAR_HALF = 1e-3  # samples
+
+
+def group_delays(bandwidth: F64) -> NDArray[np.int64]:
+    """Samples by which each band has to be delayed so that all come out of the filters at the same time: (BANDS,).
+
+    The reference implementation has SciPy compute each filter's group delay at frequency 0, and rounds it. With the
+    poles at a and the zeros at -2a it is 4a / (1 - a) + 4a / (1 + 2a); only where that is close to half a sample does
+    SciPy's rounding matter, and is asked.
+
+    Args:
+        bandwidth: (BANDS,) relative to normal hearing.
+    """
+    design = filters(CENTER, bandwidth)
+    a = design.coefficients[0] / 4
+    delays = 4 * a / (1 - a) + 4 * a / (1 + 2 * a)
+    for band in np.flatnonzero(np.abs(delays % 1 - 0.5) < _NEAR_HALF):
+        a_1, a_5, _, a_2, a_3, a_4 = design.coefficients[:6, band]
+        _, (delays[band],) = group_delay((np.array([1.0, a_1, a_5]), np.array([1.0, -a_1, -a_2, -a_3, -a_4])), w=1)
+    rounded = np.rint(delays).astype(np.int64)
+    return np.asarray(rounded.max() - rounded)
 
 
 @inlined
@@ -218,10 +246,10 @@ class Hearing:
     inner_attenuation: F64
 
 
-_KNEE_HIGH = 100.0  # dB SPL; above it the gain is linear again
+KNEE_HIGH = 100.0  # dB SPL; above it the gain is linear again
 _NUMERATOR, _DENOMINATOR = butter(1, 800 / (0.5 * SAMPLE_RATE))
-_LOWPASS = np.array([_NUMERATOR[0], -_DENOMINATOR[1]])
-_DB_PER_OCTAVE_OF_POWER = 10 * np.log10(2)
+LOWPASS = np.array([_NUMERATOR[0], -_DENOMINATOR[1]])
+DB_PER_OCTAVE_OF_POWER = 10 * np.log10(2)
 
 
 @dataclass(frozen=True)
@@ -275,16 +303,16 @@ def analyse(
     slope = -(1 - 1 / hearing.ratio) / 2
     k = np.stack(
         [
-            (hearing.knee - offset) / _DB_PER_OCTAVE_OF_POWER,
-            (_KNEE_HIGH - offset) / _DB_PER_OCTAVE_OF_POWER,
+            (hearing.knee - offset) / DB_PER_OCTAVE_OF_POWER,
+            (KNEE_HIGH - offset) / DB_PER_OCTAVE_OF_POWER,
             slope,
-            -hearing.outer_attenuation / (2 * _DB_PER_OCTAVE_OF_POWER),
+            -hearing.outer_attenuation / (2 * DB_PER_OCTAVE_OF_POWER),
         ]
     )
     memory, plan, slow = slow_storage(signal.size)
     total, energy, left = np.zeros(BANDS), np.zeros((2, BANDS)), np.zeros((len(plan), BANDS))
     _analysis(
-        signal, design.coefficients, design.gain, path.power, k, _LOWPASS, plan, PADDED_TAPS,
+        signal, design.coefficients, design.gain, path.power, k, LOWPASS, plan, PADDED_TAPS,
         envelope, motion, memory, total, energy, left,
     )  # fmt: skip
     return Vibration(envelope, motion, energy, left, slow), design.gain * np.sqrt(total / signal.size)

@@ -7,34 +7,36 @@ that are above threshold, weighted by what the synchronisation of the inner hair
 Covariances of tiles that have no weight are not computed.
 """
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
-from harness.haaqi.fast.hair_cells import windows
+import numpy as np
+
+from harness.haaqi.fast.double.filterbank import CENTER
+from harness.haaqi.fast.double.hair_cells import windows
 from harness.haaqi.fast.numerics import BANDS, F32, F64, compiled, inlined
 
 LENGTH = 384
 """Samples of a window: 16 ms."""
 
 _HALF = LENGTH // 2
-_LAG = 24  # 1 ms
+LAG = 24  # 1 ms
 _SMALL = 1e-30
 
-_WINDOW = np.hanning(LENGTH)
-_THRESHOLD_DB = 2.5
+WINDOW = np.hanning(LENGTH)
+THRESHOLD_DB = 2.5
 _ORDER, _CUTOFF = 5, 3500.0
 
 
 def _inverse_correlation(window: F64) -> F64:
-    """1 / autocorrelation of a window, for lags of -_LAG to _LAG."""
+    """1 / autocorrelation of a window, for lags of -LAG to LAG."""
     full = np.correlate(window, window, "full")
-    return np.asarray(1 / full[len(window) - 1 - _LAG : len(window) + _LAG])
+    return np.asarray(1 / full[len(window) - 1 - LAG : len(window) + LAG])
 
 
-_WHOLE_NORM = _inverse_correlation(_WINDOW)
-_HALF_NORM = _inverse_correlation(_WINDOW[_HALF:])
-_POWER = np.array([(_WINDOW**2).sum(), (_WINDOW[_HALF:] ** 2).sum()])
-_WINDOW_32 = _WINDOW.astype(np.float32)
+WHOLE_NORM = _inverse_correlation(WINDOW)
+HALF_NORM = _inverse_correlation(WINDOW[_HALF:])
+POWER = np.array([(WINDOW**2).sum(), (WINDOW[_HALF:] ** 2).sum()])
+_WINDOW_32 = WINDOW.astype(np.float32)
 _ZERO = np.float32(0)
 
 
@@ -73,9 +75,9 @@ def _seven(x, y):  # type: ignore[no-untyped-def]
 
 @inlined
 def _largest(x, y, norm):  # type: ignore[no-untyped-def]
-    """Largest absolute cross-correlation within +-_LAG, each divided by the window's; y has _LAG zeros around it."""
+    """Largest absolute cross-correlation within +-LAG, each divided by the window's; y has LAG zeros around it."""
     largest = 0.0
-    for first in range(0, 2 * _LAG + 1, 7):
+    for first in range(0, 2 * LAG + 1, 7):
         sums = _seven(x, y[first : first + x.size + 6])
         for k in range(7):
             largest = max(largest, abs(sums[k] * norm[first + k]))
@@ -106,7 +108,7 @@ def _mean_squares(motion, window, power, out):  # type: ignore[no-untyped-def]
 @compiled
 def _covariances(reference, processed, window, whole_norm, half_norm, power, wanted, out):  # type: ignore[no-untyped-def]
     x = np.empty(LENGTH, np.float32)
-    y = np.zeros(LENGTH + 2 * _LAG, np.float32)
+    y = np.zeros(LENGTH + 2 * LAG, np.float32)
     count = out.shape[1]
     for b in range(BANDS):
         for index in range(count):
@@ -117,42 +119,59 @@ def _covariances(reference, processed, window, whole_norm, half_norm, power, wan
             norm = whole_norm if length == LENGTH else half_norm
             scale = power[0 if length == LENGTH else 1]
             x_square = _segment(reference[b, start : start + length], shape, x[:length]) / scale
-            y_square = _segment(processed[b, start : start + length], shape, y[_LAG : _LAG + length]) / scale
-            y[_LAG + length : 2 * _LAG + length] = _ZERO
+            y_square = _segment(processed[b, start : start + length], shape, y[LAG : LAG + length]) / scale
+            y[LAG + length : 2 * LAG + length] = _ZERO
             if x_square > _SMALL and y_square > _SMALL:
-                largest = _largest(x[:length], y[: length + 2 * _LAG], norm)
+                largest = _largest(x[:length], y[: length + 2 * LAG], norm)
                 out[b, index] = min(largest / np.sqrt(x_square * y_square), 1.0)
 
 
-def tile_weights(reference: F32, center_frequency: F64) -> F64 | None:
-    """Weight of each tile (BANDS, windows); None if hardly any window of the reference is above threshold.
-
-    Args:
-        reference: motion of the reference, (BANDS, samples).
-        center_frequency: (BANDS,) in Hz.
-    """
+def mean_squares(reference: F32) -> F64:
+    """Mean square of the motion in each tile, (BANDS, windows); reference: (BANDS, samples)."""
     squares = np.empty((BANDS, windows(reference.shape[1], LENGTH)))
-    _mean_squares(reference, _WINDOW_32, _POWER, squares)
+    _mean_squares(reference, _WINDOW_32, POWER, squares)
+    return squares
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How much the tiles count.
+
+    Attributes:
+        weights: (BANDS, windows); None if hardly any window of the reference is above threshold.
+        margin: dB by which the closest of the tiles and windows is above or below threshold.
+    """
+
+    weights: F64 | None
+    margin: float
+
+
+def tiles(squares: F64) -> Tiles:
+    """Weigh tiles by the reference's mean squares in them, (BANDS, windows)."""
     # Twice the mean square, so that its root is the envelope in dB above threshold.
     level = np.sqrt(2.0 * squares)
     loudness = 20 * np.log10((10 ** (level / 20)).sum(axis=0) / BANDS)
-    loud = loudness > _THRESHOLD_DB
+    loud = loudness > THRESHOLD_DB
+    margin = float(min(np.abs(level[:, loud] - THRESHOLD_DB).min(initial=np.inf), np.abs(loudness - THRESHOLD_DB).min()))
     if loud.sum() <= 1:
-        return None
-    synchronisation = np.sqrt(_CUTOFF ** (2 * _ORDER) / (_CUTOFF ** (2 * _ORDER) + center_frequency ** (2 * _ORDER)))
-    return np.asarray(synchronisation[:, None] * (loud & (level > _THRESHOLD_DB)))
+        return Tiles(None, margin)
+    synchronisation = np.sqrt(_CUTOFF ** (2 * _ORDER) / (_CUTOFF ** (2 * _ORDER) + CENTER ** (2 * _ORDER)))
+    return Tiles(np.asarray(synchronisation[:, None] * (loud & (level > THRESHOLD_DB))), margin)
 
 
-def coherence(reference: F32, processed: F32, weights: F64 | None) -> float:
-    """Weighted mean of the tiles' covariances, from 0 to 1; NaN if no tile has weight, as in the reference.
+def covariances(reference: F32, processed: F32, weights: F64) -> F64:
+    """Covariance in each tile, 0 to 1, and 0 where it has no weight: (BANDS, windows).
 
     Args:
         reference, processed: motion, (BANDS, samples).
-        weights: from `tile_weights`.
+        weights: of the tiles.
     """
-    if weights is None:
-        return 0.0
-    covariance: NDArray[np.float64] = np.zeros(weights.shape)
-    _covariances(reference, processed, _WINDOW_32, _WHOLE_NORM, _HALF_NORM, _POWER, weights > 0, covariance)
+    found: F64 = np.zeros(weights.shape)
+    _covariances(reference, processed, _WINDOW_32, WHOLE_NORM, HALF_NORM, POWER, weights > 0, found)
+    return found
+
+
+def coherence(covariances: F64, weights: F64) -> float:
+    """Weighted mean of the tiles' covariances, from 0 to 1; NaN if no tile has weight, as in the reference."""
     with np.errstate(invalid="ignore"):
-        return float((weights * covariance).sum() / weights.sum())
+        return float((weights * covariances).sum() / weights.sum())

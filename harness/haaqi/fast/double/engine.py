@@ -14,13 +14,14 @@ from clarity.evaluator.haaqi.haaqi import HAAQI_AUDIOGRAM_FREQUENCIES
 from clarity.evaluator.haspi import eb
 from numpy.typing import NDArray
 
-from harness.haaqi.fast import cepstrum, covariance, envelope_align, filterbank, hair_cells, input_align
+from harness.haaqi.fast import cepstrum, input_align
+from harness.haaqi.fast.double import covariance, envelope_align, filterbank, hair_cells
+from harness.haaqi.fast.double.filterbank import CENTER
 from harness.haaqi.fast.input_align import Samples
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE
 
-_CENTER = eb.center_frequency(BANDS)
-_WIDEST: F64 = eb.loss_parameters(np.full(6, 100), _CENTER)[1]
+_WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
 
 
 class Workspace:
@@ -55,7 +56,7 @@ class Reference:
     correct: NDArray[np.int64]
     motion: F32
     modulation: cepstrum.Modulation
-    weights: F64 | None
+    tiles: covariance.Tiles
     spectrum: F64
 
     @property
@@ -87,11 +88,11 @@ def analyse_reference(
     """
     cut = reference[bulk.start : bulk.stop]
     if equalisation == 1:
-        cut = _amplified(cut, hearing_loss)
+        cut = amplified(cut, hearing_loss)
     signal = input_align.middle_ear(cut)
-    hearing = filterbank.Hearing(*eb.loss_parameters(hearing_loss, _CENTER))
-    vibration, design, spectrum = _cochlea(signal, hearing, level1, own)
-    correct = hair_cells.group_delays(design)
+    hearing = filterbank.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
+    vibration, bandwidth, spectrum = _cochlea(signal, hearing, level1, own)
+    correct = filterbank.group_delays(bandwidth)
     size = signal.size
     response = hair_cells.respond(
         vibration.envelope, vibration.motion, np.zeros((2, BANDS), np.int64), correct, hearing.inner_attenuation,
@@ -106,7 +107,7 @@ def analyse_reference(
         correct=correct,
         motion=response.motion,
         modulation=cepstrum.reference_modulation(response.smooth),
-        weights=covariance.tile_weights(response.motion, _CENTER),
+        tiles=covariance.tiles(covariance.mean_squares(response.motion)),
         spectrum=spectrum,
     )
 
@@ -126,14 +127,18 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
         vibration.envelope, vibration.motion, delay, reference.correct, reference.hearing.inner_attenuation,
         reference.level1, noise.read(offset + BANDS * size, BANDS * size), scratch.array("power", size),
     )  # fmt: skip
-    return _combine(
+    weights, coherence = reference.tiles.weights, 0.0
+    if weights is not None:
+        found = covariance.covariances(reference.motion, response.motion, weights)
+        coherence = covariance.coherence(found, weights)
+    return combine(
         cepstrum.correlation(reference.modulation, response.smooth),
-        covariance.coherence(reference.motion, response.motion, reference.weights),
+        coherence,
         *eb.spectrum_diff(reference.spectrum, spectrum)[:2],
     )
 
 
-def _amplified(reference: Samples, hearing_loss: F64) -> Samples:
+def amplified(reference: Samples, hearing_loss: F64) -> Samples:
     """NAL-R at 24 kHz, as `ear_model` applies it to a reference that has none."""
     from clarity.enhancer.nalr import NALR
     from clarity.utils.audiogram import Audiogram
@@ -146,22 +151,22 @@ def _amplified(reference: Samples, hearing_loss: F64) -> Samples:
 
 def _cochlea(
     signal: F64, hearing: filterbank.Hearing, level1: float, space: Workspace
-) -> tuple[envelope_align.Vibration, filterbank.Filters, F64]:
-    """Filter and compress a signal; also the filters, and its spectrum in dB above threshold (BANDS,)."""
+) -> tuple[envelope_align.Vibration, F64, F64]:
+    """Filter and compress a signal; also the filters' bandwidth (BANDS,), and its spectrum in dB above threshold (BANDS,)."""
     size, edge = signal.size, envelope_align.EDGE
-    path = filterbank.control(signal, _CENTER, _WIDEST, space.array("power", size).reshape(size, BANDS))
+    path = filterbank.control(signal, CENTER, _WIDEST, space.array("power", size).reshape(size, BANDS))
     bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)
-    design = filterbank.filters(_CENTER, bandwidth)
+    design = filterbank.filters(CENTER, bandwidth)
     vibration, rms = filterbank.analyse(
         signal, design, path, hearing, level1, space.array("envelope", size, edge), space.array("motion", size, edge)
     )
     spectrum = eb.convert_rms_to_sl(
         rms, path.rms, hearing.outer_attenuation, hearing.knee, hearing.ratio, hearing.inner_attenuation, level1
     )
-    return vibration, design, spectrum
+    return vibration, bandwidth, spectrum
 
 
-def _combine(cepstral: float, coherence: float, loudness: Any, shape: Any) -> float:
+def combine(cepstral: float, coherence: float, loudness: Any, shape: Any) -> float:
     """The regression of Kates & Arehart 2016, equations 14 to 16, on nonlinear and linear terms (`haaqi_v1`)."""
     d_loud = float(np.clip(1.0 - loudness[1] / 2.5, 0, 1))
     d_norm = float(np.clip(1.0 - shape[1] / 25, 0, 1))

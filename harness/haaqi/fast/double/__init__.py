@@ -1,0 +1,1 @@
+"""The engine whose filters run in double precision."""
