@@ -70,7 +70,8 @@ TURN: F64 = by_group(np.stack([np.cos(_PHASE * TILE), np.sin(_PHASE * TILE)]))
 
 _POLES, _ZERO_AT = 3, 3  # of the sections in single precision; where their parameters have that of the zero
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_FAINT = np.float32(1e-18)  # a state that small has died away: it would become denormal, which is slow
+# A state that small has died away; it would become denormal, which is slow. Envelopes matter down to 1e-30.
+_FAINT = 1e-30
 _SMALLEST = np.float32(1e-37)
 SCALE = np.float32(2.0**40)  # envelopes matter down to 1e-30; their squares do not fit single precision
 _UNSCALE = np.float32(2.0**-40)
@@ -149,17 +150,11 @@ def _other_sections(io, p1, p2, p3, with_zero, r1, r2, r3, i1, i2, i3):  # type:
 
 
 @inlined
-def _next_tile(re, im, cosine, sine):  # type: ignore[no-untyped-def]
-    """Turn a state to the carrier's phase at the next tile."""
-    return re * cosine + im * sine, im * cosine - re * sine
-
-
-@inlined
-def _next_tile_32(re, im, cosine, sine):  # type: ignore[no-untyped-def]
-    """The same, and forget what has died away."""
+def _next_tile(re, im, cosine, sine, faint):  # type: ignore[no-untyped-def]
+    """Turn a state to the carrier's phase at the next tile, and forget it if it has died away."""
     a, b = re * cosine + im * sine, im * cosine - re * sine
-    loud = above(magnitude(a) + magnitude(b), splat(_FAINT))
-    return choose(loud, a, splat(_ZERO)), choose(loud, b, splat(_ZERO))
+    alive = above(magnitude(a) + magnitude(b), faint)
+    return choose(alive, a, a - a), choose(alive, b, b - b)
 
 
 @compiled
@@ -190,6 +185,8 @@ def control(signal, size, carrier, turn, first, others, k, lowpass, gains, start
     slope, intercept = load(k, place + 2 * LANES), load(k, place + 3 * LANES)
     cosine, sine = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
     cosine_32, sine_32 = narrow(cosine), narrow(sine)
+    faint = splat(_FAINT)
+    faint_32 = narrow(faint)
     b0, a1 = splat(lowpass[0]), splat(lowpass[1])
     nothing = splat(_ZERO)
     re = im = splat(0.0)
@@ -200,10 +197,10 @@ def control(signal, size, carrier, turn, first, others, k, lowpass, gains, start
             store(x, t * LANES, splat(signal[start + t]))
         re, im = _first_section(x, carrier, 2 * group * TILE * LANES, pole, with_zero, re, im, band)
         r1, r2, r3, i1, i2, i3 = _other_sections(band, p1, p2, p3, zero, r1, r2, r3, i1, i2, i3)
-        re, im = _next_tile(re, im, cosine, sine)
-        r1, i1 = _next_tile_32(r1, i1, cosine_32, sine_32)
-        r2, i2 = _next_tile_32(r2, i2, cosine_32, sine_32)
-        r3, i3 = _next_tile_32(r3, i3, cosine_32, sine_32)
+        re, im = _next_tile(re, im, cosine, sine, faint)
+        r1, i1 = _next_tile(r1, i1, cosine_32, sine_32, faint_32)
+        r2, i2 = _next_tile(r2, i2, cosine_32, sine_32, faint_32)
+        r3, i3 = _next_tile(r3, i3, cosine_32, sine_32, faint_32)
         count = min(max(size - start, 0), TILE)
         even, odd = nothing, nothing
         for t in range(TILE):
@@ -257,6 +254,8 @@ def analysis(  # type: ignore[no-untyped-def]
     zero = load(others, place + 3 * LANES)
     cosine, sine = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
     cosine_32, sine_32 = narrow(cosine), narrow(sine)
+    faint = splat(_FAINT)
+    faint_32 = narrow(faint)
     delay = load(late, group * LANES)
     nothing = splat(_ZERO)
     own = load(gain, group * LANES)
@@ -271,10 +270,10 @@ def analysis(  # type: ignore[no-untyped-def]
             read_rows(gains, gain_starts, start + t, compression, t * LANES)
         re, im = _first_section(x, carrier, 2 * group * TILE * LANES, pole, with_zero, re, im, band)
         r1, r2, r3, i1, i2, i3 = _other_sections(band, p1, p2, p3, zero, r1, r2, r3, i1, i2, i3)
-        re, im = _next_tile(re, im, cosine, sine)
-        r1, i1 = _next_tile_32(r1, i1, cosine_32, sine_32)
-        r2, i2 = _next_tile_32(r2, i2, cosine_32, sine_32)
-        r3, i3 = _next_tile_32(r3, i3, cosine_32, sine_32)
+        re, im = _next_tile(re, im, cosine, sine, faint)
+        r1, i1 = _next_tile(r1, i1, cosine_32, sine_32, faint_32)
+        r2, i2 = _next_tile(r2, i2, cosine_32, sine_32, faint_32)
+        r3, i3 = _next_tile(r3, i3, cosine_32, sine_32, faint_32)
         if start + TILE > size:  # the bands end here, one after the other
             for t in range(TILE):
                 alive = above(splat(np.int32(size)), splat(np.int32(start + t)) - delay)
