@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.haaqi.fast.double.hair_cells import HOP, smoothed_envelope, windows
 from harness.haaqi.fast.noise import Noise
-from harness.haaqi.fast.numerics import BANDS, F32, F64, compiled
+from harness.haaqi.fast.numerics import BANDS, F64, compiled
 from harness.haaqi.fast.single.covariance import (
     HALF,
     LAG,

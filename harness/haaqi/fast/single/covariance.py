@@ -15,7 +15,7 @@ from harness.haaqi.fast.double.covariance import (
     WINDOW,
 )
 from harness.haaqi.fast.numerics import F32, F64, inlined
-from harness.haaqi.fast.single.vectors import LANES, above, choose, larger, load, magnitude, some, splat, store
+from harness.haaqi.fast.single.vectors import LANES, larger, load, magnitude, splat, store
 
 HALF = LENGTH // 2
 LAGS = 2 * LAG + 1

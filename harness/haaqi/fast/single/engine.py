@@ -9,7 +9,6 @@ small there is none: then the engine in double precision has to decide.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from clarity.evaluator.haspi import eb
@@ -141,7 +140,7 @@ class _Control:
         rms: (BANDS,).
     """
 
-    signal: F64
+    signal: F32
     size: int
     gains: F32
     rms: F64
@@ -157,7 +156,7 @@ _gains: dict[int, F32] = {}
 
 def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
     size, length = signal.size, _padded(signal.size)
-    padded = np.zeros(_ROOM + length + LANES)
+    padded = np.zeros(_ROOM + length + LANES, np.float32)
     padded[_ROOM : _ROOM + size] = signal
     design = filterbank.filters(_WIDEST)
     row = _ROOM + length + LANES
@@ -181,7 +180,7 @@ def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
     total = np.empty(BANDS)
     for group in range(GROUPS):
         filterbank.control(
-            padded[_ROOM : _ROOM + length], size, filterbank.CARRIER, filterbank.TURN, design.first, design.others, k,
+            padded[_ROOM : _ROOM + length], size, filterbank.CARRIER, filterbank.TURN, design.coefficients, k,
             double.LOWPASS.astype(np.float32), gains, _row_starts(group, row), total, group,
         )  # fmt: skip
     return _Control(padded, size, gains, design.gain * np.sqrt(total / size))
@@ -227,8 +226,8 @@ def _analyse(
             plan[kind] = step, count, begin, rate.margin * LANES
         starts = _ROOM - late[group * LANES : (group + 1) * LANES].astype(np.int64)
         filterbank.analysis(
-            path.signal, starts, late, path.size, length, filterbank.CARRIER, filterbank.CARRIER_32, filterbank.TURN,
-            design.first, design.others, gain, path.gains, _row_starts(group, row) - _ROOM + starts,
+            path.signal, starts, late, path.size, length, filterbank.CARRIER, filterbank.TURN,
+            design.coefficients, gain, path.gains, _row_starts(group, row) - _ROOM + starts,
             waves[0][-1], waves[1][-1], envelope_align.EDGE * LANES, plan, taps, slow[0][-1], slow[1][-1],
             total, energy.reshape(-1), slow_energy.reshape(-1), group,
         )  # fmt: skip
