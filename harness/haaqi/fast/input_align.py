@@ -10,17 +10,16 @@ implementation keeps it.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter
+from scipy.signal import butter
 
-from harness.haaqi.fast.numerics import SAMPLE_RATE
+from harness.haaqi.fast.numerics import F64, SAMPLE_RATE, compiled
 
-_DISPERSION = 48  # 2 ms
+DISPERSION = 48  # 2 ms
 _SILENCE = 0.001  # of the largest amplitude
 
 Samples = NDArray[np.floating[Any]]
@@ -44,40 +43,75 @@ class Bulk:
     spectrum: NDArray[np.complex128]
 
 
+def kept(reference: Samples) -> tuple[int, int]:
+    """Where the part of a reference begins and ends that is not silence around it.
+
+    Raises IndexError if all of it is silent, as the reference implementation does.
+    """
+    magnitude = np.abs(reference)
+    loud = np.flatnonzero(magnitude > _SILENCE * magnitude.max())
+    return int(loud[0]), int(loud[-1]) + 1
+
+
 def analyse(reference: Samples) -> Bulk:
     """Prepare a reference. Raises IndexError if it is silent, as the reference implementation does."""
     size = len(reference)
-    magnitude = np.abs(reference)
-    loud = np.flatnonzero(magnitude > _SILENCE * magnitude.max())
     length = scipy.fft.next_fast_len(2 * size - 1, real=True)
-    spectrum = scipy.fft.rfft(reference - np.mean(reference), length)
-    return Bulk(size, int(loud[0]), int(loud[-1]) + 1, length, spectrum)
+    return Bulk(size, *kept(reference), length, scipy.fft.rfft(reference - np.mean(reference), length))
 
 
-def align(bulk: Bulk, processed: Samples) -> Samples:
-    """The processed signal, aligned to the reference and cut with it: (bulk.stop - bulk.start,)."""
+def delay_of(bulk: Bulk, processed: Samples) -> int:
+    """Samples by which the processed signal is late: where the correlation's magnitude is largest, less the dispersion."""
     size = bulk.samples
     spectrum = scipy.fft.rfft(processed - np.mean(processed), bulk.length)
     # Lag k of this circular correlation is k, or k - length for the second half: the processed signal leads by k.
     correlation = np.abs(scipy.fft.irfft(bulk.spectrum * np.conj(spectrum), bulk.length))
     # The order in which the reference implementation looks at them: from the largest delay to the smallest.
     ordered = np.concatenate([correlation[bulk.length - size + 1 :], correlation[:size]])
-    delay = size - int(np.argmax(ordered)) - 1 - _DISPERSION
+    return size - int(np.argmax(ordered)) - 1 - DISPERSION
+
+
+def shifted(processed: Samples, delay: int, start: int, stop: int) -> Samples:
+    """A signal that is late by so many samples, aligned, and cut to the part from start to stop."""
+    size = len(processed)
     aligned = np.zeros(size, np.result_type(processed, np.float64))
     if delay > 0:
         aligned[: max(size - delay, 0)] = processed[delay:]
     else:
         aligned[min(-delay, size) :] = processed[: max(size + delay, 0)]
-    return aligned[bulk.start : bulk.stop]
+    return aligned[start:stop]
 
 
-@lru_cache(maxsize=1)
-def _designs() -> tuple[Any, Any]:
-    return butter(1, 5000 / (0.5 * SAMPLE_RATE)), butter(2, 350 / (0.5 * SAMPLE_RATE), "high")
+def align(bulk: Bulk, processed: Samples) -> Samples:
+    """The processed signal, aligned to the reference and cut with it: (bulk.stop - bulk.start,)."""
+    return shifted(processed, delay_of(bulk, processed), bulk.start, bulk.stop)
 
 
-def middle_ear(signal: Samples) -> NDArray[np.float64]:
+def _designs() -> F64:
+    """Coefficients of the low-pass (two, and one) and of the high-pass (three, and two)."""
+    (b, a), (d, c) = butter(1, 5000 / (0.5 * SAMPLE_RATE)), butter(2, 350 / (0.5 * SAMPLE_RATE), "high")
+    return np.array([*b, a[1], *d, *c[1:]])
+
+
+_DESIGNS = _designs()
+
+
+@compiled
+def _middle_ear(signal, k, out):  # type: ignore[no-untyped-def]
+    """Low-pass, then high-pass."""
+    u_state = v_state = w_state = 0.0
+    for t in range(signal.size):
+        x = np.float64(signal[t])
+        u = k[0] * x + u_state
+        u_state = k[1] * x - k[2] * u
+        y = k[3] * u + v_state
+        v_state = k[4] * u - k[6] * y + w_state
+        w_state = k[5] * u - k[7] * y
+        out[t] = y
+
+
+def middle_ear(signal: Samples) -> F64:
     """Outer and middle ear: (samples,) to (samples,)."""
-    for numerator, denominator in _designs():
-        signal = lfilter(numerator, denominator, signal)
-    return np.ascontiguousarray(signal, dtype=np.float64)
+    out = np.empty(len(signal))
+    _middle_ear(np.ascontiguousarray(signal), _DESIGNS, out)
+    return out

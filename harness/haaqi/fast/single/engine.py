@@ -14,14 +14,14 @@ import numpy as np
 from clarity.evaluator.haspi import eb
 from numpy.typing import NDArray
 
-from harness.haaqi.fast import cepstrum, input_align
+from harness.haaqi.fast import cepstrum
 from harness.haaqi.fast.double import filterbank as double
 from harness.haaqi.fast.double.engine import amplified, combine
 from harness.haaqi.fast.double import covariance
-from harness.haaqi.fast.input_align import Samples
+from harness.haaqi.fast.input_align import Samples, middle_ear, shifted
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F32, F64
-from harness.haaqi.fast.single import comparison, envelope_align, filterbank
+from harness.haaqi.fast.single import comparison, envelope_align, filterbank, input_align
 from harness.haaqi.fast.single.filterbank import CENTER, GROUPS
 from harness.haaqi.fast.single.hair_cells import SPAN
 from harness.haaqi.fast.single.vectors import LANES
@@ -98,17 +98,24 @@ def analyse_reference(
     if equalisation == 1:
         cut = amplified(cut, hearing_loss)
     hearing = double.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
-    path = _control(input_align.middle_ear(cut), hearing, level1)
+    path = _control(middle_ear(cut), hearing, level1)
     bandwidth = double.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)
     late = double.group_delays(bandwidth).astype(np.int32)
     vibration, spectrum = _analyse(path, bandwidth, late, hearing, level1, own)
     return Reference(bulk, hearing, level1, vibration, late, spectrum)
 
 
-def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> Result:
-    """HAAQI of a processed signal: (samples,) at 24 kHz. scratch may be used by others afterwards."""
+def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> Result | None:
+    """HAAQI of a processed signal: (samples,) at 24 kHz. scratch may be used by others afterwards.
+
+    None if there is nothing to tell the signals' delay by.
+    """
     hearing, level1 = reference.hearing, reference.level1
-    path = _control(input_align.middle_ear(input_align.align(reference.bulk, processed)), hearing, level1)
+    bulk = reference.bulk
+    delay = input_align.delay_of(bulk, processed, _bulk_scratch)
+    if delay is None:
+        return None
+    path = _control(middle_ear(shifted(processed, delay, bulk.start, bulk.stop)), hearing, level1)
     bandwidth = double.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)
     vibration, spectrum = _analyse(path, bandwidth, reference.late, hearing, level1, scratch)
     aligned = envelope_align.delays(reference.vibration, vibration)
@@ -151,6 +158,7 @@ def _padded(size: int) -> int:
     return -(-(size + _ROOM) // SPAN) * SPAN
 
 
+_bulk_scratch = input_align.Scratch()
 _gains: dict[int, F32] = {}
 
 
