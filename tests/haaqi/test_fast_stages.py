@@ -24,7 +24,6 @@ from harness.haaqi.fast import (
     input_align,
     numerics,
 )
-from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, TILE
 
 CENTER = eb.center_frequency(BANDS)
@@ -60,16 +59,6 @@ def test_logarithm_and_power_are_good_to_single_precision():
     _all(x, logarithm, power)
     assert np.abs(logarithm - np.log2(x.astype(float))).max() < 1e-7
     assert np.abs(power / x - 1).max() < 3e-7
-
-
-def test_noise_is_the_generators_in_any_portions():
-    stream = Noise(np.random.RandomState(5), 700_000)
-    first, later = stream.read(0, 10).copy(), stream.read(300_001, 300_000)
-    due = np.random.RandomState(5).standard_normal(600_001)
-    assert np.array_equal(first, due[:10].astype(np.float32))
-    assert np.array_equal(later, due[300_001:].astype(np.float32))
-    with pytest.raises(ValueError, match="room for 700000"):
-        stream.read(699_999, 2)
 
 
 # The ear

@@ -15,7 +15,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
@@ -54,30 +53,29 @@ def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
 _FREE = ("reassoc", "contract", "nsz", "arcp")
 compiled, inlined = _compiler(*_FREE), _compiler(*_FREE, forceinline=True)
 _in_this_order = _compiler("contract", forceinline=True)
+# Where every last digit matters.
+as_written = _compiler(forceinline=True)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
-    """The bits of a float32 as int32."""
-    if value != types.float32:
-        raise TypeError("float32 expected")
+def _reinterpreter(source: Any, target: Any) -> Any:
+    """A function for compiled code: the number of one of numba's types that has the same bits as one of another."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return builder.bitcast(arguments[0], ir.IntType(32))
+    @intrinsic  # type: ignore[untyped-decorator]
+    def reinterpreted(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
+        if value != source:
+            raise TypeError(f"{source} expected")
 
-    return types.int32(types.float32), code
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+            return builder.bitcast(arguments[0], context.get_value_type(target))
+
+        return target(source), code
+
+    return reinterpreted
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _float(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
-    """The float32 that has these bits."""
-    if value != types.int32:
-        raise TypeError("int32 expected")
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), code
+_bits, _float = _reinterpreter(types.float32, types.int32), _reinterpreter(types.int32, types.float32)
+bits_of_double = _reinterpreter(types.float64, types.int64)
+double_of_bits = _reinterpreter(types.int64, types.float64)
 
 
 def _interpolate(function: Callable[[Any], Any], degree: int, low: float, high: float) -> tuple[np.float32, ...]:
