@@ -133,6 +133,8 @@ def failures_named(ear: str, stem: str = "") -> Iterator[None]:
         # A silent processed channel has it take the logarithm of zero, which it handles.
         with np.errstate(divide="ignore", invalid="ignore"):
             yield
+    except EvaluatorError:
+        raise
     except Exception as error:
         if _is_interrupt(error):
             raise KeyboardInterrupt from error

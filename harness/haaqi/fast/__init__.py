@@ -1,14 +1,17 @@
 """A second engine for HAAQI, for the same number in a fraction of the time.
 
-It follows the reference implementation (pyclarity's `haaqi_v1` and `ear_model`, written by Kates) stage by stage, one
-module for each, in the order of `engine`. What makes it fast: bands side by side in SIMD lanes, big arrays in single
-precision where nothing is recursive, correlations only for the delays and lags that can matter, noise drawn once for
-all listeners of a scene, and the reference's share of the work kept for the next submission.
+It follows the reference implementation (pyclarity's `haaqi_v1` and `ear_model`, written by Kates) stage by stage, in
+the order of `single.engine`. What makes it fast: single precision; bands side by side in SIMD registers; stages fused
+where the memory would limit them; correlations only for the delays and lags that can matter; noise drawn by vectors,
+once for all listeners of a scene; and the reference's share of the work kept for the next submission.
 
-It is believed only as far as it agrees with the locked evaluator: `harness evaluator verify --engine fast` compares
-both, and so does every run, on a sample of its pairs. Signals that are too odd for it (shorter than
-0.25 s, silent, not finite, not one channel of floating point numbers, absurdly loud or soft) go to the locked
-evaluator, so that they get its scores and its errors.
+Where single precision cannot decide (`result.Result.certain`), an ear is computed again in double precision, by
+`double.engine`. That engine can also be had by itself, which takes three times as long.
+
+Both are believed only as far as they agree with the locked evaluator: `harness evaluator verify --engine fast` compares
+them, and so does every run, on a sample of its pairs. Signals that are too odd for them (shorter than 0.25 s, silent,
+not finite, not one channel of floating point numbers, absurdly loud or soft) go to the locked evaluator, so that they
+get its scores and its errors.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -30,15 +33,20 @@ __all__ = ["compute_haaqi", "score_pair", "sources_sha256"]
 # of the sources need not wait for them.
 
 
-def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
+def score_pair(
+    scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener, *, in_double: bool = False
+) -> Score:
     """Score one submitted remix: arguments, result and errors are those of `harness.haaqi.evaluator.score_pair`.
 
     Fastest if called scene by scene, within a scene listener by listener: the process keeps the last scene's noise and
     the reference's share of the work for a listener that comes again. Not for several threads at once.
+
+    Args:
+        in_double: whether all is computed in double precision.
     """
     from harness.haaqi.fast import pairs
 
-    return pairs.score_pair(scene_id, reference, processed, listener)
+    return pairs.score_pair(scene_id, reference, processed, listener, in_double=in_double)
 
 
 def compute_haaqi(
@@ -56,7 +64,7 @@ def compute_haaqi(
     """
     from harness.haaqi.fast import pairs
 
-    return pairs.compute_haaqi(
+    return pairs.HaaqiFunction()(
         processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
         audiogram, equalisation, level1,
     )  # fmt: skip

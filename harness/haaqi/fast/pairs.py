@@ -1,8 +1,8 @@
-"""From a pair's signals to its score: what the engine is given, what it keeps, and what it leaves to the locked one."""
+"""From a pair's signals to its score: what is computed in which precision, what is kept, what is left to pyclarity."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from clarity.evaluator.haaqi.haaqi import HAAQI_AUDIOGRAM_FREQUENCIES
@@ -10,77 +10,131 @@ from clarity.evaluator.haspi import eb
 from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 from numpy.typing import NDArray
 
-from harness.challenge import PROTOCOL
+from harness.challenge import EARS, PROTOCOL
 from harness.enhancement import Signal
+from harness.errors import EvaluatorError
 from harness.haaqi import evaluator
 from harness.haaqi.evaluator import Score
-from harness.haaqi.fast import input_align
-from harness.haaqi.fast.double import engine, hair_cells
+from harness.haaqi.fast.double import engine as double
+from harness.haaqi.fast.double import hair_cells
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS
+from harness.haaqi.fast.result import Result
+from harness.haaqi.fast.single import engine as single
 from harness.hearing import Listener
 
 _SHORTEST = 6000  # samples: 0.25 s, of which the locked evaluator makes short work
 _SOFTEST, _LOUDEST = 1e-8, 1e4  # peak amplitude; full scale is 1
 
 
-class _TooOdd(Exception):
+class _Precision(Protocol):
+    """What `single.engine` and `double.engine` are: the stages of HAAQI in one precision."""
+
+    def Workspace(self) -> Any: ...  # noqa: N802, D102
+
+    def prepare(self, reference: Any) -> Any: ...  # noqa: D102
+
+    def analyse_reference(  # noqa: D102
+        self, reference: Any, bulk: Any, hearing_loss: Any, equalisation: int, level1: float, own: Any
+    ) -> Any: ...
+
+    def score(self, reference: Any, processed: Any, noise: Noise, offset: int, scratch: Any) -> Result | None: ...  # noqa: D102
+
+
+class _TooOdd(EvaluatorError):
     """The signals are for the locked evaluator."""
 
 
-def compute_haaqi(
-    processed_signal: NDArray[Any],
-    reference_signal: NDArray[Any],
-    processed_sample_rate: float,
-    reference_sample_rate: float,
-    audiogram: ClarityAudiogram,
-    equalisation: int = 1,
-    level1: float = 65.0,
-) -> float:
-    """See `harness.haaqi.fast.compute_haaqi`."""
-    _load_code()
-    before = np.random.get_state()
-    try:
-        return _compute_haaqi(
-            processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
-            audiogram, equalisation, level1,
-        )  # fmt: skip
-    except _TooOdd:
-        from clarity.evaluator.haaqi import compute_haaqi as locked
+@dataclass(frozen=True)
+class _Ear:
+    """What HAAQI is given for an ear: signals at 24 kHz of equal length, audiogram and settings."""
 
-        np.random.set_state(before)
-        return float(
-            locked(
-                processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
-                audiogram, equalisation, level1,
+    reference: Any
+    processed: Any
+    audiogram: ClarityAudiogram
+    equalisation: int
+    level1: float
+
+    def analyse(self, precision: _Precision, own: Any) -> Any:
+        """The reference's share of the work."""
+        bulk = precision.prepare(self.reference)
+        if bulk.stop - bulk.start < _SHORTEST:
+            raise _TooOdd
+        return precision.analyse_reference(
+            self.reference, bulk, _levels(self.audiogram), self.equalisation, self.level1, own
+        )
+
+    def in_double_precision(self, noise: Noise, offset: int) -> Result:
+        """The result, with memory that is given back at once: few ears need it."""
+        found = double.score(
+            self.analyse(double, double.Workspace()), self.processed, noise, offset, double.Workspace()
+        )
+        if found is None:
+            raise _TooOdd
+        return found
+
+
+class HaaqiFunction:
+    """In place of pyclarity's `compute_haaqi`: same arguments, same random draws, same errors, same result.
+
+    The random numbers come from NumPy's global generator.
+
+    Args:
+        in_double: whether all is computed in double precision.
+
+    Attributes:
+        results: of the calls so far; None of those that were left to pyclarity.
+    """
+
+    def __init__(self, *, in_double: bool = False) -> None:
+        self._in_double = in_double
+        self.results: list[Result | None] = []
+
+    def __call__(
+        self,
+        processed_signal: NDArray[Any],
+        reference_signal: NDArray[Any],
+        processed_sample_rate: float,
+        reference_sample_rate: float,
+        audiogram: ClarityAudiogram,
+        equalisation: int = 1,
+        level1: float = 65.0,
+    ) -> float:
+        """HAAQI of a processed signal; see pyclarity."""
+        _load_code()
+        before = np.random.get_state()
+        try:
+            reference, processed = _same_length(
+                eb.resample_24khz(_fit(reference_signal), reference_sample_rate)[0],
+                eb.resample_24khz(_fit(processed_signal), processed_sample_rate)[0],
             )
-        )  # fmt: skip
+            if equalisation not in (1, 2):
+                raise _TooOdd
+            found = self._score(_Ear(reference, processed, audiogram, equalisation, level1))
+        except _TooOdd:
+            from clarity.evaluator.haaqi import compute_haaqi as locked
 
+            np.random.set_state(before)
+            self.results.append(None)
+            return float(
+                locked(
+                    processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
+                    audiogram, equalisation, level1,
+                )
+            )  # fmt: skip
+        self.results.append(found)
+        return found.score
 
-def _compute_haaqi(
-    processed_signal: NDArray[Any],
-    reference_signal: NDArray[Any],
-    processed_sample_rate: float,
-    reference_sample_rate: float,
-    audiogram: ClarityAudiogram,
-    equalisation: int,
-    level1: float,
-) -> float:
-    reference, processed = _same_length(
-        eb.resample_24khz(_fit(reference_signal), reference_sample_rate)[0],
-        eb.resample_24khz(_fit(processed_signal), processed_sample_rate)[0],
-    )
-    if equalisation not in (1, 2):
-        raise _TooOdd
-    bulk = _bulk(reference)
-    stream = Noise(np.random.mtrand._rand, _capacity(len(reference)))
-    levels = _levels(audiogram)
-    found = engine.analyse_reference(reference, bulk, levels, equalisation, level1, stream, 0, engine.Workspace())
-    result = engine.score(found, processed, stream, 0, engine.Workspace())
-    if result is None:
-        raise _TooOdd
-    stream.read(0, found.draws)
-    return result
+    def _score(self, ear: _Ear) -> Result:
+        noise = Noise(np.random.mtrand._rand, _capacity(len(ear.reference)))
+        found = None
+        if not self._in_double:
+            reference = ear.analyse(single, single.Workspace())
+            found = single.score(reference, ear.processed, noise, 0, single.Workspace())
+        if found is None or not found.certain:
+            found = ear.in_double_precision(noise, 0)
+        noise.read(0, found.draws)
+        return found
 
 
 @dataclass(frozen=True)
@@ -91,52 +145,50 @@ class _Kept:
     source: Signal
     listener: Listener
     length: int
-    offset: int
-    found: engine.Reference
+    found: Any
 
-    def is_for(self, scene_id: str, source: Signal, listener: Listener, length: int, offset: int) -> bool:
+    def is_for(self, scene_id: str, source: Signal, listener: Listener, length: int) -> bool:
         """Whether it is of use for these."""
-        ours = (self.scene_id, self.listener, self.length, self.offset)
-        return self.source is source and ours == (scene_id, listener, length, offset)
+        return self.source is source and (self.scene_id, self.listener, self.length) == (scene_id, listener, length)
 
 
 class _Engine:
     """What a process keeps from one pair to the next.
 
-    Both ears' references need 200 MB for 10 s, and are of use only where a listener comes again. So an engine begins
-    with one workspace that both ears share, and what was found for a reference is dropped once its ear is scored; from
-    the first listener that comes again it keeps both ears' references, each in a workspace of its own.
+    Both ears' references need 120 MB for 10 s, in double precision 200, and are of use only where a listener comes
+    again. So an engine begins with one workspace that both ears share, and what was found for a reference is dropped
+    once its ear is scored; from the first listener that comes again it keeps both ears' references, each in a workspace
+    of its own.
 
     Attributes:
+        precision: in which an ear is computed first.
         keeps_references: which of the two ways it is in; it never goes back to the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, precision: _Precision) -> None:
+        self.precision = precision
         self.scene_id: str | None = None
         self.noise: Noise
         self.kept: dict[str, _Kept] = {}
         self.keeps_references = False
-        shared = engine.Workspace()
+        shared = precision.Workspace()
         self.memory = {"left": shared, "right": shared}
-        self.scratch = engine.Workspace()
+        self.scratch = precision.Workspace()
         self.last: tuple[str, Listener] | None = None
 
     def score_pair(self, scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
         if self.last == (scene_id, listener) and not self.keeps_references:
             self.keeps_references = True
-            self.memory["right"] = engine.Workspace()
+            self.memory["right"] = self.precision.Workspace()
         self.last = scene_id, listener
-        left = self._score_ear("left", scene_id, reference, processed, listener, 0)
-        offset = self.kept["left"].found.draws
-        self._drop_unless_kept()
-        right = self._score_ear("right", scene_id, reference, processed, listener, offset)
-        self._drop_unless_kept()
-        return Score(left, right)
-
-    def _drop_unless_kept(self) -> None:
-        """Forget the reference just used if the other ear is going to overwrite its workspace."""
-        if not self.keeps_references:
-            self.kept.clear()
+        found, offset = {}, 0
+        for ear in EARS:
+            found[ear] = self._score_ear(ear, scene_id, reference, processed, listener, offset)
+            offset += found[ear].draws
+            if not self.keeps_references:
+                # The other ear is going to overwrite the workspace.
+                self.kept.clear()
+        return _score_of(found)
 
     def _score_ear(
         self,
@@ -146,27 +198,25 @@ class _Engine:
         processed: NDArray[np.float32],
         listener: Listener,
         offset: int,
-    ) -> float:
-        channel = ("left", "right").index(ear)
+    ) -> Result:
+        channel = EARS.index(ear)
         audiogram = getattr(listener, ear)
         signals = evaluator.ear_signals(ear, reference[:, channel], processed[:, channel], audiogram)
         before, after = _same_length(_fit(signals.reference), _fit(signals.processed))
+        subject = _Ear(before, after, audiogram.for_pyclarity(), PROTOCOL.haaqi_equalisation, signals.level1)
+        noise = self._noise(scene_id, len(before))
         kept = self.kept.get(ear)
-        if kept is None or not kept.is_for(scene_id, reference, listener, len(before), offset):
-            # Freed first, so that there are never two of them.
-            self.kept.pop(ear, None)
-            bulk = _bulk(before)
-            with evaluator.failures_named(ear):
-                found = engine.analyse_reference(
-                    before, bulk, _levels(audiogram.for_pyclarity()), PROTOCOL.haaqi_equalisation, signals.level1,
-                    self._noise(scene_id, len(before)), offset, self.memory[ear],
-                )  # fmt: skip
-            kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), offset, found)
         with evaluator.failures_named(ear):
-            score = engine.score(kept.found, after, self._noise(scene_id, len(before)), offset, self.scratch)
-        if score is None:
-            raise _TooOdd
-        return evaluator.checked(ear, score)
+            if kept is None or not kept.is_for(scene_id, reference, listener, len(before)):
+                # Freed first, so that there are never two of them.
+                self.kept.pop(ear, None)
+                found = subject.analyse(self.precision, self.memory[ear])
+                kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), found)
+            result = self.precision.score(kept.found, after, noise, offset, self.scratch)
+            if result is None or not result.certain:
+                result = subject.in_double_precision(noise, offset)
+        evaluator.checked(ear, result.score)
+        return result
 
     def _noise(self, scene_id: str, samples: int) -> Noise:
         """The random numbers of a scene: the left ear's, then the right ear's."""
@@ -177,14 +227,22 @@ class _Engine:
         return self.noise
 
 
-_engine = _Engine()
+def _score_of(found: dict[str, Result]) -> Score:
+    return Score(found["left"].score, found["right"].score)
 
 
-def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
+@lru_cache(maxsize=2)
+def _engine(*, in_double: bool) -> _Engine:
+    return _Engine(double if in_double else single)
+
+
+def score_pair(
+    scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener, *, in_double: bool = False
+) -> Score:
     """See `harness.haaqi.fast.score_pair`."""
     _load_code()
     try:
-        return _engine.score_pair(scene_id, reference, processed, listener)
+        return _engine(in_double=in_double).score_pair(scene_id, reference, processed, listener)
     except _TooOdd:
         return evaluator.score_pair(scene_id, reference, processed, listener)
 
@@ -199,12 +257,13 @@ def _load_code() -> None:
         StorageError: compiled code cannot be kept.
     """
     signal = np.random.RandomState(0).standard_normal(2 * _SHORTEST)
-    bulk = _bulk(signal)
     noise = Noise(np.random.RandomState(0), 2 * _capacity(len(signal)))
-    space = engine.Workspace()
-    for processed in (signal, signal.astype(np.float32)):
-        found = engine.analyse_reference(signal, bulk, np.full(6, 40.0), 1, 65.0, noise, 0, engine.Workspace())
-        engine.score(found, processed, noise, 0, space)
+    audiogram = ClarityAudiogram(levels=np.full(6, 40.0), frequencies=HAAQI_AUDIOGRAM_FREQUENCIES)
+    for precision in (single, double):
+        space = precision.Workspace()
+        for reference in (signal, signal.astype(np.float32)):
+            found = _Ear(reference, signal, audiogram, 2, 65.0).analyse(precision, precision.Workspace())
+            precision.score(found, signal, noise, 0, space)
 
 
 def _fit(signal: Any) -> NDArray[np.floating[Any]]:
@@ -226,14 +285,6 @@ def _same_length(reference: Any, processed: Any) -> tuple[Any, Any]:
     """Both cut to the shorter; what is left must still be fit."""
     length = min(len(reference), len(processed))
     return _fit(reference[:length]), _fit(processed[:length])
-
-
-def _bulk(reference: Any) -> input_align.Bulk:
-    """The reference prepared for alignment; enough of it must be left without the silence around it."""
-    bulk = input_align.analyse(reference)
-    if bulk.stop - bulk.start < _SHORTEST:
-        raise _TooOdd
-    return bulk
 
 
 def _levels(audiogram: ClarityAudiogram) -> NDArray[np.float64]:

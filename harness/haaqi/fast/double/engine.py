@@ -20,6 +20,7 @@ from harness.haaqi.fast.double.filterbank import CENTER
 from harness.haaqi.fast.input_align import Samples
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE
+from harness.haaqi.fast.result import Result
 
 _WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
 
@@ -45,8 +46,31 @@ class Workspace:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What the inner hair cells make of a reference, and what of the comparison depends on that alone.
+
+    Attributes:
+        offset: where the random numbers begin that were used.
+        motion: (BANDS, samples).
+        modulation, tiles: see `cepstrum` and `covariance`.
+    """
+
+    offset: int
+    motion: F32
+    modulation: cepstrum.Modulation
+    tiles: covariance.Tiles
+
+
+@dataclass
 class Reference:
-    """What of an ear's score depends on the reference and the listener alone."""
+    """What of an ear's score depends on the reference and the listener alone.
+
+    Attributes:
+        correct: samples by which the bands are delayed to be in time with each other, (BANDS,).
+        spectrum: in dB above threshold, (BANDS,).
+        own: memory of the big arrays.
+        heard: kept from the last score.
+    """
 
     bulk: input_align.Bulk
     hearing: filterbank.Hearing
@@ -54,36 +78,32 @@ class Reference:
     vibration: envelope_align.Vibration
     blocks: tuple[NDArray[np.complex64], ...]
     correct: NDArray[np.int64]
-    motion: F32
-    modulation: cepstrum.Modulation
-    tiles: covariance.Tiles
     spectrum: F64
+    own: Workspace
+    heard: Heard | None = None
 
     @property
     def samples(self) -> int:
         """Length of the signals after they are cut."""
         return self.bulk.stop - self.bulk.start
 
-    @property
-    def draws(self) -> int:
-        """How many random numbers the reference implementation draws for this ear."""
-        return 2 * BANDS * self.samples + self.modulation.draws
+
+def prepare(reference: Samples) -> input_align.Bulk:
+    """Prepare a reference for alignment: (samples,) at 24 kHz."""
+    return input_align.analyse(reference)
 
 
 def analyse_reference(
-    reference: Samples, bulk: input_align.Bulk, hearing_loss: F64, equalisation: int, level1: float,
-    noise: Noise, offset: int, own: Workspace,
-) -> Reference:  # fmt: skip
+    reference: Samples, bulk: input_align.Bulk, hearing_loss: F64, equalisation: int, level1: float, own: Workspace
+) -> Reference:
     """The reference's share of the work.
 
     Args:
         reference: (samples,) at 24 kHz.
-        bulk: from `input_align.analyse` of it.
+        bulk: from `prepare`.
         hearing_loss: dB HL at `HAAQI_AUDIOGRAM_FREQUENCIES`.
         equalisation: 1 to amplify the reference by NAL-R here, 2 if it is amplified.
         level1: dB SPL of an amplitude of 1.
-        noise: the stream of random numbers.
-        offset: where this ear's begin.
         own: memory that lasts as long as the result.
     """
     cut = reference[bulk.start : bulk.stop]
@@ -92,32 +112,52 @@ def analyse_reference(
     signal = input_align.middle_ear(cut)
     hearing = filterbank.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
     vibration, bandwidth, spectrum = _cochlea(signal, hearing, level1, own)
-    correct = filterbank.group_delays(bandwidth)
-    size = signal.size
-    response = hair_cells.respond(
-        vibration.envelope, vibration.motion, np.zeros((2, BANDS), np.int64), correct, hearing.inner_attenuation,
-        level1, noise.read(offset, BANDS * size), own.array("power", size),
-    )  # fmt: skip
     return Reference(
         bulk=bulk,
         hearing=hearing,
         level1=level1,
         vibration=replace(vibration, slow=()),
         blocks=envelope_align.analyse(vibration),
-        correct=correct,
-        motion=response.motion,
-        modulation=cepstrum.reference_modulation(response.smooth),
-        tiles=covariance.tiles(covariance.mean_squares(response.motion)),
+        correct=filterbank.group_delays(bandwidth),
         spectrum=spectrum,
+        own=own,
     )
 
 
-def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> float | None:
-    """HAAQI of a processed signal: (samples,) at 24 kHz. scratch may be used by others afterwards.
+def _heard(reference: Reference, noise: Noise, offset: int) -> Heard:
+    """The reference with the random numbers from an offset on."""
+    if reference.heard is None or reference.heard.offset != offset:
+        vibration, size = reference.vibration, reference.samples
+        response = hair_cells.respond(
+            vibration.envelope, vibration.motion, np.zeros((2, BANDS), np.int64), reference.correct,
+            reference.hearing.inner_attenuation, reference.level1, noise.read(offset, BANDS * size),
+            reference.own.array("power", size),
+        )  # fmt: skip
+        reference.heard = Heard(
+            offset,
+            response.motion,
+            cepstrum.reference_modulation(response.smooth),
+            covariance.tiles(covariance.mean_squares(response.motion)),
+        )
+    return reference.heard
 
-    None if single precision cannot decide how the signals are to be aligned (`envelope_align.delays`).
+
+def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> Result | None:
+    """HAAQI of a processed signal.
+
+    Args:
+        reference: from `analyse_reference`.
+        processed: (samples,) at 24 kHz.
+        noise: the stream of random numbers.
+        offset: where this ear's begin.
+        scratch: may be used by others afterwards.
+
+    Returns:
+        None if single precision, in which the filters' outputs are kept, cannot decide how the signals are to be
+        aligned (`envelope_align.delays`).
     """
     size = reference.samples
+    heard = _heard(reference, noise, offset)
     signal = input_align.middle_ear(input_align.align(reference.bulk, processed))
     vibration, _, spectrum = _cochlea(signal, reference.hearing, reference.level1, scratch)
     delay = envelope_align.delays(reference.vibration, reference.blocks, vibration)
@@ -127,15 +167,15 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
         vibration.envelope, vibration.motion, delay, reference.correct, reference.hearing.inner_attenuation,
         reference.level1, noise.read(offset + BANDS * size, BANDS * size), scratch.array("power", size),
     )  # fmt: skip
-    weights, coherence = reference.tiles.weights, 0.0
+    weights, coherence = heard.tiles.weights, 0.0
     if weights is not None:
-        found = covariance.covariances(reference.motion, response.motion, weights)
-        coherence = covariance.coherence(found, weights)
-    return combine(
-        cepstrum.correlation(reference.modulation, response.smooth),
+        coherence = covariance.coherence(covariance.covariances(heard.motion, response.motion, weights), weights)
+    found = combine(
+        cepstrum.correlation(heard.modulation, response.smooth),
         coherence,
         *eb.spectrum_diff(reference.spectrum, spectrum)[:2],
     )
+    return Result(found, 2 * BANDS * size + heard.modulation.draws)
 
 
 def amplified(reference: Samples, hearing_loss: F64) -> Samples:

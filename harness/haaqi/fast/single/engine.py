@@ -21,13 +21,13 @@ from harness.haaqi.fast.double import covariance
 from harness.haaqi.fast.input_align import Samples, middle_ear, shifted
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F32, F64
+from harness.haaqi.fast.result import Result
 from harness.haaqi.fast.single import comparison, envelope_align, filterbank, input_align
 from harness.haaqi.fast.single.filterbank import CENTER, GROUPS
 from harness.haaqi.fast.single.hair_cells import SPAN
 from harness.haaqi.fast.single.vectors import LANES
 
 _WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
-_LOUDNESS_MARGIN = 1e-5  # dB
 _ROOM = 1024  # samples before a signal, for the latest band; no filter is later
 
 
@@ -68,26 +68,9 @@ class Reference:
         return self.vibration.samples
 
 
-@dataclass(frozen=True)
-class Result:
-    """What comes of an ear.
-
-    Attributes:
-        score: HAAQI.
-        draws: how many random numbers the reference implementation draws for this ear.
-        delay_margin, level_margin: by how much the closest decision was decided: relative to the largest correlation
-            possible, and in dB.
-    """
-
-    score: float
-    draws: int
-    delay_margin: float
-    level_margin: float
-
-    @property
-    def certain(self) -> bool:
-        """Whether no decision was too close for single precision."""
-        return self.delay_margin >= envelope_align.NEAR_TIE and self.level_margin >= _LOUDNESS_MARGIN
+def prepare(reference: Samples) -> input_align.Bulk:
+    """Prepare a reference for alignment: (samples,) at 24 kHz."""
+    return input_align.analyse(reference)
 
 
 def analyse_reference(

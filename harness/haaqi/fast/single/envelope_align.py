@@ -6,7 +6,7 @@ Of the highest bands the decimation filters would take away too much, so these a
 
 The delays that are left are decided by the correlation of the signals themselves, summed in single precision over short
 blocks and in double precision over these. Where the second best delay comes closer to the best one than that can tell
-(`NEAR_TIE`), an ear is left to the engine in double precision.
+(`Result.certain`), an ear is left to the engine in double precision.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,6 @@ from harness.haaqi.fast.single.vectors import LANES, load, splat, store, widen
 
 EDGE = MAX_LAG + 16
 """Zeros, in samples, on either side of a signal whose correlation is computed."""
-
-NEAR_TIE = 3e-8
-"""Smallest difference between two correlations that decides, relative to the largest correlation possible."""
 
 BLOCK = 16384
 """Length in samples of the blocks that are transformed, before decimation."""
