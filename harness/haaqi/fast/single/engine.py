@@ -130,7 +130,8 @@ class _Control:
         rms: (BANDS,).
     """
 
-    signal: F32
+    signal: F64
+    signal_32: F32
     size: int
     gains: F32
     rms: F64
@@ -147,7 +148,7 @@ _gains: dict[int, F32] = {}
 
 def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
     size, length = signal.size, _padded(signal.size)
-    padded = np.zeros(_ROOM + length + LANES, np.float32)
+    padded = np.zeros(_ROOM + length + LANES)
     padded[_ROOM : _ROOM + size] = signal
     design = filterbank.filters(_WIDEST)
     row = _ROOM + length + LANES
@@ -171,10 +172,10 @@ def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
     total = np.empty(BANDS)
     for group in range(GROUPS):
         filterbank.control(
-            padded[_ROOM : _ROOM + length], size, filterbank.CARRIER, filterbank.TURN, design.coefficients, k,
+            padded[_ROOM : _ROOM + length], size, filterbank.CARRIER, filterbank.CARRIER_64, filterbank.TURN, design.coefficients, k,
             double.LOWPASS.astype(np.float32), gains, _row_starts(group, row), total, group,
         )  # fmt: skip
-    return _Control(padded, size, gains, design.gain * np.sqrt(total / size))
+    return _Control(padded, padded.astype(np.float32), size, gains, design.gain * np.sqrt(total / size))
 
 
 def _row_starts(group: int, row: int) -> NDArray[np.int64]:
@@ -217,7 +218,7 @@ def _analyse(
             plan[kind] = step, count, begin, rate.margin * LANES
         starts = _ROOM - late[group * LANES : (group + 1) * LANES].astype(np.int64)
         filterbank.analysis(
-            path.signal, starts, late, path.size, length, filterbank.CARRIER, filterbank.TURN,
+            path.signal_32, path.signal, starts, late, path.size, length, filterbank.CARRIER, filterbank.CARRIER_64, filterbank.TURN,
             design.coefficients, gain, path.gains, _row_starts(group, row) - _ROOM + starts,
             waves[0][-1], waves[1][-1], envelope_align.EDGE * LANES, plan, taps, slow[0][-1], slow[1][-1],
             total, energy.reshape(-1), slow_energy.reshape(-1), group,

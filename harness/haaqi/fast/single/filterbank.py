@@ -36,6 +36,7 @@ from harness.haaqi.fast.single.vectors import (
     larger,
     load,
     magnitude,
+    narrow,
     read_rows,
     root,
     smaller,
@@ -46,6 +47,9 @@ from harness.haaqi.fast.single.vectors import (
 )
 
 GROUPS = BANDS // LANES
+EXACT_BANDS = 16
+"""The lowest bands: so many have their first section in double precision."""
+
 TILE = 96
 """Samples that are filtered at a time."""
 
@@ -63,7 +67,8 @@ def by_group(values: Any) -> Any:
 
 _ANGLES = _PHASE * np.arange(TILE)[:, None]
 CARRIER: F32 = by_group(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)).astype(np.float32)
-TURN: F32 = by_group(np.stack([np.cos(_PHASE * TILE), np.sin(_PHASE * TILE)])).astype(np.float32)
+CARRIER_64: F64 = by_group(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1))
+TURN: F64 = by_group(np.stack([np.cos(_PHASE * TILE), np.sin(_PHASE * TILE)]))
 
 _ZERO = np.float32(0)
 # A state that small has died away; it would become denormal, which is slow. Envelopes matter down to 1e-30.
@@ -102,53 +107,69 @@ def filters(bandwidth: F64) -> Filters:
 
 
 @inlined
-def _sections(x, carrier, place, e, c, states, out):  # type: ignore[no-untyped-def]
-    """Multiply a tile by the carrier and pass it through the four sections; returns their states.
+def _first_section(x, carrier, place, e, c, re, im, out):  # type: ignore[no-untyped-def]
+    """Multiply a tile by the carrier and pass it through the first section; returns its state.
+
+    All in the precision of x, carrier, e and c.
 
     Args:
         x: flat (TILE, LANES).
         carrier: of all groups; this group's begins at `place`.
         e, c: of `Filters`.
-        states: real parts of the sections, then imaginary parts.
-        out: flat (TILE, 2, LANES), receives real and imaginary part.
+        re, im: the state.
+        out: flat (TILE, 2, LANES) float32, receives real and imaginary part.
     """
-    r0, r1, r2, r3, i0, i1, i2, i3 = states
     for t in range(TILE):
         value = load(x, t * LANES)
         a = value * load(carrier, place + 2 * t * LANES)
         b = value * load(carrier, place + (2 * t + 1) * LANES)
-        p, q = a + c * r0, b + c * i0
-        r0, i0 = r0 + (a - e * r0), i0 + (b - e * i0)
+        store(out, 2 * t * LANES, narrow(a + c * re))
+        store(out, (2 * t + 1) * LANES, narrow(b + c * im))
+        re, im = re + (a - e * re), im + (b - e * im)
+    return re, im
+
+
+@inlined
+def _sections(io, e, c, states):  # type: ignore[no-untyped-def]
+    """Pass a tile through the other sections, in place; returns their states.
+
+    Args:
+        io: flat (TILE, 2, LANES), real and imaginary parts in turn.
+        e, c: of `Filters`.
+        states: real parts of the sections, then imaginary parts.
+    """
+    r1, r2, r3, i1, i2, i3 = states
+    for t in range(TILE):
+        p, q = load(io, 2 * t * LANES), load(io, (2 * t + 1) * LANES)
         a, b = p + c * r1, q + c * i1
         r1, i1 = r1 + (p - e * r1), i1 + (q - e * i1)
         r2, i2 = r2 + (a - e * r2), i2 + (b - e * i2)
         r3, i3 = r3 + (r2 - e * r3), i3 + (i2 - e * i3)
-        store(out, 2 * t * LANES, r3)
-        store(out, (2 * t + 1) * LANES, i3)
-    return r0, r1, r2, r3, i0, i1, i2, i3
+        store(io, 2 * t * LANES, r3)
+        store(io, (2 * t + 1) * LANES, i3)
+    return r1, r2, r3, i1, i2, i3
 
 
 @inlined
 def _turned(re, im, cosine, sine):  # type: ignore[no-untyped-def]
     """A state at the carrier's phase at the next tile, or none if it has died away."""
     a, b = re * cosine + im * sine, im * cosine - re * sine
-    alive = above(magnitude(a) + magnitude(b), splat(_FAINT))
-    return choose(alive, a, splat(_ZERO)), choose(alive, b, splat(_ZERO))
+    alive = above(narrow(magnitude(a) + magnitude(b)), splat(_FAINT))
+    return choose(alive, a, a - a), choose(alive, b, b - b)
 
 
 @inlined
 def _next_tile(states, cosine, sine):  # type: ignore[no-untyped-def]
     """The states at the carrier's phase at the next tile."""
-    r0, r1, r2, r3, i0, i1, i2, i3 = states
-    r0, i0 = _turned(r0, i0, cosine, sine)
+    r1, r2, r3, i1, i2, i3 = states
     r1, i1 = _turned(r1, i1, cosine, sine)
     r2, i2 = _turned(r2, i2, cosine, sine)
     r3, i3 = _turned(r3, i3, cosine, sine)
-    return r0, r1, r2, r3, i0, i1, i2, i3
+    return r1, r2, r3, i1, i2, i3
 
 
 @compiled
-def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts, total, group):  # type: ignore[no-untyped-def]
+def control(signal, size, carrier, carrier_64, turn, coefficients, k, lowpass, gains, starts, total, group):  # type: ignore[no-untyped-def]
     """The control path of a group: gain of the compression, and the power that the bandwidth depends on.
 
     Args:
@@ -164,23 +185,36 @@ def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts
         total: (GROUPS, LANES) float64, receives the sum of the power without the filters' gain.
         group: which one.
     """
-    x = np.empty(TILE * LANES, np.float32)
+    x, x_64 = np.empty(TILE * LANES, np.float32), np.empty(TILE * LANES)
     band = np.empty(2 * TILE * LANES, np.float32)
     level = np.empty(TILE * LANES, np.float32)
     e, c = load(coefficients, 2 * group * LANES), load(coefficients, (2 * group + 1) * LANES)
     place = 4 * group * LANES
     low, high = load(k, place), load(k, place + LANES)
     slope, intercept = load(k, place + 2 * LANES), load(k, place + 3 * LANES)
-    cosine, sine = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
+    cosine_64, sine_64 = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
+    cosine, sine = narrow(cosine_64), narrow(sine_64)
     b0, a1 = splat(lowpass[0]), splat(lowpass[1])
     nothing = splat(_ZERO)
-    states = (nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    states = (nothing, nothing, nothing, nothing, nothing, nothing)
+    re = im = nothing
+    re_64 = im_64 = splat(0.0)
+    here = 2 * group * TILE * LANES
+    exact = group * LANES < EXACT_BANDS
     before = gain = nothing
     power = splat(0.0)
     for start in range(0, signal.size, TILE):
-        for t in range(TILE):
-            store(x, t * LANES, splat(signal[start + t]))
-        states = _sections(x, carrier, 2 * group * TILE * LANES, e, c, states, band)
+        if exact:
+            for t in range(TILE):
+                store(x_64, t * LANES, splat(signal[start + t]))
+            re_64, im_64 = _first_section(x_64, carrier_64, here, widen(e), widen(c), re_64, im_64, band)
+            re_64, im_64 = _turned(re_64, im_64, cosine_64, sine_64)
+        else:
+            for t in range(TILE):
+                store(x, t * LANES, splat(np.float32(signal[start + t])))
+            re, im = _first_section(x, carrier, here, e, c, re, im, band)
+            re, im = _turned(re, im, cosine, sine)
+        states = _sections(band, e, c, states)
         states = _next_tile(states, cosine, sine)
         count = min(max(size - start, 0), TILE)
         even, odd = nothing, nothing
@@ -204,7 +238,7 @@ def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts
 
 @compiled
 def analysis(  # type: ignore[no-untyped-def]
-    rows, starts, late, size, length, carrier, turn, coefficients, gain, gains, gain_starts, envelope,
+    rows, rows_64, starts, late, size, length, carrier, carrier_64, turn, coefficients, gain, gains, gain_starts, envelope,
     motion, begin, plan, taps, slow_envelope, slow_motion, total, energy, slow_energy, group,
 ):  # fmt: skip
     """Envelope and motion of a group after compression, and both decimated.
@@ -226,22 +260,36 @@ def analysis(  # type: ignore[no-untyped-def]
         total: (GROUPS, LANES) float64, receives the sum of the squared envelope before compression, times 2^80.
         energy, slow_energy: (2, GROUPS, LANES) float64, receive those of the results.
     """
-    x = np.empty(TILE * LANES, np.float32)
+    x, x_64 = np.empty(TILE * LANES, np.float32), np.empty(TILE * LANES)
     band = np.empty(2 * TILE * LANES, np.float32)
     e, c = load(coefficients, 2 * group * LANES), load(coefficients, (2 * group + 1) * LANES)
-    cosine, sine = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
+    cosine_64, sine_64 = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
+    cosine, sine = narrow(cosine_64), narrow(sine_64)
     delay = load(late, group * LANES)
     nothing = splat(_ZERO)
     own = load(gain, group * LANES)
     scaled, unscale = own * splat(SCALE), splat(_UNSCALE)
-    states = (nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    states = (nothing, nothing, nothing, nothing, nothing, nothing)
+    re = im = nothing
+    re_64 = im_64 = splat(0.0)
+    here = 2 * group * TILE * LANES
+    exact = group * LANES < EXACT_BANDS
     compression = np.empty(TILE * LANES, np.float32)
     power = e_total = m_total = e_slow = m_slow = splat(0.0)
     for start in range(0, length, TILE):
         for t in range(0, TILE, LANES):
-            read_rows(rows, starts, start + t, x, t * LANES)
             read_rows(gains, gain_starts, start + t, compression, t * LANES)
-        states = _sections(x, carrier, 2 * group * TILE * LANES, e, c, states, band)
+        if exact:
+            for t in range(0, TILE, LANES):
+                read_rows(rows_64, starts, start + t, x_64, t * LANES)
+            re_64, im_64 = _first_section(x_64, carrier_64, here, widen(e), widen(c), re_64, im_64, band)
+            re_64, im_64 = _turned(re_64, im_64, cosine_64, sine_64)
+        else:
+            for t in range(0, TILE, LANES):
+                read_rows(rows, starts, start + t, x, t * LANES)
+            re, im = _first_section(x, carrier, here, e, c, re, im, band)
+            re, im = _turned(re, im, cosine, sine)
+        states = _sections(band, e, c, states)
         states = _next_tile(states, cosine, sine)
         if start + TILE > size:  # the bands end here, one after the other
             for t in range(TILE):
@@ -249,7 +297,6 @@ def analysis(  # type: ignore[no-untyped-def]
                 store(band, 2 * t * LANES, choose(alive, load(band, 2 * t * LANES), nothing))
                 store(band, (2 * t + 1) * LANES, choose(alive, load(band, (2 * t + 1) * LANES), nothing))
         p_sum = e_sum = m_sum = nothing
-        here = 2 * group * TILE * LANES
         for t in range(TILE):
             u, v = load(band, 2 * t * LANES), load(band, (2 * t + 1) * LANES)
             g = load(compression, t * LANES)

@@ -162,11 +162,20 @@ def _convert(source: Any, target: Any, instruction: str, text: str) -> Any:
 
 
 widen = _convert(V, D, "fpext", "float32 as float64.")
-narrow = _convert(D, V, "fptrunc", "float64 as float32, rounded.")
 bits = _convert(V, I, "bitcast", "The bits of float32 numbers as integers.")
 from_bits = _convert(I, V, "bitcast", "The float32 numbers that have these bits.")
 to_float = _convert(I, V, "sitofp", "Integers as float32.")
 to_int = _convert(V, I, "fptosi", "The whole part of float32 numbers.")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def narrow(typing_context: Any, value: Any) -> Any:  # noqa: ARG001
+    """float64 as float32, rounded; float32 as it is."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return arguments[0] if value == V else builder.fptrunc(arguments[0], V.llvm)
+
+    return V(value), code
 
 
 def _compare(sign: str, text: str) -> Any:
