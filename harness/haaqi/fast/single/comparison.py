@@ -67,9 +67,9 @@ def _compare(  # type: ignore[no-untyped-def]
         squares: (BANDS, windows), receives the mean squares of the reference.
         covariances: (BANDS, windows), receives the covariances of those that may be loud.
     """
-    xe, xm, xl = np.empty(SPAN * LANES, np.float32), np.empty(SPAN * LANES, np.float32), np.empty(SPAN * LANES, np.float32)
-    ye, ym, yl = np.empty_like(xe), np.empty_like(xe), np.empty_like(xe)
-    xn, yn = np.empty_like(xe), np.empty_like(xe)
+    xe_own, xm_own = np.empty(HOP * LANES, np.float32), np.empty(HOP * LANES, np.float32)
+    ye_own, ym_own = np.empty_like(xe_own), np.empty_like(xe_own)
+    xl, yl, xn, yn = np.empty_like(xe_own), np.empty_like(xe_own), np.empty_like(xe_own), np.empty_like(xe_own)
     # The last two tiles of each signal, in turn.
     x_out, y_out = np.empty(2 * SPAN * LANES, np.float32), np.empty(2 * SPAN * LANES, np.float32)
     x_window = np.zeros((LENGTH + 2 * LAG) * LANES, np.float32)
@@ -92,20 +92,22 @@ def _compare(  # type: ignore[no-untyped-def]
     tiny, nothing = splat(SMALL), splat(_ZERO)
     x1 = x2 = y1 = y2 = nothing
     for tile in range(tiles):
-        start = tile * SPAN
-        read_tile(x_envelope, begin, start, no_shift, no_mask, late_here, latest, xe)
-        read_tile(x_motion, begin, start, no_shift, no_mask, late_here, latest, xm)
-        read_tile(y_envelope, begin, start, e_shifts, e_masks, late_here, latest, ye)
-        read_tile(y_motion, begin, start, m_shifts, m_masks, late_here, latest, ym)
-        read_noise(noise, x_noise, size, start, own_late, latest, x_starts, gain, xn)
-        read_noise(noise, y_noise, size, start, own_late, latest, y_starts, gain, yn)
-        levels(xe, level_here, xl)
-        levels(ye, level_here, yl)
         turn = (tile % 2) * SPAN * LANES
         for half in range(SPAN // HOP):
+            block = tile * (SPAN // HOP) + half
+            start = block * HOP
+            xe, xe_at = read_tile(x_envelope, begin, start, no_shift, no_mask, late_here, latest, xe_own)
+            xm, xm_at = read_tile(x_motion, begin, start, no_shift, no_mask, late_here, latest, xm_own)
+            ye, ye_at = read_tile(y_envelope, begin, start, e_shifts, e_masks, late_here, latest, ye_own)
+            ym, ym_at = read_tile(y_motion, begin, start, m_shifts, m_masks, late_here, latest, ym_own)
+            read_noise(noise, x_noise, size, start, own_late, latest, x_starts, gain, xn)
+            read_noise(noise, y_noise, size, start, own_late, latest, y_starts, gain, yn)
+            levels(xe, xe_at, level_here, xl)
+            levels(ye, ye_at, level_here, yl)
+            out = turn + half * HOP * LANES
             x_rising = x_falling = y_rising = y_falling = nothing
             for t in range(HOP):
-                at = (half * HOP + t) * LANES
+                at = t * LANES
                 v, w = load(xl, at), load(yl, at)
                 x1 = rapid * x1 + rapid_in * v
                 y1 = rapid * y1 + rapid_in * w
@@ -116,9 +118,9 @@ def _compare(  # type: ignore[no-untyped-def]
                 up, down = splat(hop_window[t]), splat(hop_window[HOP + t])
                 x_rising, x_falling = x_rising + up * x, x_falling + down * x
                 y_rising, y_falling = y_rising + up * y, y_falling + down * y
-                store(x_out, turn + at, load(xm, at) * (x + tiny) / (load(xe, at) + tiny) + load(xn, at))
-                store(y_out, turn + at, load(ym, at) * (y + tiny) / (load(ye, at) + tiny) + load(yn, at))
-            block = start // HOP + half
+                x_motion_here, y_motion_here = load(xm, xm_at + at), load(ym, ym_at + at)
+                store(x_out, out + at, x_motion_here * (x + tiny) / (load(xe, xe_at + at) + tiny) + load(xn, at))
+                store(y_out, out + at, y_motion_here * (y + tiny) / (load(ye, ye_at + at) + tiny) + load(yn, at))
             store(smooth, (block * 4) * BANDS + first_band, x_rising)
             store(smooth, (block * 4 + 1) * BANDS + first_band, x_falling)
             store(smooth, (block * 4 + 2) * BANDS + first_band, y_rising)

@@ -11,7 +11,6 @@ blocks and in double precision over these. Where the second best delay comes clo
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,8 @@ from harness.haaqi.fast.double.envelope_align import MAX_LAG
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import GROUPS
-from harness.haaqi.fast.single.transform import factors, positions, transform
-from harness.haaqi.fast.single.vectors import LANES, load, splat, store, widen
+from harness.haaqi.fast.single.transform import factors, frequencies, positions, transform, transform_of_two
+from harness.haaqi.fast.single.vectors import LANES, larger, load, reaches, some, splat, store, widen
 
 EDGE = MAX_LAG + 16
 """Zeros, in samples, on either side of a signal whose correlation is computed."""
@@ -101,79 +100,126 @@ class Vibration:
 
 
 @compiled
-def _cross_spectrum(x, y, block, margin, blocks, scale, table, places, z, spectrum):  # type: ignore[no-untyped-def]
+def _cross_spectrum(x, y, block, margin, blocks, scale, table, mirrors, z, spectrum):  # type: ignore[no-untyped-def]
     """Sum over blocks of conj(X) Y.
 
     Args:
         x, y: the signals with `margin` samples before time 0.
         scale: (LANES,), what y is multiplied by.
-        table, places: of the transform.
+        table: of the transform.
+        mirrors: (block,), where the transform leaves the frequency -k of the one that it leaves here.
         z: flat (2 block, LANES), scratch.
-        spectrum: flat (2 (block / 2 + 1), LANES), receives real and imaginary parts in turn.
+        spectrum: flat (2, block, LANES), receives twice the real part and four times the imaginary part, in turn and
+            in the order of the transform. The last quarter of them, which mirrors the second, is left out.
     """
     hop = block - 2 * margin
     factor = load(scale, 0)
-    nothing = splat(_ZERO)
-    for part in range(block + 2):
-        store(spectrum, part * LANES, nothing)
+    count = block // 4 * 3
+    for part in range(2 * count):
+        store(spectrum, part * LANES, splat(_ZERO))
     for number in range(blocks):
-        first = number * hop
-        for t in range(block):
-            inner = load(x, (margin + first + t) * LANES) if t < hop else nothing
-            store(z, 2 * t * LANES, inner)
-            store(z, (2 * t + 1) * LANES, load(y, (first + t) * LANES) * factor)
-        transform(z, block, table)
-        for k in range(block // 2 + 1):
-            here, mirror = 2 * places[k] * LANES, 2 * places[(block - k) % block] * LANES
+        first = number * hop * LANES
+        transform_of_two(x, first + margin * LANES, hop, y, first, factor, z, block, table)
+        for place in range(count):
+            here, there = 2 * place * LANES, 2 * mirrors[place] * LANES
             a, b = load(z, here), load(z, here + LANES)
-            c, d = load(z, mirror), load(z, mirror + LANES)
-            store(spectrum, 2 * k * LANES, load(spectrum, 2 * k * LANES) + (a * d + b * c))
-            imaginary = load(spectrum, (2 * k + 1) * LANES)
-            store(spectrum, (2 * k + 1) * LANES, imaginary - (a * a + b * b - c * c - d * d))
+            c, d = load(z, there), load(z, there + LANES)
+            store(spectrum, here, load(spectrum, here) + (a * d + b * c))
+            store(spectrum, here + LANES, load(spectrum, here + LANES) + (c * c + d * d - a * a - b * b))
 
 
 @inlined
-def _add_spectrum(spectrum, block, real, imaginary, turned, z):  # type: ignore[no-untyped-def]
-    """Add a real signal's spectrum to z, which will be transformed back; if turned, as the imaginary part of it."""
-    half = block // 2
-    for k in range(half + 1):
-        weight = np.float32(0.5) if 0 < k == half < BLOCK // 2 else np.float32(1)
-        r = load(spectrum, 2 * k * LANES) * splat(real * weight)
-        i = load(spectrum, (2 * k + 1) * LANES) * splat(imaginary * weight)
-        if k in (0, half):
-            i = splat(_ZERO)
-        # A transform of the frequencies in reverse order is the transform back.
-        there, mirror = 2 * ((BLOCK - k) % BLOCK) * LANES, 2 * k * LANES
-        if turned:
-            r, i = splat(_ZERO) - i, r
-        store(z, there, load(z, there) + r)
-        store(z, there + LANES, load(z, there + LANES) + i)
-        if there != mirror:
-            # The conjugate of the part, before it was turned.
-            if turned:
-                r, i = splat(_ZERO) - r, i
+def _add_spectrum(spectrum, block, order, scale, turned, z):  # type: ignore[no-untyped-def]
+    """Add a real signal's spectrum to z, which will be transformed back; if turned, as the imaginary part of it.
+
+    A transform of the frequencies in reverse order is the transform back.
+    """
+    half, quarter = block // 2, block // 4
+    for place in range(3 * quarter):
+        k = order[place]
+        weight = scale
+        if k == half and block < BLOCK:
+            weight = scale * np.float32(0.5)  # it is its own mirror image no longer
+        r = load(spectrum, 2 * place * LANES) * splat(np.float32(0.5) * weight)
+        i = load(spectrum, (2 * place + 1) * LANES) * splat(np.float32(0.25) * weight)
+        both = k == half and block < BLOCK
+        if k <= half:
+            _add(z, (BLOCK - k) % BLOCK, r, i, turned)
+        if k > half or both:
+            _add(z, block - k, r, i, turned)
+        if quarter <= place < 2 * quarter:  # what was left out, conjugated
+            minus = splat(_ZERO) - i
+            if k <= half:
+                _add(z, k, r, minus, turned)
             else:
-                i = splat(_ZERO) - i
-            store(z, mirror, load(z, mirror) + r)
-            store(z, mirror + LANES, load(z, mirror + LANES) + i)
+                _add(z, BLOCK - block + k, r, minus, turned)
+
+
+@inlined
+def _add(z, place, r, i, turned):  # type: ignore[no-untyped-def]
+    """Add r + i i to z, multiplied by i if turned."""
+    at = 2 * place * LANES
+    if turned:
+        store(z, at, load(z, at) - i)
+        store(z, at + LANES, load(z, at + LANES) + r)
+    else:
+        store(z, at, load(z, at) + r)
+        store(z, at + LANES, load(z, at + LANES) + i)
 
 
 @compiled
-def _correlations(first, first_block, first_margin, second, second_block, second_margin, table, places, z, out):  # type: ignore[no-untyped-def]
-    """Correlations for all delays from two cross-spectra: flat (2, 2 MAX_LAG, LANES)."""
+def _correlations(first, second, blocks, margins, first_order, second_order, table, places, z, out):  # type: ignore[no-untyped-def]
+    """Correlations for all delays from two cross-spectra: flat (2, 2 MAX_LAG, LANES).
+
+    Args:
+        first, second: spectra from `_cross_spectrum`.
+        blocks, margins: (2,), of both.
+        first_order, second_order: `frequencies` of their blocks.
+        table, places: of the transform of `BLOCK` samples.
+        z: flat (2 BLOCK, LANES), scratch.
+    """
     for part in range(2 * BLOCK):
         store(z, part * LANES, splat(_ZERO))
-    # Spectra of blocks hold twice the real part and four times the imaginary part (`_cross_spectrum`).
-    for spectrum, block, turned in ((first, first_block, False), (second, second_block, True)):
-        scale = np.float32(BLOCK // block) / np.float32(block)
-        _add_spectrum(spectrum, block, np.float32(0.5) * scale, np.float32(0.25) * scale, turned, z)
+    scales = (np.float32(BLOCK) / np.float32(blocks[0]) ** 2, np.float32(BLOCK) / np.float32(blocks[1]) ** 2)
+    _add_spectrum(first, blocks[0], first_order, scales[0], False, z)
+    _add_spectrum(second, blocks[1], second_order, scales[1], True, z)
     transform(z, BLOCK, table)
     for delay in range(2 * MAX_LAG):
         begin = delay - MAX_LAG
-        one = places[(first_margin * (BLOCK // first_block) + begin) % BLOCK]
-        other = places[(second_margin * (BLOCK // second_block) + begin) % BLOCK]
+        one = places[(margins[0] * (BLOCK // blocks[0]) + begin) % BLOCK]
+        other = places[(margins[1] * (BLOCK // blocks[1]) + begin) % BLOCK]
         store(out, delay * LANES, load(z, 2 * one * LANES))
         store(out, (2 * MAX_LAG + delay) * LANES, load(z, (2 * other + 1) * LANES))
+
+
+@compiled
+def _possible(found, limits, delays, lanes):  # type: ignore[no-untyped-def]
+    """Which delays come close to the largest correlation.
+
+    Args:
+        found: flat (2 MAX_LAG, LANES).
+        limits: (LANES,) float32, how close.
+        delays: (2 MAX_LAG,), receives the delays that are possible for any band.
+        lanes: (2 MAX_LAG, LANES) bool, receives for which.
+
+    Returns:
+        How many delays there are.
+    """
+    best = load(found, 0)
+    for delay in range(1, 2 * MAX_LAG):
+        best = larger(load(found, delay * LANES), best)
+    enough = best - load(limits, 0)
+    least = np.empty(LANES, np.float32)
+    store(least, 0, enough)
+    count = 0
+    for delay in range(2 * MAX_LAG):
+        if not some(reaches(load(found, delay * LANES), enough)):
+            continue
+        for lane in range(LANES):
+            lanes[count, lane] = found[delay * LANES + lane] >= least[lane]
+        delays[count] = delay - MAX_LAG
+        count += 1
+    return count
 
 
 @compiled
@@ -227,8 +273,16 @@ class _Scratch:
 
     def __init__(self) -> None:
         self.z = np.empty(2 * BLOCK * LANES, np.float32)
-        self.spectra = tuple(np.empty((BLOCK + 2) * LANES, np.float32) for _ in range(2))
+        self.spectra = tuple(np.empty(2 * BLOCK * LANES, np.float32) for _ in range(2))
+        self.delays = np.empty(2 * MAX_LAG, np.int64)
+        self.lanes = np.empty((2 * MAX_LAG, LANES), np.bool_)
         self.found = np.empty(4 * MAX_LAG * LANES, np.float32)
+
+
+@lru_cache(maxsize=8)
+def mirrors(block: int) -> NDArray[np.int64]:
+    """Where a transform leaves the frequency -k of the one that it leaves at each place: (block,)."""
+    return positions(block)[-frequencies(block) % block]
 
 
 @lru_cache(maxsize=1)
@@ -253,12 +307,12 @@ def delays(reference: Vibration, processed: Vibration) -> Aligned:
 
 
 def _filtered_correlations(reference: Vibration, processed: Vibration, group: int) -> F32:
-    """Correlations of the decimated signals for all delays: (2, 2 MAX_LAG, LANES).
+    """Correlations of the decimated signals for all delays: flat (2, (2 MAX_LAG, LANES)).
 
     They are those of the reference with a processed signal that has the reference's energy.
     """
     scratch, table = _scratch(), factors(BLOCK)
-    back: list[Any] = []
+    rates = []
     for kind in range(2):
         rate = Rate(STEPS[kind][group])
         ratio = reference.energy[kind, group] / np.where(
@@ -271,11 +325,14 @@ def _filtered_correlations(reference: Vibration, processed: Vibration, group: in
             raise ValueError(f"the decimated signals have {len(x)} and {len(y)} numbers, but blocks need {reach}")
         _cross_spectrum(
             x, y, rate.block, rate.margin, blocks, np.sqrt(ratio).astype(np.float32), table,
-            positions(rate.block), scratch.z, scratch.spectra[kind],
+            mirrors(rate.block), scratch.z, scratch.spectra[kind],
         )  # fmt: skip
-        back += [scratch.spectra[kind], rate.block, rate.margin]
-    _correlations(*back, table, positions(BLOCK), scratch.z, scratch.found)
-    return scratch.found.reshape(2, 2 * MAX_LAG, LANES)
+        rates.append(rate)
+    _correlations(
+        *scratch.spectra, np.array([rate.block for rate in rates]), np.array([rate.margin for rate in rates]),
+        *(frequencies(rate.block) for rate in rates), table, positions(BLOCK), scratch.z, scratch.found,
+    )  # fmt: skip
+    return scratch.found.reshape(2, 2 * MAX_LAG * LANES)
 
 
 def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, found: F32) -> Aligned:
@@ -289,27 +346,31 @@ def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, f
             for signal, energy in ((reference, x_energy), (processed, y_energy))
         )
         margin += _SAFETY * np.sqrt(np.prod(list(lost), axis=0))
-    possible = found >= found.max(axis=0) - (2 * margin * x_energy).astype(np.float32)
-    # Of equal ones the largest delay: where nothing has any energy, or one delay is left.
-    best = 2 * MAX_LAG - 1 - np.argmax(possible[::-1], axis=0) - MAX_LAG
-    open_ = (possible.sum(axis=0) > 1) & (x_energy > 0) & (y_energy > 0)
-    if not open_.any():
+    # 2 MAX_LAG of them where nothing has any energy.
+    scratch = _scratch()
+    count = _possible(found, (2 * margin * x_energy).astype(np.float32), scratch.delays, scratch.lanes)
+    candidates, possible = scratch.delays[:count], scratch.lanes[:count]
+    # Of equal ones the largest delay.
+    best = candidates[count - 1 - np.argmax(possible[::-1], axis=0)]
+    undecided = (possible.sum(axis=0) > 1) & (x_energy > 0) & (y_energy > 0)
+    if not undecided.any():
         return Aligned(best, 1.0)
-    candidates = np.flatnonzero(possible[:, open_].any(axis=1)) - MAX_LAG
-    lags, values = _exact(reference.waves[kind][group], processed.waves[kind][group], reference.length, candidates)
+    rows = possible[:, undecided].any(axis=1)
+    candidates, possible = candidates[rows], possible[rows]
+    values = _exact(reference.waves[kind][group], processed.waves[kind][group], reference.length, candidates)
     smallest = 1.0
-    for lane in np.flatnonzero(open_):
-        rivals = np.flatnonzero(possible[lags + MAX_LAG, lane])
-        order = np.sort(values[rivals, lane])
-        winner = rivals[len(rivals) - 1 - int(np.argmax(values[rivals, lane][::-1]))]
-        best[lane] = lags[winner]
-        gap = float((order[-1] - order[-2]) / np.sqrt(x_energy[lane] * y_energy[lane]))
-        smallest = min(smallest, gap)
+    for lane in np.flatnonzero(undecided):
+        rivals = np.flatnonzero(possible[:, lane])
+        among = values[rivals, lane]
+        winner = len(rivals) - 1 - int(np.argmax(among[::-1]))
+        best[lane] = candidates[rivals[winner]]
+        gap = among[winner] - np.delete(among, winner).max()
+        smallest = min(smallest, float(gap / np.sqrt(x_energy[lane] * y_energy[lane])))
     return Aligned(best, smallest)
 
 
-def _exact(x: F32, y: F32, length: int, candidates: NDArray[np.int64]) -> tuple[NDArray[np.int64], F64]:
-    """Correlations of the signals themselves at some delays: these delays, and (delays, LANES)."""
+def _exact(x: F32, y: F32, length: int, candidates: NDArray[np.int64]) -> F64:
+    """Correlations of the signals themselves at some delays: (delays, LANES)."""
     found = []
     for run in np.split(candidates, np.flatnonzero(np.diff(candidates) > _RUN) + 1):
         first = int(run[0])
@@ -317,4 +378,4 @@ def _exact(x: F32, y: F32, length: int, candidates: NDArray[np.int64]) -> tuple[
         values = np.empty(count * LANES)
         correlations(x, y, length, first, count, values)
         found.append(values.reshape(count, LANES)[run - first])
-    return candidates, np.concatenate(found)
+    return np.concatenate(found)

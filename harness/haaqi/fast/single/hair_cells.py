@@ -11,7 +11,7 @@ which differs from band to band: most bands have one of a few delays, so a tile 
 
 import numpy as np
 
-from harness.haaqi.fast.double.hair_cells import ADAPTATION, THRESHOLD_DB, WINDOW
+from harness.haaqi.fast.double.hair_cells import ADAPTATION, HOP, THRESHOLD_DB, WINDOW
 from harness.haaqi.fast.numerics import F32, F64, inlined
 from harness.haaqi.fast.single.functions import log2
 from harness.haaqi.fast.single.vectors import (
@@ -20,13 +20,17 @@ from harness.haaqi.fast.single.vectors import (
     choose,
     larger,
     load,
+    prefetch,
     read_rows,
     splat,
     store,
 )
 
 SPAN = 192
-"""Samples of a tile here: half a window of the covariance, two halves of a window of the smoothed envelope."""
+"""Half a window of the covariance, in samples."""
+
+AHEAD = 4 * HOP
+"""So many samples ahead are fetched from memory."""
 
 HOP_WINDOW: F32 = WINDOW.astype(np.float32)
 DB_PER_OCTAVE = np.float32(20 * np.log10(2))
@@ -72,20 +76,28 @@ def read_tile(wave, begin, start, shifts, masks, late, latest, out):  # type: ig
         masks: (shifts, LANES) int32, which bands have each of them.
         late: (LANES,) int32 as a vector, when the bands begin.
         latest: the largest of these.
-        out: flat (SPAN, LANES).
+        out: flat (HOP, LANES).
+
+    Returns:
+        The array that holds the tile, and where: out, unless the tile can be read where it is.
     """
     place = begin + (start + shifts[0]) * LANES
-    for t in range(0, SPAN * LANES, LANES):
+    for t in range(0, HOP * LANES, LANES):
+        prefetch(wave, place + t + AHEAD * LANES)
+    if shifts.size == 1 and start >= latest:
+        return wave, place
+    for t in range(0, HOP * LANES, LANES):
         store(out, t, load(wave, place + t))
     for index in range(1, shifts.size):
         mask = load(masks, index * LANES)
         place = begin + (start + shifts[index]) * LANES
-        for t in range(0, SPAN * LANES, LANES):
+        for t in range(0, HOP * LANES, LANES):
             store(out, t, choose(mask, load(wave, place + t), load(out, t)))
     if start < latest:
-        for t in range(SPAN):
+        for t in range(HOP):
             silent = above(late, splat(np.int32(start + t)))
             store(out, t * LANES, choose(silent, splat(_ZERO), load(out, t * LANES)))
+    return out, 0
 
 
 @inlined
@@ -101,24 +113,26 @@ def read_noise(noise, first, size, start, late, latest, starts, gain, out):  # t
         latest: the largest of these.
         starts: (LANES,) int64, first + lane * size - late.
         gain: what it is multiplied by.
-        out: flat (SPAN, LANES).
+        out: flat (HOP, LANES).
     """
-    if latest <= start and start + SPAN <= size:
-        for t in range(0, SPAN, LANES):
+    if latest <= start and start + HOP <= size:
+        for t in range(0, HOP, LANES):
             read_rows(noise, starts, start + t, out, t * LANES)
-        for t in range(0, SPAN * LANES, LANES):
+            for lane in range(LANES):
+                prefetch(noise, starts[lane] + start + t + AHEAD)
+        for t in range(0, HOP * LANES, LANES):
             store(out, t, load(out, t) * splat(gain))
         return
-    for t in range(SPAN):
+    for t in range(HOP):
         for lane in range(LANES):
             time = start + t - late[lane]
             out[t * LANES + lane] = gain * noise[first + lane * size + time] if 0 <= time < size else _ZERO
 
 
 @inlined
-def levels(envelope, level, out):  # type: ignore[no-untyped-def]
+def levels(envelope, place, level, out):  # type: ignore[no-untyped-def]
     """Levels in dB above threshold of a tile of envelopes; level: of an amplitude of 1."""
-    for t in range(0, SPAN * LANES, LANES):
-        octaves, rest = log2(load(envelope, t) + splat(SMALL))
+    for t in range(0, HOP * LANES, LANES):
+        octaves, rest = log2(load(envelope, place + t) + splat(SMALL))
         decibels = splat(DB_PER_OCTAVE) * rest + (splat(DB_PER_OCTAVE) * octaves + level)
         store(out, t, larger(decibels, splat(_ZERO)))

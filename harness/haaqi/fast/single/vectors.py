@@ -134,6 +134,23 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:  # no
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """Have the second cache fetch the vector at this index, which may lie outside the array: a hint, no access."""
+    vector = _OF_SCALAR[array.dtype]
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *arguments, vector)
+        byte = ir.PointerType(ir.IntType(8))
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        hint = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(hint, [builder.bitcast(address, byte), number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def splat(typing_context: Any, number: Any) -> Any:  # noqa: ARG001
     """A float32, float64 or int32 in all lanes."""
     vector = _OF_SCALAR[number]
@@ -192,7 +209,7 @@ def _compare(sign: str, text: str) -> Any:
 
 
 above = _compare(">", "Mask: where a is above b.")
-below = _compare("<", "Mask: where a is below b.")
+reaches = _compare(">=", "Mask: where a is b or above.")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
