@@ -32,6 +32,7 @@ from harness.haaqi.fast.single.hair_cells import (
     MODES,
     SMALL,
     SPAN,
+    level_constants,
     levels,
     noise_gain,
     read_noise,
@@ -57,7 +58,7 @@ def _compare(  # type: ignore[no-untyped-def]
         size: samples of the signals.
         no_shift, ..., m_masks: delays of x, of y's envelope and of its motion; see `read_tile`.
         late: (GROUPS, LANES) int32.
-        level: (GROUPS, LANES), of an amplitude of 1 in dB above threshold.
+        level: of an amplitude of 1 in dB above threshold, from `level_constants`.
         noise, x_first, y_first: see `read_noise`.
         starts: (2, LANES) int64, scratch for it.
         gain: of the noise.
@@ -81,7 +82,7 @@ def _compare(  # type: ignore[no-untyped-def]
     own_late = late[first_band : first_band + LANES]
     latest = own_late.max()
     late_here = load(late, first_band)
-    level_here = load(level, first_band)
+    coarse, rest = load(level, first_band), load(level, BANDS + first_band)
     x_starts, y_starts = starts[0], starts[1]
     for lane in range(LANES):
         x_starts[lane] = x_first + (first_band + lane) * size - own_late[lane]
@@ -90,7 +91,7 @@ def _compare(  # type: ignore[no-untyped-def]
     rapid, rapid_in, slow_in = splat(modes[0]), splat(modes[1]), splat(modes[2])
     w0, w1, w2 = splat(modes[3]), splat(modes[4]), splat(modes[5])
     tiny, nothing = splat(SMALL), splat(_ZERO)
-    x1 = x2 = y1 = y2 = nothing
+    x1 = x2 = y1 = y2 = x_lost = y_lost = nothing
     for tile in range(tiles):
         turn = (tile % 2) * SPAN * LANES
         for half in range(SPAN // HOP):
@@ -102,8 +103,8 @@ def _compare(  # type: ignore[no-untyped-def]
             ym, ym_at = read_tile(y_motion, begin, start, m_shifts, m_masks, late_here, latest, ym_own)
             read_noise(noise, x_noise, size, start, own_late, latest, x_starts, gain, xn)
             read_noise(noise, y_noise, size, start, own_late, latest, y_starts, gain, yn)
-            levels(xe, xe_at, level_here, xl)
-            levels(ye, ye_at, level_here, yl)
+            levels(xe, xe_at, coarse, rest, xl)
+            levels(ye, ye_at, coarse, rest, yl)
             out = turn + half * HOP * LANES
             x_rising = x_falling = y_rising = y_falling = nothing
             for t in range(HOP):
@@ -111,8 +112,11 @@ def _compare(  # type: ignore[no-untyped-def]
                 v, w = load(xl, at), load(yl, at)
                 x1 = rapid * x1 + rapid_in * v
                 y1 = rapid * y1 + rapid_in * w
-                x2 = x2 + slow_in * (v - x2)
-                y2 = y2 + slow_in * (w - y2)
+                # What rounding takes from the slow mode is added the next time.
+                x_step, y_step = slow_in * (v - x2) + x_lost, slow_in * (w - y2) + y_lost
+                x_next, y_next = x2 + x_step, y2 + y_step
+                x_lost, y_lost = x_step - (x_next - x2), y_step - (y_next - y2)
+                x2, y2 = x_next, y_next
                 x = larger(w0 * v - (w1 * x1 + w2 * x2), nothing)
                 y = larger(w0 * w - (w1 * y1 + w2 * y2), nothing)
                 up, down = splat(hop_window[t]), splat(hop_window[HOP + t])
@@ -208,7 +212,7 @@ def compare(
     smooth = np.empty((tiles * SPAN // HOP, 4, BANDS), np.float32)
     squares, covariances = np.zeros((BANDS, count)), np.zeros((BANDS, count))
     starts = np.empty((2, LANES), np.int64)
-    level = (level1 - attenuation).astype(np.float32)
+    level = level_constants(level1 - attenuation)
     none = _shifts(np.zeros(LANES, np.int64))
     for group in range(GROUPS):
         own = slice(group * LANES, (group + 1) * LANES)

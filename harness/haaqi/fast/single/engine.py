@@ -150,6 +150,7 @@ def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
     size, length = signal.size, _padded(signal.size)
     padded = np.zeros(_ROOM + length + LANES)
     padded[_ROOM : _ROOM + size] = signal
+    single = padded.astype(np.float32)
     design = filterbank.filters(_WIDEST)
     row = _ROOM + length + LANES
     gains = _gains.get(row)
@@ -157,25 +158,18 @@ def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
         _gains.clear()
         gains = _gains[row] = np.zeros(BANDS * row, np.float32)
     offset = level1 + 20 * np.log10(design.gain)
-    low = (hearing.knee - offset) / double.DB_PER_OCTAVE_OF_POWER
-    slope = -(1 - 1 / hearing.ratio) / 2
-    k = filterbank.by_group(
-        np.stack(
-            [
-                low,
-                (double.KNEE_HIGH - offset) / double.DB_PER_OCTAVE_OF_POWER,
-                slope,
-                -hearing.outer_attenuation / (2 * double.DB_PER_OCTAVE_OF_POWER) - slope * low,
-            ]
-        ).astype(np.float32)
+    k = filterbank.gain_constants(
+        (hearing.knee - offset) / double.DB_PER_OCTAVE_OF_POWER,
+        (double.KNEE_HIGH - offset) / double.DB_PER_OCTAVE_OF_POWER,
+        -(1 - 1 / hearing.ratio) / 2,
     )
     total = np.empty(BANDS)
     for group in range(GROUPS):
         filterbank.control(
-            padded[_ROOM : _ROOM + length], size, filterbank.CARRIER, filterbank.CARRIER_64, filterbank.TURN, design.coefficients, k,
+            single[_ROOM : _ROOM + length], size, filterbank.CARRIER, filterbank.TURN, design.coefficients, k,
             double.LOWPASS.astype(np.float32), gains, _row_starts(group, row), total, group,
         )  # fmt: skip
-    return _Control(padded, padded.astype(np.float32), size, gains, design.gain * np.sqrt(total / size))
+    return _Control(padded, single, size, gains, design.gain * np.sqrt(total / size))
 
 
 def _row_starts(group: int, row: int) -> NDArray[np.int64]:
@@ -192,6 +186,8 @@ def _analyse(
     total = np.empty(BANDS)
     energy, slow_energy = np.empty((2, GROUPS, LANES)), np.empty((2, GROUPS, LANES))
     gain = design.gain.astype(np.float32)
+    least = 10 ** (-hearing.outer_attenuation / 20)
+    both = np.concatenate([least, least * design.gain]).astype(np.float32)
     row = path.gains.size // BANDS
     waves: list[list[F32]] = [[], []]
     slow: list[list[F32]] = [[], []]
@@ -219,7 +215,7 @@ def _analyse(
         starts = _ROOM - late[group * LANES : (group + 1) * LANES].astype(np.int64)
         filterbank.analysis(
             path.signal_32, path.signal, starts, late, path.size, length, filterbank.CARRIER, filterbank.CARRIER_64, filterbank.TURN,
-            design.coefficients, gain, path.gains, _row_starts(group, row) - _ROOM + starts,
+            design.coefficients, gain, both, path.gains, _row_starts(group, row) - _ROOM + starts,
             waves[0][-1], waves[1][-1], envelope_align.EDGE * LANES, plan, taps, slow[0][-1], slow[1][-1],
             total, energy.reshape(-1), slow_energy.reshape(-1), group,
         )  # fmt: skip

@@ -168,52 +168,61 @@ def _next_tile(states, cosine, sine):  # type: ignore[no-untyped-def]
     return r1, r2, r3, i1, i2, i3
 
 
+GAIN_CONSTANTS = 4
+
+
+def gain_constants(low: F64, high: F64, slope: F64) -> F32:
+    """How the gain of the compression depends on the power: flat (GROUPS, GAIN_CONSTANTS, LANES).
+
+    In the order whole part and rest of `low`, `high` less `low`, slope: of large numbers only whole ones are subtracted
+    in single precision.
+
+    Args:
+        low, high: (BANDS,), limits of the power's logarithm to base 2, between which the gain depends on it.
+        slope: (BANDS,), of the gain's logarithm.
+    """
+    whole = np.rint(low)
+    return by_group(np.stack([whole, low - whole, high - low, slope]).astype(np.float32))
+
+
 @compiled
-def control(signal, size, carrier, carrier_64, turn, coefficients, k, lowpass, gains, starts, total, group):  # type: ignore[no-untyped-def]
+def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts, total, group):  # type: ignore[no-untyped-def]
     """The control path of a group: gain of the compression, and the power that the bandwidth depends on.
+
+    The gain is relative to that at and below the lower limit.
 
     Args:
         signal: with zeros after it, as long as some tiles.
         size: samples of the signal.
         carrier, turn: of all groups.
         coefficients: of `Filters`.
-        k: (GROUPS, 4, LANES) of the gain: lower and upper limit of the logarithm of the power to base 2, slope of the
-            gain's logarithm, and its value where the power is 1.
+        k: of `gain_constants`.
         lowpass: numerator and pole of the gain's smoothing.
         gains: rows of this group's bands, receive the gain; see `read_rows`.
         starts: (LANES,) where these begin.
         total: (GROUPS, LANES) float64, receives the sum of the power without the filters' gain.
         group: which one.
     """
-    x, x_64 = np.empty(TILE * LANES, np.float32), np.empty(TILE * LANES)
+    x = np.empty(TILE * LANES, np.float32)
     band = np.empty(2 * TILE * LANES, np.float32)
     level = np.empty(TILE * LANES, np.float32)
     e, c = load(coefficients, 2 * group * LANES), load(coefficients, (2 * group + 1) * LANES)
-    place = 4 * group * LANES
-    low, high = load(k, place), load(k, place + LANES)
-    slope, intercept = load(k, place + 2 * LANES), load(k, place + 3 * LANES)
-    cosine_64, sine_64 = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
-    cosine, sine = narrow(cosine_64), narrow(sine_64)
+    place = GAIN_CONSTANTS * group * LANES
+    low_whole, low_rest = load(k, place), load(k, place + LANES)
+    span, slope = load(k, place + 2 * LANES), load(k, place + 3 * LANES)
+    cosine, sine = narrow(load(turn, 2 * group * LANES)), narrow(load(turn, (2 * group + 1) * LANES))
     b0, a1 = splat(lowpass[0]), splat(lowpass[1])
     nothing = splat(_ZERO)
     states = (nothing, nothing, nothing, nothing, nothing, nothing)
     re = im = nothing
-    re_64 = im_64 = splat(0.0)
     here = 2 * group * TILE * LANES
-    exact = group * LANES < EXACT_BANDS
     before = gain = nothing
     power = splat(0.0)
     for start in range(0, signal.size, TILE):
-        if exact:
-            for t in range(TILE):
-                store(x_64, t * LANES, splat(signal[start + t]))
-            re_64, im_64 = _first_section(x_64, carrier_64, here, widen(e), widen(c), re_64, im_64, band)
-            re_64, im_64 = _turned(re_64, im_64, cosine_64, sine_64)
-        else:
-            for t in range(TILE):
-                store(x, t * LANES, splat(np.float32(signal[start + t])))
-            re, im = _first_section(x, carrier, here, e, c, re, im, band)
-            re, im = _turned(re, im, cosine, sine)
+        for t in range(TILE):
+            store(x, t * LANES, splat(signal[start + t]))
+        re, im = _first_section(x, carrier, here, e, c, re, im, band)
+        re, im = _turned(re, im, cosine, sine)
         states = _sections(band, e, c, states)
         states = _next_tile(states, cosine, sine)
         count = min(max(size - start, 0), TILE)
@@ -224,10 +233,10 @@ def control(signal, size, carrier, carrier_64, turn, coefficients, k, lowpass, g
             if t < count:
                 even, odd = odd, even + p
             octaves, rest = log2(larger(p, splat(_SMALLEST)))
-            store(level, t * LANES, smaller(larger(octaves + rest, low), high))
+            store(level, t * LANES, smaller(larger((octaves - low_whole) + (rest - low_rest), nothing), span))
         power = power + widen(even + odd)
         for t in range(TILE):
-            value = exp2(slope * load(level, t * LANES) + intercept)
+            value = exp2(slope * load(level, t * LANES))
             gain = a1 * gain + b0 * (value + before)
             before = value
             store(level, t * LANES, gain)
@@ -238,7 +247,7 @@ def control(signal, size, carrier, carrier_64, turn, coefficients, k, lowpass, g
 
 @compiled
 def analysis(  # type: ignore[no-untyped-def]
-    rows, rows_64, starts, late, size, length, carrier, carrier_64, turn, coefficients, gain, gains, gain_starts, envelope,
+    rows, rows_64, starts, late, size, length, carrier, carrier_64, turn, coefficients, gain, least, gains, gain_starts, envelope,
     motion, begin, plan, taps, slow_envelope, slow_motion, total, energy, slow_energy, group,
 ):  # fmt: skip
     """Envelope and motion of a group after compression, and both decimated.
@@ -250,7 +259,8 @@ def analysis(  # type: ignore[no-untyped-def]
         size: samples of the signal.
         length: of the result, a multiple of the tiles.
         carrier, turn, coefficients, group: as in `control`, the filters being those of adjusted bandwidth.
-        gain: (GROUPS, LANES) of the filters.
+        gain: (GROUPS, LANES) float32 of the filters.
+        least: (2, GROUPS, LANES) float32, gain of the compression at and below the lower limit, and the filters' with it.
         gains: from `control`, with numbers before and after it that are finite.
         gain_starts: (LANES,) where in it each band is at time 0 of the group.
         envelope, motion: receive the result; time 0 of the group is at index `begin`.
@@ -267,8 +277,9 @@ def analysis(  # type: ignore[no-untyped-def]
     cosine, sine = narrow(cosine_64), narrow(sine_64)
     delay = load(late, group * LANES)
     nothing = splat(_ZERO)
-    own = load(gain, group * LANES)
-    scaled, unscale = own * splat(SCALE), splat(_UNSCALE)
+    scaled = load(gain, group * LANES) * splat(SCALE)
+    wave_gain = load(least, group * LANES) * splat(_UNSCALE)
+    motion_gain = load(least, (GROUPS + group) * LANES)
     states = (nothing, nothing, nothing, nothing, nothing, nothing)
     re = im = nothing
     re_64 = im_64 = splat(0.0)
@@ -302,10 +313,10 @@ def analysis(  # type: ignore[no-untyped-def]
             g = load(compression, t * LANES)
             us, vs = u * scaled, v * scaled
             p = us * us + vs * vs
-            m = g * own * (
+            m = g * motion_gain * (
                 u * load(carrier, here + 2 * t * LANES) + v * load(carrier, here + (2 * t + 1) * LANES)
             )
-            wave = g * unscale * root(p)
+            wave = g * wave_gain * root(p)
             p_sum, e_sum, m_sum = p_sum + p, e_sum + wave * wave, m_sum + m * m
             store(envelope, begin + (start + t) * LANES, wave)
             store(motion, begin + (start + t) * LANES, m)

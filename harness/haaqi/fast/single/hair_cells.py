@@ -33,7 +33,12 @@ AHEAD = 4 * HOP
 """So many samples ahead are fetched from memory."""
 
 HOP_WINDOW: F32 = WINDOW.astype(np.float32)
-DB_PER_OCTAVE = np.float32(20 * np.log10(2))
+_DB_PER_OCTAVE = 20 * np.log10(2)
+_FINE = 2.0**10
+# With few digits, so that its product with a whole number is exact, and what it lacks.
+_DB_COARSE = np.float32(np.floor(_DB_PER_OCTAVE * _FINE) / _FINE)
+_DB_REST = np.float32(_DB_PER_OCTAVE - np.float64(_DB_COARSE))
+_DB_32 = np.float32(_DB_PER_OCTAVE)
 SMALL = np.float32(1e-30)
 _ZERO = np.float32(0)
 
@@ -129,10 +134,20 @@ def read_noise(noise, first, size, start, late, latest, starts, gain, out):  # t
             out[t * LANES + lane] = gain * noise[first + lane * size + time] if 0 <= time < size else _ZERO
 
 
+def level_constants(level: F64) -> F32:
+    """Levels in dB, (BANDS,), to which `levels` adds: flat (2, BANDS), with few digits and what they lack."""
+    coarse = np.rint(level * _FINE) / _FINE
+    return np.concatenate([coarse, level - coarse]).astype(np.float32)
+
+
 @inlined
-def levels(envelope, place, level, out):  # type: ignore[no-untyped-def]
-    """Levels in dB above threshold of a tile of envelopes; level: of an amplitude of 1."""
+def levels(envelope, place, coarse, rest, out):  # type: ignore[no-untyped-def]
+    """Levels in dB above threshold of a tile of envelopes; coarse and rest: of `level_constants`.
+
+    The levels that matter are near threshold: differences of numbers some ten times as large, so these are exact.
+    """
     for t in range(0, HOP * LANES, LANES):
-        octaves, rest = log2(load(envelope, place + t) + splat(SMALL))
-        decibels = splat(DB_PER_OCTAVE) * rest + (splat(DB_PER_OCTAVE) * octaves + level)
-        store(out, t, larger(decibels, splat(_ZERO)))
+        octaves, part = log2(load(envelope, place + t) + splat(SMALL))
+        large = splat(_DB_COARSE) * octaves + coarse
+        small = splat(_DB_32) * part + (splat(_DB_REST) * octaves + rest)
+        store(out, t, larger(large + small, splat(_ZERO)))
