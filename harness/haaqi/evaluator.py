@@ -29,11 +29,16 @@ class Score:
     Attributes:
         left, right: of each ear; where stems are scored, the mean over those of that ear.
         stems: of each stem by its name, "left_drums" and so on, where the protocol scores stems.
+        in_double: parts, "left", "right" or names of stems, that the fast engine computed in double precision.
+        margin: how close the closest decision of the fast engine was that single precision made, as a multiple of what
+            it can decide (`harness.haaqi.fast.result`): 1 or more. None if it made none.
     """
 
     left: float
     right: float
     stems: Mapping[str, float] | None = field(default=None, hash=False)
+    in_double: frozenset[str] = field(default=frozenset(), compare=False)
+    margin: float | None = field(default=None, compare=False)
 
     @property
     def mean(self) -> float:

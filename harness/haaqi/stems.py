@@ -83,11 +83,16 @@ def score_stems(
     return Score(left, right, found)
 
 
-def score_stems_fast(song: str, references: Stems, processed: Stems, listener: Listener) -> Score:
-    """The same by the fast engine."""
-    from harness.haaqi.fast import compute_haaqi
+def score_stems_fast(
+    song: str, references: Stems, processed: Stems, listener: Listener, *, in_double: bool = False
+) -> Score:
+    """The same by the fast engine; in_double: whether all is computed in double precision."""
+    from harness.haaqi.fast import pairs
 
-    return score_stems(song, references, processed, listener, compute_haaqi)
+    compute = pairs.HaaqiFunction(in_double=in_double)
+    found = score_stems(song, references, processed, listener, compute)
+    how = pairs.how_computed(dict(zip(CAD1.signals, compute.results, strict=True)))
+    return Score(found.left, found.right, found.stems, *how)
 
 
 def level_of(reference: NDArray[np.float32]) -> float:

@@ -1,5 +1,6 @@
 """From a pair's signals to its score: what is computed in which precision, what is kept, what is left to pyclarity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -72,6 +73,17 @@ class _Ear:
         if found is None:
             raise _TooOdd
         return found
+
+
+def how_computed(results: Mapping[str, Result | None]) -> tuple[frozenset[str], float | None]:
+    """Which parts of a pair were computed in double precision, and the smallest margin of the others.
+
+    Args:
+        results: of each part by its name; None where it was left to pyclarity.
+    """
+    ours = {part: result for part, result in results.items() if result}
+    margins = [result.margin for result in ours.values() if result.decided]
+    return frozenset(part for part, result in ours.items() if not result.decided), min(margins, default=None)
 
 
 class HaaqiFunction:
@@ -188,7 +200,7 @@ class _Engine:
             if not self.keeps_references:
                 # The other ear is going to overwrite the workspace.
                 self.kept.clear()
-        return _score_of(found)
+        return Score(found["left"].score, found["right"].score, None, *how_computed(found))
 
     def _score_ear(
         self,
@@ -225,10 +237,6 @@ class _Engine:
             self.scene_id = scene_id
             self.noise = Noise(np.random.RandomState(PROTOCOL.seed(scene_id)), capacity)
         return self.noise
-
-
-def _score_of(found: dict[str, Result]) -> Score:
-    return Score(found["left"].score, found["right"].score)
 
 
 @lru_cache(maxsize=2)

@@ -33,6 +33,11 @@ class Result:
         return min(self.delay_margin / NEAR_TIE, self.level_margin / NEAR_THRESHOLD)
 
     @property
+    def decided(self) -> bool:
+        """Whether single precision decided anything here; in double precision there is nothing to be uncertain of."""
+        return self.margin < inf
+
+    @property
     def certain(self) -> bool:
         """Whether all was decided that had to be."""
         return self.margin >= 1
