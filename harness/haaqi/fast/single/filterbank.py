@@ -108,9 +108,7 @@ def filters(bandwidth: F64) -> Filters:
 
 @inlined
 def _first_section(x, carrier, place, e, c, re, im, out):  # type: ignore[no-untyped-def]
-    """Multiply a tile by the carrier and pass it through the first section; returns its state.
-
-    All in the precision of x, carrier, e and c.
+    """Multiply a tile by the carrier and pass it through the first section, in double precision; returns its state.
 
     Args:
         x: flat (TILE, LANES).
@@ -130,24 +128,39 @@ def _first_section(x, carrier, place, e, c, re, im, out):  # type: ignore[no-unt
 
 
 @inlined
-def _sections(io, e, c, states):  # type: ignore[no-untyped-def]
-    """Pass a tile through the other sections, in place; returns their states.
-
-    Args:
-        io: flat (TILE, 2, LANES), real and imaginary parts in turn.
-        e, c: of `Filters`.
-        states: real parts of the sections, then imaginary parts.
-    """
+def _others(p, q, e, c, states):  # type: ignore[no-untyped-def]
+    """Real and imaginary part of a sample through the second to fourth section; returns the states."""
     r1, r2, r3, i1, i2, i3 = states
+    a, b = p + c * r1, q + c * i1
+    r1, i1 = r1 + (p - e * r1), i1 + (q - e * i1)
+    r2, i2 = r2 + (a - e * r2), i2 + (b - e * i2)
+    r3, i3 = r3 + (r2 - e * r3), i3 + (i2 - e * i3)
+    return r1, r2, r3, i1, i2, i3
+
+
+@inlined
+def _other_sections(io, e, c, states):  # type: ignore[no-untyped-def]
+    """Pass a tile, flat (TILE, 2, LANES), through the other sections in place; returns their states."""
     for t in range(TILE):
         p, q = load(io, 2 * t * LANES), load(io, (2 * t + 1) * LANES)
-        a, b = p + c * r1, q + c * i1
-        r1, i1 = r1 + (p - e * r1), i1 + (q - e * i1)
-        r2, i2 = r2 + (a - e * r2), i2 + (b - e * i2)
-        r3, i3 = r3 + (r2 - e * r3), i3 + (i2 - e * i3)
-        store(io, 2 * t * LANES, r3)
-        store(io, (2 * t + 1) * LANES, i3)
-    return r1, r2, r3, i1, i2, i3
+        states = _others(p, q, e, c, states)
+        store(io, 2 * t * LANES, states[2])
+        store(io, (2 * t + 1) * LANES, states[5])
+    return states
+
+
+@inlined
+def _all_sections(x, carrier, place, e, c, re, im, states, out):  # type: ignore[no-untyped-def]
+    """Both, all in single precision; returns the state of the first section and those of the others."""
+    for t in range(TILE):
+        value = load(x, t * LANES)
+        a = value * load(carrier, place + 2 * t * LANES)
+        b = value * load(carrier, place + (2 * t + 1) * LANES)
+        states = _others(a + c * re, b + c * im, e, c, states)
+        re, im = re + (a - e * re), im + (b - e * im)
+        store(out, 2 * t * LANES, states[2])
+        store(out, (2 * t + 1) * LANES, states[5])
+    return re, im, states
 
 
 @inlined
@@ -221,9 +234,8 @@ def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts
     for start in range(0, signal.size, TILE):
         for t in range(TILE):
             store(x, t * LANES, splat(signal[start + t]))
-        re, im = _first_section(x, carrier, here, e, c, re, im, band)
+        re, im, states = _all_sections(x, carrier, here, e, c, re, im, states, band)
         re, im = _turned(re, im, cosine, sine)
-        states = _sections(band, e, c, states)
         states = _next_tile(states, cosine, sine)
         count = min(max(size - start, 0), TILE)
         even, odd = nothing, nothing
@@ -295,12 +307,12 @@ def analysis(  # type: ignore[no-untyped-def]
                 read_rows(rows_64, starts, start + t, x_64, t * LANES)
             re_64, im_64 = _first_section(x_64, carrier_64, here, widen(e), widen(c), re_64, im_64, band)
             re_64, im_64 = _turned(re_64, im_64, cosine_64, sine_64)
+            states = _other_sections(band, e, c, states)
         else:
             for t in range(0, TILE, LANES):
                 read_rows(rows, starts, start + t, x, t * LANES)
-            re, im = _first_section(x, carrier, here, e, c, re, im, band)
+            re, im, states = _all_sections(x, carrier, here, e, c, re, im, states, band)
             re, im = _turned(re, im, cosine, sine)
-        states = _sections(band, e, c, states)
         states = _next_tile(states, cosine, sine)
         if start + TILE > size:  # the bands end here, one after the other
             for t in range(TILE):
