@@ -38,6 +38,7 @@ from harness.haaqi.fast.single.hair_cells import (
     read_noise,
     read_tile,
 )
+from harness.haaqi.fast.single.memory import scratch
 from harness.haaqi.fast.single.vectors import LANES, larger, load, splat, store
 
 _ZERO = np.float32(0)
@@ -68,15 +69,15 @@ def _compare(  # type: ignore[no-untyped-def]
         squares: (BANDS, windows), receives the mean squares of the reference.
         covariances: (BANDS, windows), receives the covariances of those that may be loud.
     """
-    xe_own, xm_own = np.empty(HOP * LANES, np.float32), np.empty(HOP * LANES, np.float32)
-    ye_own, ym_own = np.empty_like(xe_own), np.empty_like(xe_own)
-    xl, yl, xn, yn = np.empty_like(xe_own), np.empty_like(xe_own), np.empty_like(xe_own), np.empty_like(xe_own)
+    xe_own, xm_own = scratch(HOP, np.float32), scratch(HOP, np.float32)
+    ye_own, ym_own = scratch(HOP, np.float32), scratch(HOP, np.float32)
+    xl, yl, xn, yn = scratch(HOP, np.float32), scratch(HOP, np.float32), scratch(HOP, np.float32), scratch(HOP, np.float32)
     # The last two tiles of each signal, in turn.
-    x_out, y_out = np.empty(2 * SPAN * LANES, np.float32), np.empty(2 * SPAN * LANES, np.float32)
-    x_window = np.zeros((LENGTH + 2 * LAG) * LANES, np.float32)
-    y_window = np.zeros((LENGTH + 2 * LAG) * LANES, np.float32)
-    sums = np.empty((LAGS + 2) * LANES, np.float32)
-    found = np.empty(3 * LANES, np.float32)
+    x_out, y_out = scratch(2 * SPAN, np.float32), scratch(2 * SPAN, np.float32)
+    x_window, y_window = scratch(LENGTH + 2 * LAG, np.float32), scratch(LENGTH + 2 * LAG, np.float32)
+    x_window[:] = _ZERO
+    y_window[:] = _ZERO
+    sums, found = scratch(LAGS + 2, np.float32), scratch(3, np.float32)
     count = squares.shape[1]
     first_band = group * LANES
     own_late = late[first_band : first_band + LANES]

@@ -25,6 +25,7 @@ from harness.haaqi.fast.result import Result
 from harness.haaqi.fast.single import comparison, envelope_align, filterbank, input_align
 from harness.haaqi.fast.single.filterbank import CENTER, GROUPS
 from harness.haaqi.fast.single.hair_cells import SPAN
+from harness.haaqi.fast.single.memory import aligned
 from harness.haaqi.fast.single.vectors import LANES
 
 _WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
@@ -42,7 +43,7 @@ class Workspace:
         memory = self._memory.get(name)
         if memory is None or memory.size < samples * LANES:
             self._memory.pop(name, None)
-            memory = self._memory[name] = np.empty(samples * LANES, np.float32)
+            memory = self._memory[name] = aligned(samples * LANES)
         return memory[: samples * LANES]
 
 
@@ -156,7 +157,8 @@ def _control(signal: F64, hearing: double.Hearing, level1: float) -> _Control:
     gains = _gains.get(row)
     if gains is None:
         _gains.clear()
-        gains = _gains[row] = np.zeros(BANDS * row, np.float32)
+        gains = _gains[row] = aligned(BANDS * row)
+        gains[:] = 0
     offset = level1 + 20 * np.log10(design.gain)
     k = filterbank.gain_constants(
         (hearing.knee - offset) / double.DB_PER_OCTAVE_OF_POWER,

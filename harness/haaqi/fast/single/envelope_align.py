@@ -20,6 +20,7 @@ from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import GROUPS
 from harness.haaqi.fast.single.transform import factors, frequencies, positions, transform, transform_of_two
+from harness.haaqi.fast.single.memory import aligned, scratch
 from harness.haaqi.fast.single.vectors import LANES, larger, load, reaches, some, splat, store, widen
 
 EDGE = MAX_LAG + 16
@@ -209,7 +210,7 @@ def _possible(found, limits, delays, lanes):  # type: ignore[no-untyped-def]
     for delay in range(1, 2 * MAX_LAG):
         best = larger(load(found, delay * LANES), best)
     enough = best - load(limits, 0)
-    least = np.empty(LANES, np.float32)
+    least = scratch(1, np.float32)
     store(least, 0, enough)
     count = 0
     for delay in range(2 * MAX_LAG):
@@ -272,11 +273,11 @@ class _Scratch:
     """Memory for the transforms, the same for all signals."""
 
     def __init__(self) -> None:
-        self.z = np.empty(2 * BLOCK * LANES, np.float32)
-        self.spectra = tuple(np.empty(2 * BLOCK * LANES, np.float32) for _ in range(2))
+        self.z = aligned(2 * BLOCK * LANES)
+        self.spectra = tuple(aligned(2 * BLOCK * LANES) for _ in range(2))
         self.delays = np.empty(2 * MAX_LAG, np.int64)
         self.lanes = np.empty((2 * MAX_LAG, LANES), np.bool_)
-        self.found = np.empty(4 * MAX_LAG * LANES, np.float32)
+        self.found = aligned(4 * MAX_LAG * LANES)
 
 
 @lru_cache(maxsize=8)

@@ -29,6 +29,7 @@ from harness.haaqi.fast.double.filterbank import EAR_Q, MIN_BANDWIDTH
 from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE, compiled, inlined
 from harness.haaqi.fast.single.decimation import decimate
 from harness.haaqi.fast.single.functions import exp2, log2
+from harness.haaqi.fast.single.memory import aligned_copy, scratch
 from harness.haaqi.fast.single.vectors import (
     LANES,
     above,
@@ -62,12 +63,12 @@ _PHASE = 2 * np.pi / SAMPLE_RATE * CENTER  # by which a carrier turns in a sampl
 def by_group(values: Any) -> Any:
     """(..., BANDS) as flat (GROUPS, ..., LANES)."""
     parts = np.asarray(values)
-    return np.ascontiguousarray(np.moveaxis(parts.reshape(*parts.shape[:-1], GROUPS, LANES), -2, 0)).reshape(-1)
+    return aligned_copy(np.moveaxis(parts.reshape(*parts.shape[:-1], GROUPS, LANES), -2, 0).reshape(-1))
 
 
 _ANGLES = _PHASE * np.arange(TILE)[:, None]
-CARRIER: F32 = by_group(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)).astype(np.float32)
 CARRIER_64: F64 = by_group(np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1))
+CARRIER: F32 = aligned_copy(CARRIER_64.astype(np.float32))
 TURN: F64 = by_group(np.stack([np.cos(_PHASE * TILE), np.sin(_PHASE * TILE)]))
 
 _ZERO = np.float32(0)
@@ -216,9 +217,7 @@ def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts
         total: (GROUPS, LANES) float64, receives the sum of the power without the filters' gain.
         group: which one.
     """
-    x = np.empty(TILE * LANES, np.float32)
-    band = np.empty(2 * TILE * LANES, np.float32)
-    level = np.empty(TILE * LANES, np.float32)
+    x, band, level = scratch(TILE, np.float32), scratch(2 * TILE, np.float32), scratch(TILE, np.float32)
     e, c = load(coefficients, 2 * group * LANES), load(coefficients, (2 * group + 1) * LANES)
     place = GAIN_CONSTANTS * group * LANES
     low_whole, low_rest = load(k, place), load(k, place + LANES)
@@ -282,8 +281,8 @@ def analysis(  # type: ignore[no-untyped-def]
         total: (GROUPS, LANES) float64, receives the sum of the squared envelope before compression, times 2^80.
         energy, slow_energy: (2, GROUPS, LANES) float64, receive those of the results.
     """
-    x, x_64 = np.empty(TILE * LANES, np.float32), np.empty(TILE * LANES)
-    band = np.empty(2 * TILE * LANES, np.float32)
+    x, x_64 = scratch(TILE, np.float32), scratch(TILE, np.float64)
+    band, compression = scratch(2 * TILE, np.float32), scratch(TILE, np.float32)
     e, c = load(coefficients, 2 * group * LANES), load(coefficients, (2 * group + 1) * LANES)
     cosine_64, sine_64 = load(turn, 2 * group * LANES), load(turn, (2 * group + 1) * LANES)
     cosine, sine = narrow(cosine_64), narrow(sine_64)
@@ -297,7 +296,6 @@ def analysis(  # type: ignore[no-untyped-def]
     re_64 = im_64 = splat(0.0)
     here = 2 * group * TILE * LANES
     exact = group * LANES < EXACT_BANDS
-    compression = np.empty(TILE * LANES, np.float32)
     power = e_total = m_total = e_slow = m_slow = splat(0.0)
     for start in range(0, length, TILE):
         for t in range(0, TILE, LANES):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from harness.haaqi.fast.input_align import DISPERSION, Samples, kept
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
 from harness.haaqi.fast.single.transform import factors, positions, transform
+from harness.haaqi.fast.single.memory import aligned, aligned_copy, scratch
 from harness.haaqi.fast.single.vectors import (
     LANES,
     above,
@@ -66,7 +67,7 @@ def plan(samples: int) -> Plan:
     while length * LANES < 2 * samples:
         length *= 2
     angles = -2 * np.pi / (length * LANES) * np.outer(np.arange(length), np.arange(LANES))
-    twiddles = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).reshape(-1)
+    twiddles = aligned_copy(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).reshape(-1))
     return Plan(
         length, twiddles, factors(length), positions(length), positions(LANES), LANES * np.arange(LANES, dtype=np.int64)
     )
@@ -104,9 +105,8 @@ def _correlate(z, w, length, twiddles, table, places, lane_places, starts):  # t
         w: as long; receives the correlation at delay LANES d + l in lane l of vector places[d], its real part.
         length, twiddles, table, places, lane_places, starts: of `Plan`.
     """
-    here, there = np.empty(2 * LANES * LANES, np.float32), np.empty(2 * LANES * LANES, np.float32)
-    columns = np.empty(LANES * LANES, np.float32)
-    a_line, b_line = np.empty(2 * LANES * LANES, np.float32), np.empty(2 * LANES * LANES, np.float32)
+    here, there = scratch(2 * LANES, np.float32), scratch(2 * LANES, np.float32)
+    columns, a_line, b_line = scratch(LANES, np.float32), scratch(2 * LANES, np.float32), scratch(2 * LANES, np.float32)
     transform(z, length, table)
     first_lane = np.zeros(LANES, np.int32)
     first_lane[0] = -1
@@ -169,7 +169,7 @@ def _candidates(w, length, places, samples, near, out):  # type: ignore[no-untyp
     largest_of = splat(_ZERO)
     for vector in range(length):
         largest_of = larger(magnitude(load(w, 2 * vector * LANES)), largest_of)
-    values = np.empty(LANES, np.float32)
+    values = scratch(1, np.float32)
     store(values, 0, largest_of)
     limit = values.max() - near
     count = 0
@@ -221,7 +221,7 @@ class Scratch:
         """Two flat arrays of so many numbers, with anything in them."""
         if self._memory[0].size != numbers:
             self._memory = np.empty(0, np.float32), np.empty(0, np.float32)
-            self._memory = np.empty(numbers, np.float32), np.empty(numbers, np.float32)
+            self._memory = aligned(numbers), aligned(numbers)
         return self._memory
 
 
