@@ -28,6 +28,7 @@ from harness.haaqi.fast.single.covariance import (
 from harness.haaqi.fast.single.envelope_align import EDGE, Vibration
 from harness.haaqi.fast.single.filterbank import GROUPS
 from harness.haaqi.fast.single.hair_cells import (
+    AHEAD,
     HOP_WINDOW,
     MODES,
     SMALL,
@@ -39,7 +40,7 @@ from harness.haaqi.fast.single.hair_cells import (
     read_tile,
 )
 from harness.haaqi.fast.single.memory import scratch
-from harness.haaqi.fast.single.vectors import LANES, larger, load, splat, store
+from harness.haaqi.fast.single.vectors import LANES, larger, load, prefetch, splat, store
 
 _ZERO = np.float32(0)
 _TINY = 1e-30  # mean square below which a window counts as silent
@@ -110,6 +111,14 @@ def _compare(  # type: ignore[no-untyped-def]
             x_rising = x_falling = y_rising = y_falling = nothing
             for t in range(HOP):
                 at = t * LANES
+                ahead = begin + (start + AHEAD + t) * LANES
+                prefetch(x_envelope, ahead + no_shift[0] * LANES)
+                prefetch(x_motion, ahead)
+                prefetch(y_envelope, ahead + e_shifts[0] * LANES)
+                prefetch(y_motion, ahead + m_shifts[0] * LANES)
+                later = start + AHEAD + t // LANES * LANES
+                prefetch(noise, x_starts[t % LANES] + later)
+                prefetch(noise, y_starts[t % LANES] + later)
                 v, w = load(xl, at), load(yl, at)
                 x1 = rapid * x1 + rapid_in * v
                 y1 = rapid * y1 + rapid_in * w

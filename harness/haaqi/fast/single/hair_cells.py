@@ -20,7 +20,6 @@ from harness.haaqi.fast.single.vectors import (
     choose,
     larger,
     load,
-    prefetch,
     read_rows,
     splat,
     store,
@@ -29,7 +28,7 @@ from harness.haaqi.fast.single.vectors import (
 SPAN = 192
 """Half a window of the covariance, in samples."""
 
-AHEAD = 4 * HOP
+AHEAD = 2 * HOP
 """So many samples ahead are fetched from memory."""
 
 HOP_WINDOW: F32 = WINDOW.astype(np.float32)
@@ -87,8 +86,6 @@ def read_tile(wave, begin, start, shifts, masks, late, latest, out):  # type: ig
         The array that holds the tile, and where: out, unless the tile can be read where it is.
     """
     place = begin + (start + shifts[0]) * LANES
-    for t in range(0, HOP * LANES, LANES):
-        prefetch(wave, place + t + AHEAD * LANES)
     if shifts.size == 1 and start >= latest:
         return wave, place
     for t in range(0, HOP * LANES, LANES):
@@ -123,8 +120,6 @@ def read_noise(noise, first, size, start, late, latest, starts, gain, out):  # t
     if latest <= start and start + HOP <= size:
         for t in range(0, HOP, LANES):
             read_rows(noise, starts, start + t, out, t * LANES)
-            for lane in range(LANES):
-                prefetch(noise, starts[lane] + start + t + AHEAD)
         for t in range(0, HOP * LANES, LANES):
             store(out, t, load(out, t) * splat(gain))
         return
