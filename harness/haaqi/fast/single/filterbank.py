@@ -38,6 +38,7 @@ from harness.haaqi.fast.single.vectors import (
     load,
     magnitude,
     narrow,
+    prefetch,
     read_rows,
     root,
     smaller,
@@ -51,6 +52,7 @@ GROUPS = BANDS // LANES
 EXACT_BANDS = 16
 """The lowest bands: so many have their first section in double precision."""
 
+AHEAD = 192
 TILE = 96
 """Samples that are filtered at a time."""
 
@@ -320,6 +322,10 @@ def analysis(  # type: ignore[no-untyped-def]
         p_sum = e_sum = m_sum = nothing
         for t in range(TILE):
             u, v = load(band, 2 * t * LANES), load(band, (2 * t + 1) * LANES)
+            later = start + AHEAD + t
+            prefetch(envelope, begin + later * LANES)
+            prefetch(motion, begin + later * LANES)
+            prefetch(gains, gain_starts[t % LANES] + later // LANES * LANES)
             g = load(compression, t * LANES)
             us, vs = u * scaled, v * scaled
             p = us * us + vs * vs
