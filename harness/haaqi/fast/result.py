@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import inf
 
-NEAR_TIE = 1e-8
+NEAR_TIE = 1e-9
 """Difference between two correlations, relative to the largest possible, from which on single precision decides."""
 
 NEAR_THRESHOLD = 5e-6

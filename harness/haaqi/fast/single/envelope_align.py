@@ -5,8 +5,9 @@ are transformed side by side, reference and processed signal as the real and the
 Of the highest bands the decimation filters would take away too much, so these are not decimated.
 
 The delays that are left are decided by the correlation of the signals themselves, summed in single precision over short
-blocks and in double precision over these. Where the second best delay comes closer to the best one than that can tell
-(`Result.certain`), an ear is left to the engine in double precision.
+blocks and in double precision over these, or, where it is close, in double precision altogether. Where the second best
+delay comes closer to the best one than the signals' own rounding can tell (`Result.certain`), an ear is left to the
+engine in double precision.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ STEPS: tuple[tuple[int, ...], ...] = {8: ((8, 8, 8, 1), (8, 4, 2, 1)), 16: ((8, 
 
 _SAFETY = 1.5  # as in double precision
 _ROUNDING = 3e-6  # of the transforms, relative to the largest correlation possible
+_CLOSE = 3e-8  # differences of sums in single precision that do not decide, likewise
 _SUMMED = 12  # products that are summed in single precision: more, and their rounding decides close calls
 _RUN = 6  # delays at a time
 _ZERO = np.float32(0)
@@ -362,12 +364,28 @@ def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, f
     smallest = 1.0
     for lane in np.flatnonzero(undecided):
         rivals = np.flatnonzero(possible[:, lane])
-        among = values[rivals, lane]
+        among, largest = values[rivals, lane], np.sqrt(x_energy[lane] * y_energy[lane])
+        close = among >= among.max() - _CLOSE * largest
+        if close.sum() > 1:
+            rivals = rivals[close]
+            among = _in_double(reference, processed, kind, group, lane, candidates[rivals])
         winner = len(rivals) - 1 - int(np.argmax(among[::-1]))
         best[lane] = candidates[rivals[winner]]
         gap = among[winner] - np.delete(among, winner).max()
-        smallest = min(smallest, float(gap / np.sqrt(x_energy[lane] * y_energy[lane])))
+        smallest = min(smallest, float(gap / largest))
     return Aligned(best, smallest)
+
+
+def _in_double(
+    reference: Vibration, processed: Vibration, kind: int, group: int, lane: int, candidates: NDArray[np.int64]
+) -> F64:
+    """Correlations of one band at some delays, summed in double precision: (delays,)."""
+    x, y = (
+        signal.waves[kind][group].reshape(-1, LANES)[: signal.length + 2 * EDGE, lane].astype(np.float64)
+        for signal in (reference, processed)
+    )
+    inner = x[EDGE : EDGE + reference.length]
+    return np.array([inner @ y[EDGE + delay : EDGE + delay + reference.length] for delay in candidates])
 
 
 def _exact(x: F32, y: F32, length: int, candidates: NDArray[np.int64]) -> F64:
