@@ -99,15 +99,14 @@ _DESIGNS = _designs()
 @compiled
 def _middle_ear(signal, k, out):  # type: ignore[no-untyped-def]
     """Low-pass, then high-pass."""
-    u_state = v_state = w_state = 0.0
+    x1 = u1 = u2 = y1 = y2 = 0.0
     for t in range(signal.size):
         x = np.float64(signal[t])
-        u = k[0] * x + u_state
-        u_state = k[1] * x - k[2] * u
-        y = k[3] * u + v_state
-        v_state = k[4] * u - k[6] * y + w_state
-        w_state = k[5] * u - k[7] * y
+        u = (k[0] * x + k[1] * x1) - k[2] * u1
+        # What depends on the last output comes last: the next sample waits for nothing else.
+        y = (k[3] * u + k[4] * u1 + k[5] * u2 - k[7] * y2) - k[6] * y1
         out[t] = y
+        x1, u1, u2, y1, y2 = x, u, u1, y, y1
 
 
 def middle_ear(signal: Samples) -> F64:

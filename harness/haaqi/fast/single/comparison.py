@@ -21,9 +21,8 @@ from harness.haaqi.fast.single.covariance import (
     NORMS,
     POWER,
     WINDOW_32,
-    centred,
     covariance,
-    windowed,
+    segment,
 )
 from harness.haaqi.fast.single.envelope_align import EDGE, Vibration
 from harness.haaqi.fast.single.filterbank import GROUPS
@@ -145,15 +144,8 @@ def _compare(  # type: ignore[no-untyped-def]
             index = tile - 1 + kind
             if not (1 <= index <= count - 2 if kind == 0 else index in (0, count - 1)):
                 continue
-            mean_of = np.float32(1) / np.float32(halves * HALF)
-            before = SPAN * LANES - turn
-            at = LAG * LANES
-            if halves == 2:
-                total = windowed(x_out, before, window, 0, x_window, at)
-                total = total + windowed(x_out, turn, window, HALF, x_window, at + HALF * LANES)
-            else:
-                total = windowed(x_out, turn, window, HALF if index == 0 else 0, x_window, at)
-            square = centred(x_window, at, halves * HALF, total * splat(mean_of))
+            first = HALF if index == 0 else 0
+            square = segment(x_out, turn, halves, first, window, x_window)
             store(found, 0, square)
             wanted = False
             for lane in range(LANES):
@@ -162,14 +154,7 @@ def _compare(  # type: ignore[no-untyped-def]
                 wanted |= value > loud[kind]
             if not wanted:
                 continue
-            if halves == 2:
-                total = windowed(y_out, before, window, 0, y_window, at)
-                total = total + windowed(y_out, turn, window, HALF, y_window, at + HALF * LANES)
-            else:
-                total = windowed(y_out, turn, window, HALF if index == 0 else 0, y_window, at)
-            centred(y_window, at, halves * HALF, total * splat(mean_of))
-            for t in range(LAG):
-                store(y_window, (LAG + halves * HALF + t) * LANES, nothing)
+            segment(y_out, turn, halves, first, window, y_window)
             largest, x_square, y_square = covariance(x_window, y_window, halves, norms[kind], sums)
             store(found, 0, largest)
             store(found, LANES, x_square)

@@ -32,28 +32,53 @@ _SMALL = np.float32(1e-28)
 
 
 @inlined
-def windowed(tile, place, window, first, out, at):  # type: ignore[no-untyped-def]
-    """Multiply a tile by half a window, which begins at `first`; returns the sum."""
+def windowed_sum(tile, place, window, first):  # type: ignore[no-untyped-def]
+    """Sum of a tile times half a window, which begins at `first`."""
     a = b = splat(_ZERO)
     for t in range(0, HALF, 2):
-        x = load(tile, place + t * LANES) * splat(window[first + t])
-        y = load(tile, place + (t + 1) * LANES) * splat(window[first + t + 1])
-        store(out, at + t * LANES, x)
-        store(out, at + (t + 1) * LANES, y)
-        a, b = a + x, b + y
+        a = a + load(tile, place + t * LANES) * splat(window[first + t])
+        b = b + load(tile, place + (t + 1) * LANES) * splat(window[first + t + 1])
     return a + b
 
 
 @inlined
-def centred(io, at, count, mean):  # type: ignore[no-untyped-def]
-    """Take the mean away; returns the sum of squares."""
+def windowed(tile, place, window, first, mean, out, at):  # type: ignore[no-untyped-def]
+    """Multiply a tile by half a window, which begins at `first`, and take the mean away; returns the sum of squares."""
     a = b = splat(_ZERO)
-    for t in range(0, count, 2):
-        x, y = load(io, at + t * LANES) - mean, load(io, at + (t + 1) * LANES) - mean
-        store(io, at + t * LANES, x)
-        store(io, at + (t + 1) * LANES, y)
+    for t in range(0, HALF, 2):
+        x = load(tile, place + t * LANES) * splat(window[first + t]) - mean
+        y = load(tile, place + (t + 1) * LANES) * splat(window[first + t + 1]) - mean
+        store(out, at + t * LANES, x)
+        store(out, at + (t + 1) * LANES, y)
         a, b = a + x * x, b + y * y
     return a + b
+
+
+@inlined
+def segment(tiles, place, halves, first, window, out):  # type: ignore[no-untyped-def]
+    """Fill a window with one or two tiles, windowed and without their mean; returns the sum of squares.
+
+    Args:
+        tiles: flat (2, HALF, LANES), the last two tiles in turn.
+        place: of the last one.
+        halves: how many.
+        first: where the window begins, for one tile.
+        window: (LENGTH,).
+        out: flat (LAG + LENGTH + LAG, LANES), zeros at the edges.
+    """
+    before = HALF * LANES - place
+    at = LAG * LANES
+    if halves == 2:
+        total = windowed_sum(tiles, before, window, 0) + windowed_sum(tiles, place, window, HALF)
+        mean = total * splat(np.float32(1) / np.float32(LENGTH))
+        squares = windowed(tiles, before, window, 0, mean, out, at)
+        squares = squares + windowed(tiles, place, window, HALF, mean, out, at + HALF * LANES)
+    else:
+        mean = windowed_sum(tiles, place, window, first) * splat(np.float32(1) / np.float32(HALF))
+        squares = windowed(tiles, place, window, first, mean, out, at)
+        for t in range(LAG):
+            store(out, at + (HALF + t) * LANES, splat(_ZERO))
+    return squares
 
 
 @inlined
