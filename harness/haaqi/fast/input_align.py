@@ -17,7 +17,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal import butter
 
-from harness.haaqi.fast.numerics import F64, SAMPLE_RATE, compiled
+from harness.haaqi.fast.numerics import F64, SAMPLE_RATE, compiled_in_order
 
 DISPERSION = 48  # 2 ms
 _SILENCE = 0.001  # of the largest amplitude
@@ -96,7 +96,7 @@ def _designs() -> F64:
 _DESIGNS = _designs()
 
 
-@compiled
+@compiled_in_order
 def _middle_ear(signal, k, out):  # type: ignore[no-untyped-def]
     """Low-pass, then high-pass."""
     x1 = u1 = u2 = y1 = y2 = 0.0

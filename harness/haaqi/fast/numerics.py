@@ -52,6 +52,7 @@ def _compiler(*fastmath: str, forceinline: bool = False) -> Callable[..., Any]:
 # Sums may be reordered and products fused: neither matters to the scores. NaN and infinity keep their meaning.
 _FREE = ("reassoc", "contract", "nsz", "arcp")
 compiled, inlined = _compiler(*_FREE), _compiler(*_FREE, forceinline=True)
+compiled_in_order = _compiler("contract")
 _in_this_order = _compiler("contract", forceinline=True)
 # Where every last digit matters.
 as_written = _compiler(forceinline=True)
