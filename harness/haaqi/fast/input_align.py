@@ -61,7 +61,10 @@ def analyse(reference: Samples) -> Bulk:
 
 
 def delay_of(bulk: Bulk, processed: Samples) -> int:
-    """Samples by which the processed signal is late: where the correlation's magnitude is largest, less the dispersion."""
+    """Samples by which the processed signal is late.
+
+    That is where the magnitude of the correlation is largest, less the dispersion.
+    """
     size = bulk.samples
     spectrum = scipy.fft.rfft(processed - np.mean(processed), bulk.length)
     # Lag k of this circular correlation is k, or k - length for the second half: the processed signal leads by k.

@@ -31,15 +31,15 @@ _SOFTEST, _LOUDEST = 1e-8, 1e4  # peak amplitude; full scale is 1
 class _Precision(Protocol):
     """What `single.engine` and `double.engine` are: the stages of HAAQI in one precision."""
 
-    def Workspace(self) -> Any: ...  # noqa: N802, D102
+    def Workspace(self) -> Any: ...  # noqa: N802
 
-    def prepare(self, reference: Any) -> Any: ...  # noqa: D102
+    def prepare(self, reference: Any) -> Any: ...
 
-    def analyse_reference(  # noqa: D102
+    def analyse_reference(
         self, reference: Any, bulk: Any, hearing_loss: Any, equalisation: int, level1: float, own: Any
     ) -> Any: ...
 
-    def score(self, reference: Any, processed: Any, noise: Noise, offset: int, scratch: Any) -> Result | None: ...  # noqa: D102
+    def score(self, reference: Any, processed: Any, noise: Noise, offset: int, scratch: Any) -> Result | None: ...
 
 
 class _TooOdd(EvaluatorError):

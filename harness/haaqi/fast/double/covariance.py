@@ -152,7 +152,9 @@ def tiles(squares: F64) -> Tiles:
     level = np.sqrt(2.0 * squares)
     loudness = 20 * np.log10((10 ** (level / 20)).sum(axis=0) / BANDS)
     loud = loudness > THRESHOLD_DB
-    margin = float(min(np.abs(level[:, loud] - THRESHOLD_DB).min(initial=np.inf), np.abs(loudness - THRESHOLD_DB).min()))
+    margin = float(
+        min(np.abs(level[:, loud] - THRESHOLD_DB).min(initial=np.inf), np.abs(loudness - THRESHOLD_DB).min())
+    )
     if loud.sum() <= 1:
         return Tiles(None, margin)
     synchronisation = np.sqrt(_CUTOFF ** (2 * _ORDER) / (_CUTOFF ** (2 * _ORDER) + CENTER ** (2 * _ORDER)))

@@ -192,7 +192,10 @@ def amplified(reference: Samples, hearing_loss: F64) -> Samples:
 def _cochlea(
     signal: F64, hearing: filterbank.Hearing, level1: float, space: Workspace
 ) -> tuple[envelope_align.Vibration, F64, F64]:
-    """Filter and compress a signal; also the filters' bandwidth (BANDS,), and its spectrum in dB above threshold (BANDS,)."""
+    """Filter and compress a signal.
+
+    Also the filters' bandwidth relative to normal hearing, and the signal's spectrum in dB above threshold: (BANDS,).
+    """
     size, edge = signal.size, envelope_align.EDGE
     path = filterbank.control(signal, CENTER, _WIDEST, space.array("power", size).reshape(size, BANDS))
     bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)

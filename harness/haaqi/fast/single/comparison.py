@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.haaqi.fast.double.covariance import LAG, LENGTH, POWER
 from harness.haaqi.fast.double.hair_cells import HOP, smoothed_envelope, windows
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F64, compiled
 from harness.haaqi.fast.single.covariance import (
     HALF,
-    LAG,
     LAGS,
-    LENGTH,
     LOUD,
     NORMS,
-    POWER,
     WINDOW_32,
     covariance,
     segment,
@@ -65,13 +63,19 @@ def _compare(  # type: ignore[no-untyped-def]
         gain: of the noise.
         modes, hop_window, window, norms, power, loud: constants of `hair_cells` and `covariance`.
         group: which one.
-        smooth: (blocks, 4, BANDS), receives sums over rising and falling halves of windows of x's envelope, then of y's.
+        smooth: (blocks, 4, BANDS), receives sums over rising and falling halves of windows of x's envelope,
+            then of y's.
         squares: (BANDS, windows), receives the mean squares of the reference.
         covariances: (BANDS, windows), receives the covariances of those that may be loud.
     """
     xe_own, xm_own = scratch(HOP, np.float32), scratch(HOP, np.float32)
     ye_own, ym_own = scratch(HOP, np.float32), scratch(HOP, np.float32)
-    xl, yl, xn, yn = scratch(HOP, np.float32), scratch(HOP, np.float32), scratch(HOP, np.float32), scratch(HOP, np.float32)
+    xl, yl, xn, yn = (
+        scratch(HOP, np.float32),
+        scratch(HOP, np.float32),
+        scratch(HOP, np.float32),
+        scratch(HOP, np.float32),
+    )
     # The last two tiles of each signal, in turn.
     x_out, y_out = scratch(2 * SPAN, np.float32), scratch(2 * SPAN, np.float32)
     x_window, y_window = scratch(LENGTH + 2 * LAG, np.float32), scratch(LENGTH + 2 * LAG, np.float32)

@@ -20,8 +20,8 @@ from harness.haaqi.fast.double.envelope_align import MAX_LAG
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import GROUPS
-from harness.haaqi.fast.single.transform import factors, frequencies, positions, transform, transform_of_two
 from harness.haaqi.fast.single.memory import aligned, scratch
+from harness.haaqi.fast.single.transform import factors, frequencies, positions, transform, transform_of_two
 from harness.haaqi.fast.single.vectors import LANES, larger, load, reaches, some, splat, store, widen
 
 EDGE = MAX_LAG + 16
@@ -362,7 +362,7 @@ def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, f
     candidates, possible = candidates[rows], possible[rows]
     values = _exact(reference.waves[kind][group], processed.waves[kind][group], reference.length, candidates)
     smallest = 1.0
-    for lane in np.flatnonzero(undecided):
+    for lane in np.flatnonzero(undecided).tolist():
         rivals = np.flatnonzero(possible[:, lane])
         among, largest = values[rivals, lane], np.sqrt(x_energy[lane] * y_energy[lane])
         close = among >= among.max() - _CLOSE * largest

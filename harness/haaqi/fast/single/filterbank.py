@@ -198,7 +198,8 @@ def gain_constants(low: F64, high: F64, slope: F64) -> F32:
         slope: (BANDS,), of the gain's logarithm.
     """
     whole = np.rint(low)
-    return by_group(np.stack([whole, low - whole, high - low, slope]).astype(np.float32))
+    constants: F32 = by_group(np.stack([whole, low - whole, high - low, slope]).astype(np.float32))
+    return constants
 
 
 @compiled
@@ -260,8 +261,8 @@ def control(signal, size, carrier, turn, coefficients, k, lowpass, gains, starts
 
 @compiled
 def analysis(  # type: ignore[no-untyped-def]
-    rows, rows_64, starts, late, size, length, carrier, carrier_64, turn, coefficients, gain, least, gains, gain_starts, envelope,
-    motion, begin, plan, taps, slow_envelope, slow_motion, total, energy, slow_energy, group,
+    rows, rows_64, starts, late, size, length, carrier, carrier_64, turn, coefficients, gain, least, gains,
+    gain_starts, envelope, motion, begin, plan, taps, slow_envelope, slow_motion, total, energy, slow_energy, group,
 ):  # fmt: skip
     """Envelope and motion of a group after compression, and both decimated.
 
@@ -273,7 +274,7 @@ def analysis(  # type: ignore[no-untyped-def]
         length: of the result, a multiple of the tiles.
         carrier, turn, coefficients, group: as in `control`, the filters being those of adjusted bandwidth.
         gain: (GROUPS, LANES) float32 of the filters.
-        least: (2, GROUPS, LANES) float32, gain of the compression at and below the lower limit, and the filters' with it.
+        least: (2, GROUPS, LANES) float32, gain of the compression at and below the lower limit, and of both.
         gains: from `control`, with numbers before and after it that are finite.
         gain_starts: (LANES,) where in it each band is at time 0 of the group.
         envelope, motion: receive the result; time 0 of the group is at index `begin`.
@@ -329,8 +330,10 @@ def analysis(  # type: ignore[no-untyped-def]
             g = load(compression, t * LANES)
             us, vs = u * scaled, v * scaled
             p = us * us + vs * vs
-            m = g * motion_gain * (
-                u * load(carrier, here + 2 * t * LANES) + v * load(carrier, here + (2 * t + 1) * LANES)
+            m = (
+                g
+                * motion_gain
+                * (u * load(carrier, here + 2 * t * LANES) + v * load(carrier, here + (2 * t + 1) * LANES))
             )
             wave = g * wave_gain * root(p)
             p_sum, e_sum, m_sum = p_sum + p, e_sum + wave * wave, m_sum + m * m

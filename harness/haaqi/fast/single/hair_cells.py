@@ -43,9 +43,9 @@ _ZERO = np.float32(0)
 
 
 def _modes() -> F32:
-    """The adaptation as modes: pole and 1 - pole of the rapid one, 1 - pole of the slow one, weights of input and modes.
+    """The adaptation as modes: pole and 1 - pole of the rapid one, 1 - pole of the slow one, three weights.
 
-    Each mode has a gain of 1 at frequency 0. The adapted level is w0 v - w1 s1 - w2 s2.
+    Each mode has a gain of 1 at frequency 0. The adapted level is w0 v - w1 s1 - w2 s2, v being the level.
     """
     i11, i12, i21, i22, r_2, rapid, slow, r_1_inverse = ADAPTATION
     recursion: F64 = np.array([[i11 * rapid, i12 * slow], [i21 * rapid, i22 * slow]])

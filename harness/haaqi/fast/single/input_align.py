@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from harness.haaqi.fast.input_align import DISPERSION, Samples, kept
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
-from harness.haaqi.fast.single.transform import factors, positions, transform
 from harness.haaqi.fast.single.memory import aligned, aligned_copy, scratch
+from harness.haaqi.fast.single.transform import factors, positions, transform
 from harness.haaqi.fast.single.vectors import (
     LANES,
     above,
@@ -243,9 +243,7 @@ def delay_of(bulk: Bulk, processed: Samples, scratch: Scratch) -> int | None:
         np.multiply(signal[: whole * LANES].reshape(-1, LANES), 1 / scale, out=into[:whole], casting="same_kind")
         into[whole:] = 0
         into[whole, : samples - whole * LANES] = signal[whole * LANES :] / scale
-    _correlate(
-        z, w, tables.length, tables.twiddles, tables.factors, tables.places, tables.lane_places, tables.starts
-    )
+    _correlate(z, w, tables.length, tables.twiddles, tables.factors, tables.places, tables.lane_places, tables.starts)
     found = np.empty(_MOST, np.int64)
     near = np.float32(2 * _ROUNDING * tables.length * LANES)
     count = _candidates(w, tables.length, tables.places, samples, near, found)

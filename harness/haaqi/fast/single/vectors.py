@@ -15,11 +15,15 @@ from typing import Any
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core import extending
 from numba.core.cgutils import get_or_insert_function
-from numba.core.extending import intrinsic, models, overload, register_model
+from numba.core.extending import models, overload, register_model
 
 LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
 """Bands side by side. Where a processor's registers are narrower, LLVM splits the vectors."""
+
+# Its own types describe what the decorated function receives, not what its caller does.
+intrinsic: Any = extending.intrinsic
 
 _FLAGS = ("contract", "nsz")
 _INDEX = ir.IntType(32)
@@ -73,7 +77,7 @@ def _operator(symbol: Callable[..., Any], operand: tuple[Any, ...], instruction:
 
         return a(a, a), code
 
-    @overload(symbol)  # type: ignore[untyped-decorator]
+    @overload(symbol)
     def operate(a: Any, b: Any) -> Any:
         # With the annotations of the function around it: numba compares them.
         def implementation(a: Any, b: Any) -> Any:
@@ -112,7 +116,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     vector = _OF_SCALAR[array.dtype]
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        loaded = builder.load(_address(context, builder, signature.args[0], *arguments, vector))
+        loaded = builder.load(_address(context, builder, signature.args[0], arguments[0], arguments[1], vector))
         loaded.align = _alignment(vector)
         return loaded
 
@@ -126,7 +130,7 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:  # no
         raise TypeError(f"{value} cannot be stored in an array of {array.dtype}")
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *arguments[:2], value)
+        address = _address(context, builder, signature.args[0], arguments[0], arguments[1], value)
         builder.store(arguments[2], address).align = _alignment(value)
         return context.get_dummy_value()
 
@@ -139,7 +143,7 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG00
     vector = _OF_SCALAR[array.dtype]
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *arguments, vector)
+        address = _address(context, builder, signature.args[0], arguments[0], arguments[1], vector)
         byte = ir.PointerType(ir.IntType(8))
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
