@@ -60,12 +60,16 @@ class Plan:
     starts: NDArray[np.int64]
 
 
-@lru_cache(maxsize=2)
 def plan(samples: int) -> Plan:
     """Tables for two signals of so many samples, whose correlation is as long as both together."""
     length = 16
     while length * LANES < 2 * samples:
         length *= 2
+    return _plan(length)
+
+
+@lru_cache(maxsize=2)
+def _plan(length: int) -> Plan:
     angles = -2 * np.pi / (length * LANES) * np.outer(np.arange(length), np.arange(LANES))
     twiddles = aligned_copy(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).reshape(-1))
     return Plan(
