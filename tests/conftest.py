@@ -209,7 +209,7 @@ SLOW = (
     "sets/test_documentation.py",
     "apart/test_streams.py",
     "plugins/test_demo_models.py",
-    "haaqi/test_fast_stages.py",
+    "haaqi/test_double_stages.py",
     "test_recipes.py",
     "apart/test_foreign.py",
     "plugins/test_demucs.py",

@@ -1,44 +1,18 @@
-"""The stages of the fast engine, each against the function of pyclarity that it mirrors, and what it keeps.
+"""The stages of the fast engine in double precision, each against the function of pyclarity that it mirrors.
 
-(Whole scores: test_agreement.py, test_fast_properties.py, test_golden.py.)
+(Single precision: test_single_*.py. Whole scores: test_agreement.py, test_fast_properties.py, test_golden.py.)
 """
-
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from clarity.evaluator.haspi import eb
-from scipy.signal import correlate
+from haaqi.signals import KINDS, LEVEL1, LOSS, RATE, music, pairs_of_bands
+from scipy.signal import correlate, group_delay
 
-from harness.haaqi import evaluator, fast
-from harness.haaqi.conformance import scenes
-from harness.haaqi.fast import (
-    cepstrum,
-    covariance,
-    engine,
-    envelope_align,
-    filterbank,
-    hair_cells,
-    input_align,
-    numerics,
-)
+from harness.haaqi.fast import cepstrum, input_align, numerics
+from harness.haaqi.fast.double import covariance, engine, envelope_align, filterbank, hair_cells
+from harness.haaqi.fast.double.filterbank import CENTER
 from harness.haaqi.fast.numerics import BANDS, TILE
-
-CENTER = eb.center_frequency(BANDS)
-RATE = 24000.0
-LEVEL1 = 82.5
-LOSS = np.array([20.0, 30.0, 35.0, 50.0, 60.0, 75.0])
-
-
-def music(samples: int, seed: int = 0) -> np.ndarray:
-    """Something like music: decaying chords, a beat and some noise, about -20 dB."""
-    random = np.random.RandomState(seed)
-    time = np.arange(samples) / RATE
-    beat = np.exp(-12 * np.mod(time, 0.21))
-    tones = sum(np.sin(2 * np.pi * f * time + f) / k for k, f in enumerate(random.uniform(90, 7000, 12), start=2))
-    return 0.1 * (beat * tones + 0.3 * np.exp(-30 * np.mod(time, 0.105)) * random.standard_normal(samples))
 
 
 # Numbers
@@ -105,25 +79,23 @@ def test_filters_and_compression(samples):
         assert spectrum[band] == pytest.approx(level, abs=1e-7)
 
 
-def test_compiled_code_lies_in_a_folder_of_these_very_sources(cache):
-    cochlea(music(6007))
-    kept = (cache / "compiled" / fast.sources_sha256()).rglob("*.nbi")
-    assert any("filterbank" in path.name for path in kept)
-
-
-def test_without_a_place_for_it_code_is_compiled_each_time():
-    script = "from harness.haaqi.fast import numerics; print(numerics.compiled(lambda x: x + 1)(1))"
-    environment = {**os.environ, "HARNESS_CACHE": "/proc/nowhere"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "2"), done.stderr
-
-
 def test_a_signal_that_falls_silent_leaves_nothing_denormal():
     signal = music(48000)
     signal[6000:] = 0
     (vibration, *_), _ = cochlea(signal)
     late = vibration.envelope[:, envelope_align.EDGE + 36000 : envelope_align.EDGE + 48000]
     assert np.abs(late).max() == 0
+
+
+@pytest.mark.parametrize("bandwidth", [1.0, 1.7, 3.9])
+def test_bands_are_delayed_to_the_latest_one(bandwidth):
+    widths = bandwidth * np.linspace(1, 1.02, BANDS)
+    design = filterbank.filters(CENTER, widths).coefficients
+    due = []
+    for a_1, a_5, _, a_2, a_3, a_4 in design[:6].T:
+        _, (delay,) = group_delay((np.array([1.0, a_1, a_5]), np.array([1.0, -a_1, -a_2, -a_3, -a_4])), w=1)
+        due.append(round(float(delay)))
+    assert (filterbank.group_delays(widths) == max(due) - np.array(due)).all()
 
 
 # Alignment
@@ -148,42 +120,11 @@ def vibration(envelope, motion):
     return envelope_align.Vibration(padded[0], padded[1], energy, left, slow)
 
 
-def signals(kind, samples, random):
-    """A reference and a processed signal for each band, (BANDS, samples)."""
-    time = np.arange(samples) / RATE
-    if kind == "tones":  # all delays of a whole period are nearly as good
-        x = np.sin(2 * np.pi * random.uniform(80, 8000, (BANDS, 1)) * time)
-        return x, np.roll(x, 17, axis=1)
-    if kind == "clicks":
-        x = np.zeros((BANDS, samples))
-        x[:, ::1200] = random.uniform(0.5, 1.5, x[:, ::1200].shape)
-        return x, np.roll(x, -700, axis=1) * random.uniform(0.5, 1.5, (BANDS, samples))
-    if kind == "unrelated":
-        return random.standard_normal((2, BANDS, samples))
-    if kind == "envelopes":  # slow, never negative, with a broad peak
-        slow = np.abs(np.cumsum(random.standard_normal((BANDS, samples)), axis=1))
-        return slow, np.roll(slow, 40, axis=1) + 0.01 * slow.max() * random.random_sample((BANDS, samples))
-    if kind == "tones at the fold":  # where decimated samples may all be zero, or all be peaks
-        fold = 1500.0 * random.choice([1, 2, 4], (BANDS, 1))
-        phase = random.choice([0, 0.5], (2, BANDS, 1)) * np.pi
-        tones = np.sin(2 * np.pi * fold * time + phase) * np.sin(np.pi * np.arange(samples) / samples)
-        return tones + 0.01 * random.standard_normal((2, BANDS, samples))
-    if kind == "one silent":
-        return random.standard_normal((BANDS, samples)), np.zeros((BANDS, samples))
-    narrow = random.standard_normal((BANDS, samples)) * np.sin(2 * np.pi * CENTER[:, None] * time)
-    late = np.stack(
-        [np.roll(row, shift) for row, shift in zip(narrow, random.randint(-2390, 2390, BANDS), strict=True)]
-    )
-    return narrow, late + 0.5 * random.standard_normal((BANDS, samples))
-
-
 @pytest.mark.parametrize("samples", [6001, 24000])
-@pytest.mark.parametrize(
-    "kind", ["tones", "clicks", "unrelated", "envelopes", "tones at the fold", "one silent", "narrow"]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_delay_is_that_of_the_largest_of_all_correlations(kind, samples):
     random = np.random.RandomState(len(kind) + samples)
-    x, y = signals(kind, samples, random)
+    x, y = pairs_of_bands(kind, samples, random)
     found = envelope_align.delays(
         vibration(x, x), envelope_align.analyse(vibration(x, x)), vibration(y, y)
     )  # as envelopes and as motion
@@ -199,7 +140,7 @@ def test_the_delay_is_that_of_the_largest_of_all_correlations(kind, samples):
 
 def test_equally_good_delays_that_are_far_apart_are_left_to_the_locked_evaluator():
     random = np.random.RandomState(2)
-    x, y = signals("narrow", 6001, random)
+    x, y = pairs_of_bands("narrow", 6001, random)
     once, twice = np.zeros((2, BANDS, 6001))
     once[:, 3000], twice[:, 3000:3200:150] = 1, 1
     assert envelope_align.delays(vibration(x, x), envelope_align.analyse(vibration(x, x)), vibration(y, y)) is not None
@@ -254,14 +195,35 @@ def test_coherence(samples):
     reference = reference.astype(np.float32)
     covariances, squares, _ = eb.bm_covary(reference.astype(float), processed.astype(float), 16, RATE)
     _, due = eb.ave_covary2(covariances, squares, 2.5)
-    weights = covariance.tile_weights(reference, CENTER)
-    assert 0 < (weights > 0).mean() < 1
-    assert covariance.coherence(reference, processed, weights) == pytest.approx(due[4], abs=1e-7)
+    found = covariance.mean_squares(reference)
+    # pyclarity gives twice the mean square.
+    assert np.abs(2 * found - squares).max() < 1e-6 * squares.max()
+    tiles = covariance.tiles(found)
+    assert 0 < (tiles.weights > 0).mean() < 1
+    values = covariance.covariances(reference, processed, tiles.weights)
+    assert np.abs(values - covariances)[tiles.weights > 0].max() < 1e-5
+    assert (values[tiles.weights == 0] == 0).all()
+    assert covariance.coherence(values, tiles.weights) == pytest.approx(due[4], abs=1e-7)
+
+
+def test_the_margin_is_that_of_the_closest_tile_or_window():
+    """Where all bands are alike, a window is as loud as its tiles; level of a tile: root of twice its mean square."""
+    level = np.array([1.0, 2.0, 2.4, 4.0, 7.0])
+    tiles = covariance.tiles(np.tile(level**2 / 2, (BANDS, 1)))
+    assert tiles.margin == pytest.approx(0.1)
+    assert ((tiles.weights > 0).all(axis=0) == (level > 2.5)).all()
+    # A tile that is close, in a window that is not.
+    squares = np.tile(np.array([0.0, 50.0, 50.0, 50.0]), (BANDS, 1))
+    squares[3, 2] = 2.52**2 / 2
+    assert covariance.tiles(squares).margin == pytest.approx(0.02)
+    # In a window that does not count no tile is decided.
+    squares[3, 0] = 2.501**2 / 2
+    assert covariance.tiles(squares).margin == pytest.approx(0.02)
 
 
 def test_nothing_above_threshold_has_no_coherence_and_no_cepstrum():
     quiet = np.full((BANDS, 6000), 1e-3, np.float32)
-    assert covariance.coherence(quiet, quiet, covariance.tile_weights(quiet, CENTER)) == 0
+    assert covariance.tiles(covariance.mean_squares(quiet)).weights is None
     modulation = cepstrum.reference_modulation(np.zeros((BANDS, 100)))
     assert cepstrum.correlation(modulation, np.zeros((BANDS, 100))) == 0
     assert modulation.draws == 0
@@ -276,37 +238,3 @@ def test_cepstral_correlation():
     modulation = cepstrum.reference_modulation(x)
     assert cepstrum.correlation(modulation, y) == pytest.approx(due, abs=1e-12)
     assert modulation.draws == 2 * BANDS * modulation.loud.sum() < 2 * BANDS * 400
-
-
-# What is kept
-
-
-def test_scores_do_not_depend_on_what_was_scored_before():
-    first, second = scenes()
-    submitted = {
-        (scene.id, listener.id): (scene.processed(listener) / 32768).astype(np.float32)
-        for scene in (first, second)
-        for listener in scene.listeners
-    }
-    references = {
-        scene.id: evaluator.reference_mixture(scene.stems, scene.mixture, scene.gains) for scene in (first, second)
-    }
-
-    def score(scene, listener, processed=None):
-        remix = submitted[scene.id, listener.id] if processed is None else processed
-        return fast.score_pair(scene.id, references[scene.id], remix, listener)
-
-    one, two = first.listeners
-    due = {(scene.id, who.id): score(scene, who) for scene in (first, second) for who in (one, two)}
-    assert score(first, two) == due[first.id, two.id]
-    # The reference is kept for the same listener, and must not be taken for another length, scene or array.
-    shorter = submitted[first.id, two.id][:-3000]
-    cut = score(first, two, shorter)
-    assert cut != due[first.id, two.id]
-    assert score(first, two) == due[first.id, two.id]
-    assert score(first, two, shorter) == cut
-    assert score(second, two) == due[second.id, two.id]
-    assert score(first, one) == due[first.id, one.id]
-    other = fast.score_pair(first.id, 0.5 * references[first.id], submitted[first.id, one.id], one)
-    assert other != due[first.id, one.id]
-    assert score(first, one) == due[first.id, one.id]
