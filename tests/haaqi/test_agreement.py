@@ -12,6 +12,7 @@ from harness.challenge import CAD1, PROTOCOL
 from harness.errors import EvaluatorError
 from harness.haaqi import agreement, fast, lock
 from harness.haaqi.evaluator import Score
+from harness.haaqi.fast import pairs
 
 EVERYTHING = os.environ.get("HARNESS_TEST_ALL") == "1"
 
@@ -180,19 +181,21 @@ def test_with_another_evaluator_nothing_is_compared(run_cli, monkeypatch):
 @pytest.mark.parametrize("protocol", [PROTOCOL, CAD1], ids=["icassp", "cad1"])
 def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch, protocol):
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    name, pair = ("score_pair", fast.score_pair) if protocol == PROTOCOL else ("compute_haaqi", fast.compute_haaqi)
+    # Stems are scored by a function of their own, which keeps how each was computed.
+    owner, name = (fast, "score_pair") if protocol == PROTOCOL else (pairs.HaaqiFunction, "__call__")
+    right = getattr(owner, name)
     first = "scene_V001 V1, left ear" if protocol == PROTOCOL else "Vector One V1, left_drums"
 
     def wrong(*args, **kwargs):
-        score = pair(*args, **kwargs)
+        score = right(*args, **kwargs)
         return Score(score.left + 1e-5, score.right) if protocol == PROTOCOL else score + 1e-5
 
     with monkeypatch.context() as patch:
-        patch.setattr(fast, name, wrong)
+        patch.setattr(owner, name, wrong)
         with pytest.raises(EvaluatorError, match=rf"{first} .* use --engine locked"):
             agreement.ensure_agreement(protocol)
     agreement.ensure_agreement(protocol)
-    monkeypatch.setattr(fast, name, lambda *_, **__: pytest.fail("it is proven already"))
+    monkeypatch.setattr(owner, name, lambda *_, **__: pytest.fail("it is proven already"))
     agreement.ensure_agreement(protocol)
 
 

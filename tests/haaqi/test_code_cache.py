@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 import pytest
 
 from harness.errors import StorageError
-from harness.haaqi.fast import code_cache
+from harness.haaqi import fast
+from harness.haaqi.fast import code_cache, input_align
 
 
 def double(x: float) -> float:
@@ -144,3 +146,16 @@ assert loaded() == before, (before, loaded())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_compiled_code_lies_in_a_folder_of_these_very_sources(cache: Path) -> None:
+    input_align.middle_ear(np.ones(6000))
+    kept = (cache / "compiled" / fast.sources_sha256()).rglob("*.nbi")
+    assert any("input_align" in path.name for path in kept)
+
+
+def test_without_a_place_for_it_code_is_compiled_each_time() -> None:
+    script = "from harness.haaqi.fast import numerics; print(numerics.compiled(lambda x: x + 1)(1))"
+    environment = {**os.environ, "HARNESS_CACHE": "/proc/nowhere"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "2"), done.stderr

@@ -79,11 +79,15 @@ def test_the_vectors_hold_what_they_claim(pairs):
     assert quiet - loud > 30
 
 
-def test_the_fast_engine_meets_the_official_scores(pairs):
+@pytest.mark.parametrize(("in_double", "tolerance"), [(False, 2e-7), (True, conformance.TOLERANCE)])
+def test_the_fast_engine_meets_the_official_scores(pairs, in_double, tolerance):
     for pair, references, processed in pairs:
-        found = scored(stems.score_stems_fast, pair, references, processed).stems
+        found = stems.score_stems_fast(pair.scene.id, references, processed, pair.listener, in_double=in_double)
         due = conformance_cad1.official_scores()[pair.id].stems
-        assert max(abs(found[name] - due[name]) for name in CAD1.signals) <= conformance.TOLERANCE
+        assert max(abs(found.stems[name] - due[name]) for name in CAD1.signals) <= tolerance
+        assert found.in_double <= set(CAD1.signals)
+        if in_double:
+            assert found.margin is None
 
 
 def test_ears_and_the_score_are_means_over_stems(pairs):

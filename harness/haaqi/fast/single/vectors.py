@@ -12,14 +12,15 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import extending
 from numba.core.cgutils import get_or_insert_function
 from numba.core.extending import models, overload, register_model
+from numba.core.registry import cpu_target
 
-LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
+# As numba compiles for it, which NUMBA_CPU_FEATURES can change: so code that it keeps is never of another width.
+LANES = 16 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",") else 8
 """Bands side by side. Where a processor's registers are narrower, LLVM splits the vectors."""
 
 # Its own types describe what the decorated function receives, not what its caller does.
