@@ -25,7 +25,8 @@ WIDEST = eb.loss_parameters(np.full(6, 100), CENTER)[1]
 def _excerpt():
     stems = read_excerpt()
     return {
-        name: soxr.resample(stems[name][44100 : 3 * 44100, 0], 44100, RATE, quality="HQ") for name in ("mixture", "vocals")
+        name: soxr.resample(stems[name][44100 : 3 * 44100, 0], 44100, RATE, quality="HQ")
+        for name in ("mixture", "vocals")
     }
 
 
@@ -142,5 +143,3 @@ def _flat(signal, begin, rows):
     out = np.zeros((rows, LANES), np.float32)
     out[begin : begin + signal.shape[1]] = signal.T
     return out.reshape(-1)
-
-

@@ -14,7 +14,6 @@ from harness.haaqi.fast.double import covariance, engine, envelope_align, filter
 from harness.haaqi.fast.double.filterbank import CENTER
 from harness.haaqi.fast.numerics import BANDS, TILE
 
-
 # Numbers
 
 

@@ -160,9 +160,7 @@ def test_any_envelopes_and_motions(samples, seed, latest, level):
     other = envelope[::-1] * random.uniform(0.5, 1.5, (BANDS, 1))
     late = random.randint(0, latest + 1, BANDS)
     delay = random.choice([0, 3, -250], (2, BANDS))
-    held(
-        vibration_of(envelope, motion), vibration_of(other, motion), delay, late, random.uniform(0, 60, BANDS), LEVEL1
-    )
+    held(vibration_of(envelope, motion), vibration_of(other, motion), delay, late, random.uniform(0, 60, BANDS), LEVEL1)
 
 
 def without_noise(samples=7207):

@@ -1,4 +1,4 @@
-"""The alignment of the bands in single precision: of all delays the best, as far as it can be told, and how far that is."""
+"""The alignment of the bands in single precision: of all delays the best, and by how much it is."""
 
 import numpy as np
 import pytest
@@ -78,9 +78,7 @@ def test_real_music(samples):
     after = middle_ear(np.roll(real_music(samples), 60) + 0.4 * real_music(samples, "vocals"))
     reference, processed = analysed(before, bandwidth)[0], analysed(after, bandwidth)[0]
     aligned = envelope_align.delays(reference, processed)
-    gaps = [
-        held_against_all(waves_of(reference, kind), waves_of(processed, kind), aligned, kind) for kind in range(2)
-    ]
+    gaps = [held_against_all(waves_of(reference, kind), waves_of(processed, kind), aligned, kind) for kind in range(2)]
     assert len(np.unique(aligned.delay)) > 1
     assert aligned.margin == pytest.approx(min(gaps), abs=PRECISION)
 
@@ -158,7 +156,9 @@ def test_delays_to_the_limits(delay):
     x[:, 3000:6000] = random.standard_normal((BANDS, 3000)) * np.sin(
         2 * np.pi * CENTER[:, None] * np.arange(3000) / RATE
     )
-    aligned = envelope_align.delays(vibration_of(x, x), vibration_of(np.roll(x, delay, axis=1), np.roll(x, delay, axis=1)))
+    aligned = envelope_align.delays(
+        vibration_of(x, x), vibration_of(np.roll(x, delay, axis=1), np.roll(x, delay, axis=1))
+    )
     assert (aligned.delay == delay).all()
 
 

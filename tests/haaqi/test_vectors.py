@@ -1,4 +1,4 @@
-"""SIMD vectors: every operation on all lanes against NumPy, also for numbers that are none; logarithm and exponential."""
+"""SIMD vectors: every operation on all lanes against NumPy, also for NaN and infinity; logarithm and exponential."""
 
 import operator
 
@@ -255,7 +255,7 @@ def _exp2(x, out):
 
 
 def test_logarithm_of_all_normal_numbers():
-    """The sum of both parts is good to what the rest has of digits; near 1 the logarithm keeps its relative precision."""
+    """The sum of both parts is as good as the rest's digits; near 1 the logarithm keeps its relative precision."""
     x = np.exp2(np.linspace(-126, 127.999, 400_000 // LANES * LANES)).astype(np.float32)
     x[:4] = np.finfo(np.float32).tiny, np.finfo(np.float32).max, 0.75, np.nextafter(np.float32(0.75), np.float32(0))
     whole, rest = np.empty_like(x), np.empty_like(x)
