@@ -72,6 +72,10 @@ def _fast(module: str, *names: str) -> list[tuple[str, str]]:
     return [(f"harness.haaqi.fast.{module}", name) for name in names]
 
 
+def _single(module: str, *names: str) -> list[tuple[str, str]]:
+    return _fast(f"single.{module}", *names)
+
+
 def _eb(*names: str) -> list[tuple[str, str]]:
     return [("clarity.evaluator.haspi.eb", name) for name in names]
 
@@ -80,32 +84,40 @@ STAGES = [
     Stage(
         "input_align, middle_ear",
         _eb("input_align", "middle_ear"),
-        _fast("input_align", "analyse", "align", "middle_ear"),
+        [*_single("input_align", "analyse", "delay_of"), *_single("engine", "shifted", "middle_ear")],
         (0.034, 0.029),
     ),
     Stage(
         "gammatone, bandwidth, compression",
         _eb("gammatone_basilar_membrane", "bandwidth_adjust", "env_compress_basilar_membrane"),
-        _fast("filterbank", "control", "adjusted_bandwidth", "filters", "analyse"),
+        [
+            *_single("filterbank", "filters", "control", "analysis"),
+            *_fast("double.filterbank", "adjusted_bandwidth", "group_delays"),
+        ],
         (1.18, 0.117),
     ),
-    Stage("envelope_align", _eb("envelope_align"), _fast("envelope_align", "analyse", "delays"), (1.50, 0.122)),
+    Stage("envelope_align", _eb("envelope_align"), _single("envelope_align", "delays"), (1.50, 0.122)),
     Stage(
-        "dB SL, adaptation, group delay, noise",
-        _eb("envelope_sl", "inner_hair_cell_adaptation", "basilar_membrane_add_noise", "group_delay_compensate"),
-        [*_fast("hair_cells", "group_delays", "respond"), *_fast("noise", "Noise.read")],
-        (0.88, 0.054),
+        "hair cells, noise, env_smooth, bm_covary",
+        [
+            *_eb("envelope_sl", "inner_hair_cell_adaptation", "basilar_membrane_add_noise", "group_delay_compensate"),
+            *_eb("env_smooth", "bm_covary"),
+        ],
+        [*_single("comparison", "compare"), *_fast("noise", "Noise.read")],
+        (6.05, 0.107),
     ),
-    Stage("env_smooth (fast: in the stage above)", _eb("env_smooth"), [], (2.41, 0.002)),
-    Stage("bm_covary", _eb("bm_covary"), _fast("covariance", "tile_weights", "coherence"), (2.76, 0.051)),
     Stage(
         "melcor9, ave_covary2, spectrum_diff",
         _eb("melcor9", "ave_covary2", "spectrum_diff"),
-        [*_fast("cepstrum", "reference_modulation", "correlation"), *_eb("spectrum_diff")],
+        [
+            *_fast("cepstrum", "reference_modulation", "correlation"),
+            *_fast("double.covariance", "tiles", "coherence"),
+            *_eb("spectrum_diff"),
+        ],
         (0.02, 0.004),
     ),
 ]
-"""`ave_covary2` is part of the fast engine's `bm_covary` stage."""
+"""An ear that goes to double precision is part of what Python, copies and the rest take."""
 
 
 class Clock:

@@ -33,8 +33,8 @@ from harness.challenge import CAD1
 from harness.compute.local import ONE_THREAD
 from harness.haaqi.conformance_cad1 import score_in
 from harness.haaqi.evaluator import Score
-from harness.haaqi.fast import engine
 from harness.haaqi.fast.noise import Noise
+from harness.haaqi.fast.single import engine
 from harness.haaqi.stems import Stems, reference_stems, score_stems, score_stems_fast
 from harness.hearing import Audiogram, Listener
 from harness.music.audiograms import AUDIOGRAMS, FREQUENCIES
