@@ -107,6 +107,29 @@ def test_the_bound_never_rules_out_the_best_delay(seed, samples, low, width, dam
         held_against_all(x, y, aligned, kind)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.97])
+def test_what_decimation_takes_away_can_decide(share):
+    """Noise below 900 Hz fits best at one delay, a weak tone at 12 kHz at another; share: of what the tone can undo.
+
+    The decimated signals hold the noise alone. With the whole of the bound as the tone's energy, they still must not
+    rule out the delay that the tone makes the better one.
+    """
+    samples = 8192
+    frequency = np.fft.rfftfreq(samples, 1 / RATE)
+    spectrum = np.fft.rfft(np.random.RandomState(3).standard_normal((BANDS, samples)), axis=1)
+    spectrum[:, (frequency < 300) | (frequency > 900)] = 0
+    noise, late = (
+        np.fft.irfft(spectrum * np.exp(-2j * np.pi * frequency * delay / RATE), samples, axis=1) for delay in (0, 0.3)
+    )
+    tone = np.tile([1.0, -1.0], samples // 2)
+    at_none, at_one = correlations(noise, late)[:, [MAX_LAG, MAX_LAG + 1]].T
+    level = np.sqrt((at_none - at_one) / (2 * share) / samples)[:, None]
+    x, y = noise + level * tone, late - level * tone
+    assert (DELAYS[correlations(x, y).argmax(axis=1)] == 1).all()
+    aligned = envelope_align.delays(vibration_of(x, x), vibration_of(y, y))
+    assert (aligned.delay == 1).all()
+
+
 def test_of_equally_good_delays_the_largest_and_no_margin():
     x, y = np.zeros((2, BANDS, 6000))
     x[:, 3000] = 1
