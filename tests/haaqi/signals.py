@@ -1,5 +1,6 @@
 """Signals that the stages of the fast engine are tested on, and its arguments put together from plain arrays."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +9,7 @@ from clarity.evaluator.haspi import eb
 
 from harness.haaqi.fast.double import filterbank as double
 from harness.haaqi.fast.numerics import BANDS
-from harness.haaqi.fast.single import engine, envelope_align
+from harness.haaqi.fast.single import cochlea, envelope_align
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import CENTER, GROUPS
 from harness.haaqi.fast.single.vectors import LANES
@@ -81,16 +82,16 @@ KINDS = ("tones", "clicks", "unrelated", "envelopes", "tones at the fold", "one 
 
 def control(signal):
     """The control path of a signal after the middle ear: gains (BANDS, samples), and rms (BANDS,)."""
-    path = engine._control(signal, HEARING, LEVEL1)
-    gains = path.gains.reshape(BANDS, -1)[:, engine._ROOM : engine._ROOM + len(signal)]
+    path = cochlea.control(signal, HEARING, LEVEL1)
+    gains = path.gains.reshape(BANDS, -1)[:, cochlea._ROOM : cochlea._ROOM + len(signal)]
     return gains.copy(), path.rms
 
 
 def analysed(signal, bandwidth, late=None, hearing=HEARING, level1=LEVEL1):
     """Envelope and motion of a signal after the middle ear, and its spectrum in dB above threshold."""
     late = np.zeros(BANDS, np.int32) if late is None else late.astype(np.int32)
-    path = engine._control(signal, hearing, level1)
-    return engine._analyse(path, bandwidth, late, hearing, level1, engine.Workspace())
+    path = replace(cochlea.control(signal, hearing, level1), bandwidth=bandwidth)
+    return cochlea.analyse(path, late, hearing, level1, cochlea.Workspace())
 
 
 def bands_of(parts, begin, length):
@@ -118,7 +119,7 @@ def decimated(signal, step):
 def vibration_of(envelope, motion):
     """Any signals, (BANDS, samples), in the form that alignment and comparison take."""
     samples = envelope.shape[1]
-    length = engine._padded(samples)
+    length = cochlea._padded(samples)
     waves, slow = ([], []), ([], [])
     energy, slow_energy = np.zeros((2, GROUPS, LANES)), np.zeros((2, GROUPS, LANES))
     for kind, signal in enumerate((envelope, motion)):

@@ -24,7 +24,7 @@ from scipy.signal import butter, freqz, lfilter
 from harness.haaqi.fast.double import filterbank as double
 from harness.haaqi.fast.input_align import middle_ear
 from harness.haaqi.fast.numerics import BANDS
-from harness.haaqi.fast.single import engine, envelope_align, filterbank
+from harness.haaqi.fast.single import cochlea, envelope_align, filterbank
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import CENTER, GROUPS, TILE
 from harness.haaqi.fast.single.hair_cells import SPAN
@@ -223,4 +223,4 @@ def test_the_control_path_leaves_nothing_of_a_longer_signal_behind():
     alone = control(quiet)[0]
     control(loud)
     assert np.array_equal(control(quiet)[0], alone)
-    assert double.group_delays(np.ones(BANDS)).max() < engine._ROOM, "the latest band has room"
+    assert double.group_delays(np.ones(BANDS)).max() < cochlea._ROOM, "the latest band has room"
