@@ -35,7 +35,7 @@ STEPS: tuple[tuple[int, ...], ...] = {8: ((8, 8, 8, 1), (8, 4, 2, 1)), 16: ((8, 
 
 _SAFETY = 1.5  # as in double precision
 _ROUNDING = 3e-6  # of the transforms, relative to the largest correlation possible
-_CLOSE = 3e-8  # differences of sums in single precision that do not decide, likewise
+_CLOSE = 3e-7  # differences of sums in single precision that do not decide, likewise
 _SUMMED = 12  # products that are summed in single precision: more, and their rounding decides close calls
 _RUN = 6  # delays at a time
 _ZERO = np.float32(0)
