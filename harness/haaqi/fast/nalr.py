@@ -1,8 +1,8 @@
 """NAL-R by transforms of short blocks: `np.convolve` but for a few units of the last place, in an eighth of the time.
 
 Overlap-save (Oppenheim & Schafer, *Discrete-Time Signal Processing*, section 8.7.3): blocks that overlap by the length
-of the filter are multiplied by its spectrum, and of each is kept what the wrap-around does not reach. A channel's blocks
-are the same for all listeners, so they can be transformed once.
+of the filter are multiplied by its spectrum, and of each is kept what the wrap-around does not reach. A channel's
+blocks are the same for all listeners, so they can be transformed once.
 
 The filters are pyclarity's. The locked evaluator and whatever makes submissions use `enhancement.amplify_ear`, whose
 digits count; here a sample may differ from it by 1e-12 of the peak (`tests/haaqi/test_fast_nalr.py`).
@@ -26,7 +26,7 @@ _BLOCK = 4096  # samples
 _AT_ONCE = 16  # blocks: few enough for the second cache, enough for SIMD lanes
 
 _TAPS = 140
-"""Order of the filter that `ear_model` applies to a reference without NAL-R; it cuts as many samples of the beginning."""
+"""Order of the filter that `ear_model` applies to a reference without NAL-R, of which it cuts so many samples."""
 
 
 @dataclass(frozen=True)

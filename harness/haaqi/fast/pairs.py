@@ -24,6 +24,7 @@ from harness.haaqi.fast.numerics import BANDS
 from harness.haaqi.fast.result import Result
 from harness.haaqi.fast.single import engine as single
 from harness.hearing import Audiogram, Listener
+from harness.startup import uncollected
 
 _SHORTEST = 6000  # samples: 0.25 s, of which the locked evaluator makes short work
 _SOFTEST, _LOUDEST = 1e-8, 1e4  # peak amplitude; full scale is 1
@@ -253,13 +254,22 @@ class _Engine:
             if kept is None or not kept.is_for(scene_id, reference, listener, len(before)):
                 # Freed first, so that there are never two of them.
                 self.kept.pop(ear, None)
-                found = subject.analyse(self.precision, self.memory[ear])
-                kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), found)
+                kept = self.kept[ear] = _Kept(
+                    scene_id, reference, listener, len(before), subject.analyse(self.precision, self.memory[ear])
+                )
             result = self.precision.score(kept.found, after, noise, offset, self.scratch)
             if result is None or not result.certain:
+                kept = None
+                self._make_room()
                 result = subject.in_double_precision(noise, offset)
         evaluator.checked(ear, result.score)
         return result
+
+    def _make_room(self) -> None:
+        """Give back the big arrays: those of an ear in double precision are larger still."""
+        self.kept.clear()
+        self.scratch, left = self.precision.Workspace(), self.precision.Workspace()
+        self.memory = {"left": left, "right": self.precision.Workspace() if self.keeps_references else left}
 
     def _noise(self, scene_id: str, samples: int) -> Noise:
         """The random numbers of a scene: the left ear's, then the right ear's."""
@@ -287,6 +297,7 @@ def score_pair(
 
 
 @lru_cache(maxsize=1)
+@uncollected()
 def _load_code() -> None:
     """Score a little noise, so that all code is loaded, or compiled and kept, before the first pair.
 
