@@ -42,12 +42,12 @@ from clarity.evaluator.haaqi import compute_haaqi
 from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 from excerpt_set import build_slice
 
-import harness.haaqi.evaluator
 from harness.challenge import PROTOCOL
 from harness.compute.local import ONE_THREAD
 from harness.enhancement import Signal, amplify, amplify_ear, to_remix_format
 from harness.haaqi import fast
 from harness.haaqi.evaluator import reference_mixture
+from harness.haaqi.fast import nalr
 from harness.hearing import Listener
 from harness.music.evaluationset import Scene
 from harness.music.layout import load
@@ -150,7 +150,7 @@ class Clock:
 
 
 AROUND = "NAL-R and resampling"
-AROUND_HAAQI = [(soxr, "resample", AROUND), (harness.haaqi.evaluator, "amplify_ear", AROUND)]
+AROUND_HAAQI = [(soxr, "resample", AROUND), (nalr, "blocks_of", AROUND), (nalr, "filtered", AROUND)]
 """What `score_pair` does besides HAAQI."""
 
 

@@ -110,7 +110,8 @@ def match_loudness(signal: Signal, reference: Signal) -> Signal:
 
 
 @lru_cache(maxsize=256)
-def _nalr_fir(audiogram: Audiogram) -> NDArray[np.float64]:
+def nalr_fir(audiogram: Audiogram) -> NDArray[np.float64]:
+    """The filter of `amplify_ear`, (221,)."""
     from clarity.enhancer.nalr import NALR
 
     nalr = NALR(nfir=PROTOCOL.nalr_order, sample_rate=PROTOCOL.sample_rate)
@@ -129,7 +130,7 @@ def amplify_ear(channel: Signal, audiogram: Audiogram) -> Signal:
     Returns:
         The amplified channel, (samples + 220,); the filter delays it by 110 samples.
     """
-    return np.convolve(channel, _nalr_fir(audiogram))
+    return np.convolve(channel, nalr_fir(audiogram))
 
 
 def amplify(signal: Signal, listener: Listener) -> Signal:

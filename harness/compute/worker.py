@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import harness
+from harness.startup import uncollected
 
 WATCH_SECONDS = 0.5
 """How often a worker looks whether its parent is still there."""
@@ -33,7 +34,8 @@ def main() -> None:
     waiting: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(tasks, waiting, os.getppid()), daemon=True).start()
     try:
-        found: Any = importlib.import_module(sys.argv[3])
+        with uncollected():
+            found: Any = importlib.import_module(sys.argv[3])
         function = reduce(getattr, sys.argv[4].split("."), found)
     except Exception as error:
         results.send_bytes(_failed(error))

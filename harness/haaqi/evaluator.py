@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,18 +106,29 @@ def ear_signals(ear: str, reference: Signal, processed: NDArray[np.float32], aud
     Raises:
         EvaluatorError: the reference is silent.
     """
-    import soxr
+    level1 = level_of(ear, reference)
+    amplified = amplify_ear(reference, audiogram)
+    return EarSignals(
+        resampled(amplified, PROTOCOL.sample_rate), resampled(processed, PROTOCOL.remix_sample_rate), level1
+    )
+
+
+def level_of(ear: str, reference: Signal) -> float:
+    """`EarSignals.level1` for a reference before NAL-R. Raises EvaluatorError if it is silent."""
     from clarity.utils.signal_processing import compute_rms
 
     rms = compute_rms(reference)
     if not rms > 0:
         raise EvaluatorError(f"the reference of the {ear} ear is silent: HAAQI is not defined for it")
-    rate = PROTOCOL.haaqi_sample_rate
-    return EarSignals(
-        reference=soxr.resample(amplify_ear(reference, audiogram), PROTOCOL.sample_rate, rate, quality="HQ"),
-        processed=soxr.resample(processed, PROTOCOL.remix_sample_rate, rate, quality="HQ"),
-        level1=PROTOCOL.haaqi_level_db - 20 * np.log10(rms),
-    )
+    level: np.float64 = PROTOCOL.haaqi_level_db - 20 * np.log10(rms)
+    return level
+
+
+def resampled(signal: Any, rate: int) -> Any:
+    """A signal of some rate, (samples,), at HAAQI's; it keeps its precision."""
+    import soxr
+
+    return soxr.resample(signal, rate, PROTOCOL.haaqi_sample_rate, quality="HQ")
 
 
 def part_named(ear: str, stem: str = "") -> str:

@@ -175,7 +175,10 @@ def score(
 
 
 CHUNKS_PER_WORKER = 4
-"""So many at least, where tasks are handed out in chunks, so that the workers end at about the same time."""
+"""So many at least, where far workers are handed chunks, so that they end at about the same time."""
+
+LEAST = 3
+"""Tasks in a chunk, at least: what a worker does for each scene, before its first pair, takes as long as two pairs."""
 
 
 def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> list[tuple[ScoreTask, ...]]:
@@ -183,7 +186,9 @@ def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> li
 
     A pair takes the locked evaluator seconds, so each is handed out alone; those that both engines score come first,
     since a wrong engine should not be found out after hours. The noise of a scene is slow to draw, and the fast engine
-    keeps it: its tasks go in chunks of one scene, which do not split those of a listener unless they must.
+    keeps it: its tasks go in chunks of one scene, which do not split those of a listener unless they must. Each is at
+    most a worker's half share of what is left, so that whole scenes come first and small chunks last, and the workers
+    end at about the same time (guided self-scheduling: Polychronopoulos & Kuck, IEEE Trans. Computers 36(12), 1987).
 
     Where workers are `far`, the locked evaluator's go in such chunks too: each then reads a scene's music once, and
     handing out a task costs this process some milliseconds (benchmarks/cluster.py), which a thousand workers with a
@@ -191,23 +196,32 @@ def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> li
     between, since its job's time is up, has computed for nothing.
     """
     alone = [(task,) for task in tasks if task.check or (task.engine == "locked" and not far)]
-    size = math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers))
     together: list[tuple[ScoreTask, ...]] = []
     others = [task for task in tasks if not task.check and (task.engine == "fast" or far)]
-    for _, scored in groupby(others, key=lambda task: task.pair.scene.id):
-        of_scene = list(scored)
-        most = min(size, _most_far(of_scene[0])) if far else size
+    left = len(others)
+
+    def most(task: ScoreTask) -> int:
+        if far:
+            return min(math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers)), _most_far(task))
+        return max(LEAST, math.ceil(left / (2 * workers)))
+
+    def hand_out(chunk: list[ScoreTask]) -> None:
+        nonlocal left
+        together.append(tuple(chunk))
+        left -= len(chunk)
+
+    for _, of_scene in groupby(others, key=lambda task: task.pair.scene.id):
         chunk: list[ScoreTask] = []
         for _, of_listener in groupby(of_scene, key=lambda task: task.pair.listener.id):
             waiting = list(of_listener)
-            if len(chunk) + len(waiting) > most and chunk:
-                together.append(tuple(chunk))
+            if chunk and len(chunk) + len(waiting) > most(waiting[0]):
+                hand_out(chunk)
                 chunk = []
-            while len(waiting) > most:
-                together.append(tuple(waiting[:most]))
-                waiting = waiting[most:]
+            while len(waiting) > (room := most(waiting[0])):
+                hand_out(waiting[:room])
+                waiting = waiting[room:]
             chunk += waiting
-        together.append(tuple(chunk))
+        hand_out(chunk)
     return alone + together
 
 
@@ -264,7 +278,7 @@ def _score_one(task: ScoreTask) -> Outcome:
     scene, files = task.pair.scene, task.pair.files
     what = files[0] if len(files) == 1 else "one of its files"
     try:
-        submitted = form_of(scene.protocol).read(task.folder, task.pair)
+        submitted = form_of(scene.protocol).read(task.folder, task.pair, known=True)
         if submitted.sha256 != task.sha256:
             return f"{what} has changed since it was checked: run the command again"
         reference = _reference(scene, task.music)

@@ -132,24 +132,24 @@ class StemsForm(Form):
             return read_scale(folder / name)[1]
         return self._flac(folder, name, scene).sha256
 
-    def _flac(self, folder: Path, name: str, scene: Scene) -> Flac:
-        frames = scene.scored_frames
+    def _flac(self, folder: Path, name: str, scene: Scene, known: bool = False) -> Flac:
+        path, frames = folder / name, scene.scored_frames
         if name.endswith("_remix.flac"):
-            return read_flac(folder / name, CAD1.remix_sample_rate, 2, CAD1.remix_frames(frames))
+            return read_flac(path, CAD1.remix_sample_rate, 2, CAD1.remix_frames(frames), known=known)
         # A system may well find no vocals.
-        return read_flac(folder / name, CAD1.stem_sample_rate, 1, CAD1.stem_frames(frames), may_be_silent=True)
+        return read_flac(path, CAD1.stem_sample_rate, 1, CAD1.stem_frames(frames), may_be_silent=True, known=known)
 
-    def read(self, folder: Path, pair: Pair) -> Submitted:
+    def read(self, folder: Path, pair: Pair, known: bool = False) -> Submitted:
         """See `Form.read`."""
         hashes, signals = {}, {}
         for signal in CAD1.signals:
             stem_name, scale_name = CAD1.stem_name(*pair.id, signal), CAD1.scale_name(*pair.id, signal)
-            stem = self._flac(folder, stem_name, pair.scene)
+            stem = self._flac(folder, stem_name, pair.scene, known)
             scale, hashes[scale_name] = read_scale(folder / scale_name)
             hashes[stem_name] = stem.sha256
             # In single precision, as the recipe reads and scales them.
             signals[signal] = stem.signal[:, 0] * np.float32(scale)
-        hashes[pair.remix_name] = self.check(folder, pair.remix_name, pair.scene)
+        hashes[pair.remix_name] = self._flac(folder, pair.remix_name, pair.scene, known).sha256
         return Submitted(signals, content_sha256(pair, hashes))
 
     def max_bytes(self, name: str, frames: int) -> int:

@@ -481,14 +481,21 @@ def test_chunks_are_neighbours_of_one_scene(shape, workers):
     chunks = in_chunks(tasks, workers)
     assert [task for chunk in chunks for task in chunk] == tasks
     assert all(len({task.pair.scene.id for task in chunk}) == 1 for chunk in chunks)
-    largest = math.ceil(len(tasks) / (4 * workers))
-    assert all(1 <= len(chunk) <= largest for chunk in chunks)
-    submissions = shape[2]
-    for chunk, following in pairwise(chunks):
-        if chunk[-1].pair.id == following[0].pair.id:
+    left, submissions = len(tasks), shape[2]
+    for chunk, following in pairwise([*chunks, ()]):
+        largest = max(3, math.ceil(left / (2 * workers)))
+        assert 1 <= len(chunk) <= largest
+        if following and chunk[-1].pair.id == following[0].pair.id:
             assert submissions > largest, "a listener's tasks were split"
-        elif chunk[-1].pair.scene.id == following[0].pair.scene.id:
+        elif following and chunk[-1].pair.scene.id == following[0].pair.scene.id:
             assert len(chunk) + submissions > largest, "the next listener's tasks had room"
+        left -= len(chunk)
+    assert left == 0
+
+
+def test_chunks_are_whole_scenes_first_and_small_ones_last():
+    """A scene costs each worker that has a part of it; and at the end nobody should wait for another's long chunk."""
+    assert [len(chunk) for chunk in in_chunks(tasks_of(5, 20, 1), 2)] == [20, 20, 15, 5, 10, 8, 2, 5, 4, 3, 3, 3, 2]
 
 
 def test_what_is_to_be_checked_comes_first_and_alone():

@@ -23,6 +23,7 @@ from harness.enhancement import Signal
 from harness.haaqi.evaluator import Score
 from harness.haaqi.fast.sources import sources_sha256
 from harness.hearing import Listener
+from harness.startup import uncollected
 
 if TYPE_CHECKING:
     from clarity.utils.audiogram import Audiogram as ClarityAudiogram
@@ -44,7 +45,8 @@ def score_pair(
     Args:
         in_double: whether all is computed in double precision.
     """
-    from harness.haaqi.fast import pairs
+    with uncollected():
+        from harness.haaqi.fast import pairs
 
     return pairs.score_pair(scene_id, reference, processed, listener, in_double=in_double)
 
@@ -62,7 +64,8 @@ def compute_haaqi(
 
     The random numbers come from NumPy's global generator.
     """
-    from harness.haaqi.fast import pairs
+    with uncollected():
+        from harness.haaqi.fast import pairs
 
     return pairs.HaaqiFunction()(
         processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,

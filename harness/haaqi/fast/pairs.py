@@ -12,17 +12,19 @@ from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 from numpy.typing import NDArray
 
 from harness.challenge import EARS, PROTOCOL
-from harness.enhancement import Signal
+from harness.enhancement import Signal, nalr_fir
 from harness.errors import EvaluatorError
 from harness.haaqi import evaluator
-from harness.haaqi.evaluator import Score
+from harness.haaqi.evaluator import EarSignals, Score
+from harness.haaqi.fast import nalr
 from harness.haaqi.fast.double import engine as double
 from harness.haaqi.fast.double import hair_cells
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS
 from harness.haaqi.fast.result import Result
 from harness.haaqi.fast.single import engine as single
-from harness.hearing import Listener
+from harness.hearing import Audiogram, Listener
+from harness.startup import uncollected
 
 _SHORTEST = 6000  # samples: 0.25 s, of which the locked evaluator makes short work
 _SOFTEST, _LOUDEST = 1e-8, 1e4  # peak amplitude; full scale is 1
@@ -164,6 +166,36 @@ class _Kept:
         return self.source is source and (self.scene_id, self.listener, self.length) == (scene_id, listener, length)
 
 
+class _Signals:
+    """Brings pairs into the form that HAAQI takes, as `evaluator.ear_signals` does; an ear's last reference is kept."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, tuple[Signal, nalr.Blocks]] = {}
+        self._last: dict[str, tuple[Signal, Audiogram, Signal, float]] = {}
+
+    def of_ear(self, ear: str, reference: Signal, processed: NDArray[np.float32], audiogram: Audiogram) -> EarSignals:
+        """One ear's; reference and processed hold both, (samples, 2).
+
+        Raises:
+            EvaluatorError: the reference is silent.
+        """
+        last = self._last.get(ear)
+        if last is None or last[0] is not reference or last[1] != audiogram:
+            level1 = evaluator.level_of(ear, reference[:, EARS.index(ear)])
+            amplified = self._amplified(ear, reference, nalr_fir(audiogram))
+            resampled = evaluator.resampled(amplified, PROTOCOL.sample_rate)
+            last = self._last[ear] = reference, audiogram, resampled, level1
+        channel = processed[:, EARS.index(ear)]
+        return EarSignals(last[2], evaluator.resampled(channel, PROTOCOL.remix_sample_rate), last[3])
+
+    def _amplified(self, ear: str, reference: Signal, fir: NDArray[np.float64]) -> Signal:
+        blocks = self._blocks.get(ear)
+        if blocks is None or blocks[0] is not reference:
+            made = nalr.blocks_of(reference[:, EARS.index(ear)], fir.size)
+            blocks = self._blocks[ear] = reference, made
+        return nalr.filtered(blocks[1], fir)
+
+
 class _Engine:
     """What a process keeps from one pair to the next.
 
@@ -181,6 +213,7 @@ class _Engine:
         self.precision = precision
         self.scene_id: str | None = None
         self.noise: Noise
+        self.signals = _Signals()
         self.kept: dict[str, _Kept] = {}
         self.keeps_references = False
         shared = precision.Workspace()
@@ -211,9 +244,8 @@ class _Engine:
         listener: Listener,
         offset: int,
     ) -> Result:
-        channel = EARS.index(ear)
         audiogram = getattr(listener, ear)
-        signals = evaluator.ear_signals(ear, reference[:, channel], processed[:, channel], audiogram)
+        signals = self.signals.of_ear(ear, reference, processed, audiogram)
         before, after = _same_length(_fit(signals.reference), _fit(signals.processed))
         subject = _Ear(before, after, audiogram.for_pyclarity(), PROTOCOL.haaqi_equalisation, signals.level1)
         noise = self._noise(scene_id, len(before))
@@ -222,13 +254,22 @@ class _Engine:
             if kept is None or not kept.is_for(scene_id, reference, listener, len(before)):
                 # Freed first, so that there are never two of them.
                 self.kept.pop(ear, None)
-                found = subject.analyse(self.precision, self.memory[ear])
-                kept = self.kept[ear] = _Kept(scene_id, reference, listener, len(before), found)
+                kept = self.kept[ear] = _Kept(
+                    scene_id, reference, listener, len(before), subject.analyse(self.precision, self.memory[ear])
+                )
             result = self.precision.score(kept.found, after, noise, offset, self.scratch)
             if result is None or not result.certain:
+                kept = None
+                self._make_room()
                 result = subject.in_double_precision(noise, offset)
         evaluator.checked(ear, result.score)
         return result
+
+    def _make_room(self) -> None:
+        """Give back the big arrays: those of an ear in double precision are larger still."""
+        self.kept.clear()
+        self.scratch, left = self.precision.Workspace(), self.precision.Workspace()
+        self.memory = {"left": left, "right": self.precision.Workspace() if self.keeps_references else left}
 
     def _noise(self, scene_id: str, samples: int) -> Noise:
         """The random numbers of a scene: the left ear's, then the right ear's."""
@@ -256,6 +297,7 @@ def score_pair(
 
 
 @lru_cache(maxsize=1)
+@uncollected()
 def _load_code() -> None:
     """Score a little noise, so that all code is loaded, or compiled and kept, before the first pair.
 

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from clarity.evaluator.haaqi.haaqi import HAAQI_AUDIOGRAM_FREQUENCIES
 from clarity.evaluator.haspi import eb
 from numpy.typing import NDArray
 
-from harness.haaqi.fast import cepstrum, input_align
+from harness.haaqi.fast import cepstrum, input_align, nalr
 from harness.haaqi.fast.double import covariance, envelope_align, filterbank, hair_cells
 from harness.haaqi.fast.double.filterbank import CENTER
 from harness.haaqi.fast.input_align import Samples
 from harness.haaqi.fast.noise import Noise
-from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE
+from harness.haaqi.fast.numerics import BANDS, F32, F64
 from harness.haaqi.fast.result import Result
 
 _WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
@@ -108,7 +107,7 @@ def analyse_reference(
     """
     cut = reference[bulk.start : bulk.stop]
     if equalisation == 1:
-        cut = amplified(cut, hearing_loss)
+        cut = nalr.amplified(cut, hearing_loss)
     signal = input_align.middle_ear(cut)
     hearing = filterbank.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
     vibration, bandwidth, spectrum = _cochlea(signal, hearing, level1, own)
@@ -176,17 +175,6 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
         *eb.spectrum_diff(reference.spectrum, spectrum)[:2],
     )
     return Result(found, 2 * BANDS * size + heard.modulation.draws)
-
-
-def amplified(reference: Samples, hearing_loss: F64) -> Samples:
-    """NAL-R at 24 kHz, as `ear_model` applies it to a reference that has none."""
-    from clarity.enhancer.nalr import NALR
-    from clarity.utils.audiogram import Audiogram
-
-    taps = 140
-    nalr = NALR(taps, SAMPLE_RATE)
-    fir, _ = nalr.build(Audiogram(levels=hearing_loss, frequencies=HAAQI_AUDIOGRAM_FREQUENCIES))
-    return np.asarray(nalr.apply(fir, reference)[taps : taps + len(reference)])
 
 
 def _cochlea(

@@ -14,10 +14,10 @@ import numpy as np
 from clarity.evaluator.haspi import eb
 from numpy.typing import NDArray
 
-from harness.haaqi.fast import cepstrum
+from harness.haaqi.fast import cepstrum, nalr
 from harness.haaqi.fast.double import covariance
 from harness.haaqi.fast.double import filterbank as double
-from harness.haaqi.fast.double.engine import amplified, combine
+from harness.haaqi.fast.double.engine import combine
 from harness.haaqi.fast.input_align import Samples, middle_ear, shifted
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F64
@@ -62,7 +62,7 @@ def analyse_reference(
     """The reference's share of the work: arguments as of `double.engine.analyse_reference`."""
     cut = reference[bulk.start : bulk.stop]
     if equalisation == 1:
-        cut = amplified(cut, hearing_loss)
+        cut = nalr.amplified(cut, hearing_loss)
     hearing = double.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
     path = cochlea.control(middle_ear(cut), hearing, level1)
     late = double.group_delays(path.bandwidth).astype(np.int32)
