@@ -6,7 +6,7 @@ from math import inf
 NEAR_TIE = 1e-9
 """Difference between two correlations, relative to the largest possible, from which on single precision decides."""
 
-NEAR_THRESHOLD = 5e-6
+NEAR_THRESHOLD = 1e-5
 """Distance from a threshold in dB from which on single precision decides."""
 
 
