@@ -14,6 +14,7 @@ not finite, not one channel of floating point numbers, absurdly loud or soft) go
 get its scores and its errors.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from harness.startup import uncollected
 if TYPE_CHECKING:
     from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 
-__all__ = ["compute_haaqi", "score_pair", "sources_sha256"]
+__all__ = ["compute_haaqi", "forget", "score_pair", "sources_sha256"]
 
 # The stages are imported when they are needed: numba and scipy.signal take seconds, and whoever only asks for the hash
 # of the sources need not wait for them.
@@ -49,6 +50,13 @@ def score_pair(
         from harness.haaqi.fast import pairs
 
     return pairs.score_pair(scene_id, reference, processed, listener, in_double=in_double)
+
+
+def forget() -> None:
+    """Give back the memory of what is kept for the next pair: before the locked evaluator takes as much, say."""
+    pairs = sys.modules.get(f"{__name__}.pairs")
+    if pairs is not None:
+        pairs.forget()
 
 
 def compute_haaqi(

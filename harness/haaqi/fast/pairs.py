@@ -285,6 +285,11 @@ def _engine(*, in_double: bool) -> _Engine:
     return _Engine(double if in_double else single)
 
 
+def forget() -> None:
+    """See `harness.haaqi.fast.forget`."""
+    _engine.cache_clear()
+
+
 def score_pair(
     scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener, *, in_double: bool = False
 ) -> Score:
