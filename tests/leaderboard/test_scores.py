@@ -120,14 +120,14 @@ def test_runs_count_fast_and_checked_scores(store: Store, start: Start) -> None:
     add(store, "S2", "L1", 0.1, 0.2)
     store.mark_failed(run_id, {("S2", "L2"): "it raised"})
     first, second = store.runs()
-    assert (first.fast, first.checked, first.only_fast) == (2, 1, 1)
+    assert (first.fast, first.checked, first.only_fast) == (2, 2, 1)
     assert first.largest_difference == (0.5 + 2e-9) - 0.5
     assert (first.failed, first.scored, len(first.scores.score)) == (1, 3, 3)
     assert (second.fast, second.checked, second.only_fast, second.largest_difference) == (0, 0, 0, None)
     # The right ear counts as much as the left, and the locked score is the one that counts.
     add(store, "S1", "L2", 0.5, 0.2 - 3e-9)
     (first, _) = store.runs()
-    assert (first.fast, first.checked, first.only_fast) == (2, 2, 0)
+    assert (first.fast, first.checked, first.only_fast) == (2, 4, 0)
     assert first.largest_difference == 0.2 - (0.2 - 3e-9)
     assert set(first.scores.left) == {0.5 + 2e-9, 0.5, 0.1}
 
