@@ -14,7 +14,6 @@ from harness_leaderboard.records import (
     NewScore,
     PairRecord,
     RunRecord,
-    checks_due,
 )
 from harness_leaderboard.store import Store
 
@@ -153,13 +152,6 @@ def test_an_unknown_engine_is_refused(store: Store, start: Start) -> None:
     with pytest.raises(LeaderboardError, match=r"refused impossible data.*ck_scores_engine"):
         add(store, "S1", "L1", 0.5, 0.2, "quick")  # type: ignore[arg-type]
     assert (count(store, "scores"), count(store, "remixes")) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("pairs", "due"), [(0, 0), (1, 1), (2, 2), (3, 2), (200, 2), (201, 3), (700, 7), (19_200, 192), (19_201, 193)]
-)
-def test_how_many_checks_are_due(pairs: int, due: int) -> None:
-    assert checks_due(pairs) == due
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
