@@ -1,4 +1,4 @@
-"""One ear or stem by itself has the score that it has in its pair, to the last digit: the noise begins where it must."""
+"""An ear or stem by itself has the score that it has in its pair, to the last digit: its noise begins where it must."""
 
 import numpy as np
 import pytest
