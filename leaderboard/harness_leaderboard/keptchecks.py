@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, tuple_
 
-from harness_leaderboard.checks import Checker, NewCheck, is_part
+from harness_leaderboard.checks import CHECKERS, Checker, NewCheck, is_part
 from harness_leaderboard.checksums import of_check
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import CheckRow, EnvironmentRow, EvaluatorRow, ReferenceRow, RemixRow
@@ -70,6 +70,22 @@ class StoredCheck:
         return of_check(*about, row["score"], row["fast_score"], self.environment_sha256, row["checked_at"])
 
 
+def refuse_impossible(checks: Iterable[NewCheck]) -> None:
+    """Refuse what cannot be a check.
+
+    Raises:
+        LeaderboardError: nothing checks that is called so, or no part is; a score is NaN or not from 0 to 1.
+    """
+    for check in checks:
+        # Written so that NaN, which compares false with everything, is refused too.
+        possible = 0 <= check.score <= 1 and 0 <= check.fast <= 1
+        if not possible or not is_part(check.part) or check.by not in CHECKERS:
+            raise LeaderboardError(
+                f"remix {check.file_sha256[:12]}: {ascii(check.by)[:60]} cannot have checked {ascii(check.part)[:60]} "
+                f"with {check.score} for {check.fast}: it was not stored"
+            )
+
+
 def add_checks(
     connection: Connection,
     checks: Sequence[tuple[int, NewCheck]],
@@ -83,17 +99,7 @@ def add_checks(
         checks: each with the number of its remix.
         evaluator, fingerprint: number and hash of the evaluator.
         environments: the number of the environment of "locked" and of "fast64" checks.
-
-    Raises:
-        LeaderboardError: a part cannot be called so, or a score is NaN or not from 0 to 1.
     """
-    for _, check in checks:
-        # Written so that NaN, which compares false with everything, is refused too.
-        if not (0 <= check.score <= 1 and 0 <= check.fast <= 1) or not is_part(check.part):
-            raise LeaderboardError(
-                f"remix {check.file_sha256[:12]}: a check of {ascii(check.part)[:60]} gives {check.score} for "
-                f"{check.fast}, which are not from 0 to 1, or of no ear or stem: it was not stored"
-            )
     at = now()
     hashes = {row.id: row.sha256 for row in connection.execute(select(EnvironmentRow.id, EnvironmentRow.sha256))}
     made = {}

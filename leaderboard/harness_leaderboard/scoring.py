@@ -10,7 +10,7 @@ from harness_leaderboard.checks import Checker, NewCheck
 from harness_leaderboard.checksums import of_score
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import ScoreKey, delete_scores, stored_scores
-from harness_leaderboard.keptchecks import add_checks
+from harness_leaderboard.keptchecks import add_checks, refuse_impossible
 from harness_leaderboard.models import EnvironmentRow, ScoreRow
 from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.records import Engine, NewScore
@@ -47,6 +47,7 @@ def add_scores(
                 f"remix {score.file_sha256[:12]}: a score cannot have the margin {score.margin} of "
                 f"{ascii(score.closest)[:60]}, or such parts in double precision, and was not stored"
             )
+    refuse_impossible(new_checks)
     evaluator = evaluator_id(connection, fingerprint)
     if evaluator is None:
         raise LeaderboardError(f"no run was entered under evaluator {fingerprint[:12]}: enter one first")
