@@ -140,7 +140,8 @@ def test_pairs_say_what_is_stored(path: Path) -> None:
         add(store, "S1", "L1", 0.25, 0.5)
         add(store, "S1", "L1", 0.25 + 1e-9, 0.5 - 3e-9, engine="fast")
         mark(store, run_id, "S1", "L2")
-        add(store, "S1", "L2", 0.1, 0.2, engine="fast")
+        fast = NewScore(FILE, reference("S1", "L2"), "fast", 0.1, 0.2, in_double=("left",), margin=1.5, closest="right")
+        store.add_scores([fast], FINGERPRINT, {"fast": {"numpy": "2.0"}})
         mark(store, run_id, "S2", "L1", clipped=None)
         store.mark_failed(run_id, {("S2", "L2"): "it broke"})
     pairs = load_results(path).pairs
@@ -152,6 +153,9 @@ def test_pairs_say_what_is_stored(path: Path) -> None:
     assert pairs["score"].isna().tolist() == [False, False, True, True]
     assert pairs["difference"][0] == pytest.approx(3e-9, rel=1e-6)
     assert pairs["difference"].isna().tolist() == [False, True, True, True]
+    assert pairs["margin"].isna().tolist() == [True, False, True, True]
+    assert pairs["in_double"].isna().tolist() == [True, False, True, True]
+    assert (pairs["margin"][1], pairs["in_double"][1]) == (1.5, "left")
     assert pairs["clipped"][0] == 7
     assert pairs["clipped"].isna().tolist() == [False, False, True, True]
     assert pairs["reason"][3] == "it broke"
