@@ -192,7 +192,8 @@ class _Plan:
         wanted = {*open_, *done}
         by_margin = sorted((each for each in margins if each in wanted), key=lambda each: (margins[each], each))[:most]
         closest = [each for each in by_margin if each not in done]
-        return closest + [each for each in open_ if each not in set(closest)]
+        first = set(closest)
+        return closest + [each for each in open_ if each not in first]
 
 
 def _order(run: StoredRun, parts: Sequence[str], by: Checker) -> list[Part]:

@@ -10,7 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from stored import EVALUATION_SET, FILE, FINGERPRINT, LOAD, OTHER_FILE, PAIRS, RUN, STREAMED, WHOLE_PIECE, add, mark
+from stored import (
+    EVALUATION_SET,
+    FILE,
+    FINGERPRINT,
+    LOAD,
+    OTHER_FILE,
+    PAIRS,
+    RUN,
+    STREAMED,
+    WHOLE_PIECE,
+    add,
+    mark,
+    reference,
+)
 from support import SPLIT, RunCli, TinySet
 
 from harness.challenge import STEMS
@@ -20,12 +33,12 @@ from harness.music.layout import load
 from harness.results.frames import Results, load_results
 from harness_leaderboard.labels import labels
 from harness_leaderboard.ranking import boards
-from harness_leaderboard.records import PieceCost
+from harness_leaderboard.records import NewScore, PieceCost
 from harness_leaderboard.store import Store
 
 PAIR_COLUMNS = (
     "run, evaluator, scene, listener, track, environment, state, engine, left, right, score, clipped, "
-    "difference, reason, file_sha256"
+    "difference, margin, reason, file_sha256, in_double"
 )
 RUN_COLUMNS = (
     "run, label, name, system, version, settings, class, basis, chain, verdict, cuts, look_ahead, whole_piece, delay, "
