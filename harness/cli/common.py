@@ -40,6 +40,7 @@ class Engine(StrEnum):
 
     locked = "locked"
     fast = "fast"
+    fast64 = "fast64"
 
 
 class ProtocolName(StrEnum):
@@ -148,7 +149,8 @@ EngineOption = Annotated[
     Engine,
     typer.Option(
         "--engine",
-        help="What computes the scores: the locked evaluator, or the fast engine that is checked against it.",
+        help="What computes the scores: the locked evaluator, the fast engine that is checked against it, or that one "
+        "with everything in double precision.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

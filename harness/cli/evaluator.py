@@ -28,7 +28,8 @@ def verify(
     """Prove that the evaluators of all protocols are the locked ones: versions, sources, protocol, and scores.
 
     With --engine fast, then also that the fast engine gives the same scores as the locked evaluator, on music and
-    on signals that are seldom met (some minutes of processor time).
+    on signals that are seldom met (some minutes of processor time); with --engine fast64, that it does so with
+    everything in double precision.
 
     Exit code: 0 they are (and the engines agree), 1 one is not (or they differ).
     """
@@ -43,7 +44,8 @@ def verify(
         if not as_json:
             _show_locked(protocol, problems[protocol.name])
     locked = not any(problems.values())
-    compared = _compare(workers_or_default(workers)) if engine is Engine.fast and locked else None
+    asked = engine is not Engine.locked
+    compared = _compare(workers_or_default(workers), engine is Engine.fast64) if asked and locked else None
     agreed = compared is None or all(case.agrees for case in compared)
     if as_json:
         evaluators = {
@@ -63,7 +65,7 @@ def verify(
                 "problems": list(dict.fromkeys(line for lines in problems.values() for line in lines)),
                 "evaluators": evaluators,
                 "environment": lock.environment(),
-                **({"fast": _as_json(compared) if compared else None} if engine is Engine.fast else {}),
+                **({"fast": _as_json(compared) if compared else None} if asked else {}),
             }
         )
     elif compared:
@@ -95,17 +97,19 @@ def _show_locked(protocol: "Protocol", problems: Sequence[str]) -> None:
         console.out.print(f"evaluator {lock.fingerprint(protocol)}", soft_wrap=True)
 
 
-def _compare(workers: int) -> "list[Comparison]":
+def _compare(workers: int, in_double: bool) -> "list[Comparison]":
     """Have both engines score everything; what comes of it, in the order of the cases."""
     from harness.challenge import PROTOCOLS
     from harness.haaqi import agreement
 
     # First, and in this process: what has to be compiled is then there for all workers.
-    done = [found for protocol in PROTOCOLS.values() for found in agreement.conformance_comparisons(protocol)]
+    done = [
+        found for protocol in PROTOCOLS.values() for found in agreement.conformance_comparisons(protocol, in_double)
+    ]
     todo = agreement.cases()
     found = {}
     with console.progress("Comparing", len(todo), "cases", workers) as advance:
-        for comparison in agreement.comparisons(todo, workers):
+        for comparison in agreement.comparisons(todo, workers, in_double):
             found[comparison.name] = comparison
             advance(1, comparison.name)
     return done + [found[case.name] for case in todo]

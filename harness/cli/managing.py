@@ -272,7 +272,7 @@ def export(
 
     with Store.open(db, create=False) as store:
         merged = store.export(expanded(str(file), "FILE"))
-    console.say(f"{file}: {merged.runs} runs, {merged.scores} scores")
+    console.say(f"{file}: {merged.runs} runs, {merged.scores} scores, {merged.checks} checks")
     _warn_of_refused(merged.refused)
 
 
@@ -301,6 +301,8 @@ def import_(
         console.print_json(asdict(merged))
     else:
         console.say(f"{file}: {merged.runs} new runs, {merged.scores} new scores, {merged.known} already present")
+        if merged.checks:
+            console.say(f"{file}: {merged.checks} new checks of fast scores")
         _warn_of_refused(merged.refused)
         if merged.files_kept:
             console.warn(f"{merged.files_kept} pairs have another file here: ours stay")

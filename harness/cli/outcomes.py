@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness import console
+from harness.challenge import EARS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from harness.scoring.run import Scored
     from harness.submission.manifest import Manifest
     from harness.submission.validation import Verdict
+    from harness_leaderboard.records import ScoredRun
 
 SHOWN = 10
 """Problems that are printed one by one; --json has them all."""
@@ -132,7 +134,10 @@ def scores_as_json(verdict: "Verdict", found: "EvaluationSet", scored: "Scored",
         "engine": {
             "name": engine,
             "fast": scored.fast,
+            "parts": scored.parts,
+            "in_double": scored.in_double,
             "checked": scored.checked,
+            "checked_in_double": scored.checked_in_double,
             "largest_difference": scored.largest_difference,
         },
         "pairs": len(found.pairs),
@@ -161,8 +166,14 @@ def show_scores(verdict: "Verdict", scored: "Scored", found: "EvaluationSet") ->
             f"({scored.replaced.pairs} pairs) that the board showed; harness runs show {scored.run_id} has its history"
         )
     if scored.fast:
-        largest = "" if scored.largest_difference is None else f", largest difference {scored.largest_difference:.1g}"
-        console.say(
-            f"{verdict.source}: fast engine: {scored.fast} pairs, {scored.checked} checked against the locked "
-            f"evaluator (1 %, at least 2){largest}"
-        )
+        console.say(f"{verdict.source}: fast engine: {fast_in_words(scored, len(found.protocol.signals))}")
+
+
+def fast_in_words(found: "Scored | ScoredRun", of_pair: int) -> str:
+    """How the fast engine's scores of a run came about and were checked; `of_pair` parts are scored for a pair."""
+    unit = "ears" if of_pair == len(EARS) else "stems"
+    largest = "" if found.largest_difference is None else f", largest difference {found.largest_difference:.1g}"
+    return (
+        f"{found.in_double:,} of {found.parts:,} {unit} in double precision; {found.checked:,} checked by the locked "
+        f"evaluator, {found.checked_in_double:,} by double precision{largest}"
+    )

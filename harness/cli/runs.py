@@ -149,7 +149,10 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
             "history": [asdict(each) for each in old],
             "log": [asdict(each) for each in events],
             "environments": {sha256: environments.get(sha256, UNKNOWN) for sha256 in used},
+            "parts": summed.parts if summed else 0,
+            "in_double": summed.in_double if summed else 0,
             "checked": summed.checked if summed else 0,
+            "checked_in_double": summed.checked_in_double if summed else 0,
             "largest_difference": summed.largest_difference if summed else None,
             "cost": _cost(stored),
             "costs": [asdict(cost) for cost in stored.costs],
@@ -159,11 +162,13 @@ def show(run: Run, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
 
 
 def _pair_json(pair: "PairRecord") -> dict[str, Any]:
-    """A pair as JSON values; scores of stems only where there are some."""
+    """A pair as JSON values; scores of stems, and how a score was computed, only where something is known of that."""
     found = {**asdict(pair), "difference": pair.difference}
     for score in (found["locked"], found["fast"]):
-        if score is not None and score["stems"] is None:
-            del score["stems"]
+        if score is not None:
+            for name in ("stems", "in_double", "margin", "closest"):
+                if score[name] is None:
+                    del score[name]
     return found
 
 
@@ -201,6 +206,7 @@ def _show(
 
     from rich.table import Table
 
+    from harness.cli.outcomes import fast_in_words
     from harness_leaderboard import classes
     from harness_leaderboard.checksums import why_changed
 
@@ -234,8 +240,7 @@ def _show(
     fact("evaluator", status.fingerprint)
     fact("mean HAAQI", f"{_mean(summed)}, {summed.scored if summed else 0} of {about.pairs} pairs")
     if summed and summed.fast:
-        largest = "" if summed.largest_difference is None else f", largest difference {summed.largest_difference:.1g}"
-        fact("fast engine", f"{summed.fast} pairs, {summed.checked} checked{largest}")
+        fact("fast engine", f"{summed.fast} pairs; {fast_in_words(summed, summed.parts // summed.fast)}")
     if summed:
         fact("shares files", ", ".join(f"{count} with run {other}" for other, count in sorted(summed.shares.items())))
     if summed and summed.disputed:

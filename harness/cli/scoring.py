@@ -33,7 +33,8 @@ def score_entries(
             if scored_already:
                 console.say(f"{scored_already} pairs are scored already")
             if replaced:
-                console.say(f"{replaced} pairs scored by the fast engine are scored again by the locked evaluator")
+                by = "by the locked evaluator" if engine is Engine.locked else "in double precision"
+                console.say(f"{replaced} pairs scored by the fast engine are scored again {by}")
             if todo:
                 bar.append(stack.enter_context(console.progress("Scoring", todo, "pairs", executor.workers)))
 

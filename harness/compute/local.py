@@ -108,7 +108,7 @@ def is_doubtful() -> bool:
 # Work
 
 
-@dataclass(frozen=True)
+@dataclass
 class LocalProcesses:
     """An `Executor` of processes on this machine.
 
@@ -116,7 +116,8 @@ class LocalProcesses:
 
     Attributes:
         workers: number of processes.
-        apart: never work in this process: a stranger's code has run in it.
+        apart: never work in this process: a stranger's code has run in it, or earlier work was done by others. What
+            follows that (a last check of a run, say) is not done here because it is little.
     """
 
     workers: int
@@ -127,6 +128,7 @@ class LocalProcesses:
         self, function: Callable[[Task], Result], tasks: Sequence[Task], idle: Callable[[], None] = nothing
     ) -> Iterator[tuple[Task, Result]]:
         """See `executor.Executor` and `map_unordered`."""
+        self.apart = self.apart or (self.workers > 1 and len(tasks) > 1)
         return map_unordered(function, tasks, self.workers, self.apart, idle)
 
 

@@ -74,26 +74,36 @@ class Comparison:
         return self.difference <= TOLERANCE and self.same_draws
 
 
-def comparisons(todo: Sequence[Case], workers: int) -> Iterator[Comparison]:
+def comparisons(todo: Sequence[Case], workers: int, in_double: bool = False) -> Iterator[Comparison]:
     """Have both engines score the cases, and yield what comes of each as it comes: not in their order.
 
     Args:
         todo: the cases; long ones are started first.
         workers: number of processes.
+        in_double: whether the fast engine computes everything in double precision.
     """
     by_length = sorted(todo, key=lambda case: -case.seconds)
-    for _, comparison in map_unordered(compare, by_length, workers):
+    for _, comparison in map_unordered(compare_in_double if in_double else compare, by_length, workers):
         yield comparison
 
 
 def compare(case: Case) -> Comparison:
     """Have both engines score one case from the same seed; NumPy's generator is left as it was found."""
+    return _compare(case, fast.compute_haaqi)
+
+
+def compare_in_double(case: Case) -> Comparison:
+    """The same with everything in double precision."""
+    return _compare(case, fast.in_double_precision())
+
+
+def _compare(case: Case, engine: Callable[..., float]) -> Comparison:
     from clarity.evaluator.haaqi import compute_haaqi
 
     before = np.random.get_state()
     try:
         locked, locked_next = _outcome(compute_haaqi, case)
-        found, found_next = _outcome(fast.compute_haaqi, case)
+        found, found_next = _outcome(engine, case)
     finally:
         np.random.set_state(before)
     return Comparison(case.name, locked, found, bool(np.allclose(found_next, locked_next, rtol=1e-9, atol=1e-9)))
@@ -140,22 +150,29 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def conformance_comparisons(protocol: Protocol = PROTOCOL) -> list[Comparison]:
-    """Have the fast engine score a protocol's conformance set, pair by pair, against the official scores."""
+def conformance_comparisons(protocol: Protocol = PROTOCOL, in_double: bool = False) -> list[Comparison]:
+    """Have the fast engine score a protocol's conformance set, pair by pair, against the official scores.
+
+    Args:
+        protocol: the protocol.
+        in_double: whether it computes everything in double precision.
+    """
     if protocol == CAD1:
         with tempfile.TemporaryDirectory() as folder:
-            ((_, found),) = map_unordered(_compare_songs, [Path(folder)], workers=1)
+            ((_, found),) = map_unordered(_compare_songs, [(Path(folder), in_double)], workers=1)
             return found
-    return [found for _, of_scene in map_unordered(_compare_scene, scenes(), workers=1) for found in of_scene]
+    todo = [(scene, in_double) for scene in scenes()]
+    return [found for _, of_scene in map_unordered(_compare_scene, todo, workers=1) for found in of_scene]
 
 
-def _compare_scene(scene: ConformanceScene) -> list[Comparison]:
+def _compare_scene(todo: tuple[ConformanceScene, bool]) -> list[Comparison]:
+    scene, in_double = todo
     official = official_scores()
     found = []
     reference = reference_mixture(scene.stems, scene.mixture, scene.gains)
     for listener in scene.listeners:
         submitted = (scene.processed(listener) / 32768).astype(np.float32)
-        score = fast.score_pair(scene.id, reference, submitted, listener)
+        score = fast.score_pair(scene.id, reference, submitted, listener, in_double=in_double)
         due = official[scene.id, listener.id]
         for ear in EARS:
             name = f"conformance vector {scene.id} {listener.id}, {ear} ear"
@@ -163,11 +180,12 @@ def _compare_scene(scene: ConformanceScene) -> list[Comparison]:
     return found
 
 
-def _compare_songs(root: Path) -> list[Comparison]:
+def _compare_songs(todo: tuple[Path, bool]) -> list[Comparison]:
+    root, in_double = todo
     official = conformance_cad1.official_scores()
     found = []
     for pair, references, processed in conformance_cad1.submitted(root):
-        score = score_stems_fast(pair.scene.id, references, processed, pair.listener).stems or {}
+        score = score_stems_fast(pair.scene.id, references, processed, pair.listener, in_double=in_double).stems or {}
         for name, due in (official[pair.id].stems or {}).items():
             found.append(Comparison(f"conformance vector {' '.join(pair.id)}, {name}", due, score[name]))
     return found
@@ -176,8 +194,9 @@ def _compare_songs(root: Path) -> list[Comparison]:
 def ensure_agreement(protocol: Protocol = PROTOCOL) -> None:
     """Refuse to continue unless the fast engine gives the official scores of the protocol's conformance set.
 
-    That is done once for each environment and state of the engine's sources, and remembered in the cache folder; what
-    has to be compiled is then there for all workers.
+    It has to do so in either precision: the double one checks the single one. That is done once for each environment
+    and state of the engine's sources, and remembered in the cache folder; what has to be compiled is then there for all
+    workers.
 
     Raises:
         EvaluatorError: with the first difference.
@@ -187,10 +206,12 @@ def ensure_agreement(protocol: Protocol = PROTOCOL) -> None:
     if proof.is_file():
         return
     log.info("compiling and proving the fast engine, once in this environment (half a minute) ...")
-    for found in conformance_comparisons(protocol):
-        if not found.agrees:
-            raise EvaluatorError(
-                f"the fast engine disagrees with the locked evaluator, so nothing is scored: {found.name} scores "
-                f"{found.fast!r}, expected {found.locked!r}; use --engine locked"
-            )
+    for in_double in (False, True):
+        for found in conformance_comparisons(protocol, in_double):
+            if not found.agrees:
+                name = f"{found.name}, in double precision," if in_double else found.name
+                raise EvaluatorError(
+                    f"the fast engine disagrees with the locked evaluator, so nothing is scored: {name} scores "
+                    f"{found.fast!r}, expected {found.locked!r}; use --engine locked"
+                )
     remember(proof)

@@ -9,18 +9,23 @@ HAAQI: Kates & Arehart, "The Hearing-Aid Audio Quality Index (HAAQI)", IEEE/ACM 
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.challenge import PROTOCOL, Gains
+from harness.challenge import EARS, PROTOCOL, Gains
 from harness.enhancement import Signal, amplify_ear, remix
 from harness.errors import EvaluatorError
 from harness.hearing import Audiogram, Listener
+
+EngineName = Literal["locked", "fast", "fast64"]
+"""What computes scores: the locked evaluator; the fast engine; that one with everything in double precision."""
+
+ENGINES: tuple[EngineName, ...] = ("locked", "fast", "fast64")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Score:
         in_double: parts, "left", "right" or names of stems, that the fast engine computed in double precision.
         margin: how close the closest decision of the fast engine was that single precision made, as a multiple of what
             it can decide (`harness.haaqi.fast.result`): 1 or more. None if it made none.
+        closest: the part in which that was.
+        draws: of each part that the fast engine computed, how many random numbers HAAQI draws for it.
     """
 
     left: float
@@ -40,11 +47,24 @@ class Score:
     stems: Mapping[str, float] | None = field(default=None, hash=False)
     in_double: frozenset[str] = field(default=frozenset(), compare=False)
     margin: float | None = field(default=None, compare=False)
+    closest: str | None = field(default=None, compare=False)
+    draws: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def mean(self) -> float:
         """Mean of both ears, the pair's score."""
         return float(np.mean([self.left, self.right]))
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What was scored by itself, in the order of its random numbers: the stems, where they are scored, or ears."""
+        return dict(self.stems) if self.stems else {"left": self.left, "right": self.right}
+
+    def drawn_before(self, part: str) -> int | None:
+        """How many random numbers HAAQI draws before a part; None if the fast engine did not compute all of it."""
+        names = list(self.parts)
+        before = names[: names.index(part)]
+        return sum(self.draws[name] for name in before) if all(name in self.draws for name in before) else None
 
 
 def reference_mixture(stems: Mapping[str, Signal], mixture: Signal, gains: Gains) -> Signal:
@@ -74,12 +94,47 @@ def score_pair(scene_id: str, reference: Signal, processed: NDArray[np.float32],
     return Score(left, right)
 
 
+def score_ear(
+    ear: str,
+    scene_id: str,
+    reference: Signal,
+    processed: NDArray[np.float32],
+    listener: Listener,
+    drawn: int,
+    compute: Callable[..., float] | None = None,
+) -> float:
+    """Score one ear of a submitted remix: the number that `score_pair` gives for it, without the other ear's work.
+
+    Args:
+        ear: "left" or "right".
+        scene_id, reference, processed, listener: as for `score_pair`.
+        drawn: how many random numbers the pair's earlier ear draws (`Score.drawn_before`).
+        compute: in place of pyclarity's `compute_haaqi`, with the same arguments and draws.
+
+    Raises:
+        EvaluatorError: as `score_pair`.
+    """
+    channel = EARS.index(ear)
+    with seeded(PROTOCOL.seed(scene_id), drawn):
+        return _score_ear(ear, reference[:, channel], processed[:, channel], getattr(listener, ear), compute)
+
+
+DRAWN_AT_ONCE = 2**18
+
+
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, from which HAAQI draws, and leave it as it was found."""
+def seeded(seed: int, drawn: int = 0) -> Iterator[None]:
+    """Seed NumPy's global generator, from which HAAQI draws, and leave it as it was found.
+
+    Args:
+        seed: the seed.
+        drawn: how many normal numbers are taken from it first: those of what is scored before.
+    """
     state = np.random.get_state()
     try:
         np.random.seed(seed)
+        for start in range(0, drawn, DRAWN_AT_ONCE):
+            np.random.standard_normal(min(DRAWN_AT_ONCE, drawn - start))
         yield
     finally:
         np.random.set_state(state)
@@ -174,13 +229,19 @@ def checked(ear: str, score: float, stem: str = "") -> float:
     return float(score)
 
 
-def _score_ear(ear: str, reference: Signal, processed: NDArray[np.float32], audiogram: Audiogram) -> float:
+def _score_ear(
+    ear: str,
+    reference: Signal,
+    processed: NDArray[np.float32],
+    audiogram: Audiogram,
+    compute: Callable[..., float] | None = None,
+) -> float:
     from clarity.evaluator.haaqi import compute_haaqi
 
     signals = ear_signals(ear, reference, processed, audiogram)
     rate = PROTOCOL.haaqi_sample_rate
     with failures_named(ear):
-        score = compute_haaqi(
+        score = (compute or compute_haaqi)(
             processed_signal=signals.processed,
             reference_signal=signals.reference,
             processed_sample_rate=rate,

@@ -57,30 +57,69 @@ def score_stems(
     Raises:
         EvaluatorError: a true stem is silent, or HAAQI fails or gives no number from 0 to 1.
     """
-    from clarity.evaluator.haaqi import compute_haaqi
-
-    levels = {name: level_of(references[name]) for name in CAD1.signals}
-    for name, level in levels.items():
-        if not np.isfinite(level):
-            ear, _, stem = name.partition("_")
-            raise EvaluatorError(f"the true {stem} of the {ear} ear is silent: HAAQI is not defined for it")
-    found: dict[str, float] = {}
+    levels = {name: _level(name, references) for name in CAD1.signals}
     with seeded(CAD1.seed(song)):
-        for name in CAD1.signals:
-            ear, _, stem = name.partition("_")
-            with failures_named(ear, stem):
-                score = (compute or compute_haaqi)(
-                    processed_signal=processed[name],
-                    reference_signal=references[name],
-                    processed_sample_rate=CAD1.stem_sample_rate,
-                    reference_sample_rate=CAD1.haaqi_sample_rate,
-                    audiogram=getattr(listener, ear).for_pyclarity(),
-                    equalisation=CAD1.haaqi_equalisation,
-                    level1=levels[name],
-                )
-            found[name] = checked(ear, score, stem)
+        found = {
+            name: _score_one(name, references, processed, listener, levels[name], compute) for name in CAD1.signals
+        }
     left, right = (float(np.mean([found[f"{ear}_{stem}"] for stem in CAD1.score_order])) for ear in EARS)
     return Score(left, right, found)
+
+
+def score_stem(
+    name: str,
+    song: str,
+    references: Stems,
+    processed: Stems,
+    listener: Listener,
+    drawn: int,
+    compute: Callable[..., float] | None = None,
+) -> float:
+    """Score one stem of one song for one listener: the number that `score_stems` gives for it, without the others.
+
+    Args:
+        name: one of `CAD1.signals`.
+        song, references, processed, listener, compute: as for `score_stems`.
+        drawn: how many random numbers the earlier stems draw (`Score.drawn_before`).
+
+    Raises:
+        EvaluatorError: as `score_stems`, for this stem.
+    """
+    with seeded(CAD1.seed(song), drawn):
+        return _score_one(name, references, processed, listener, _level(name, references), compute)
+
+
+def _level(name: str, references: Stems) -> float:
+    """`level_of` a true stem. Raises EvaluatorError if it is silent."""
+    level = level_of(references[name])
+    if not np.isfinite(level):
+        ear, _, stem = name.partition("_")
+        raise EvaluatorError(f"the true {stem} of the {ear} ear is silent: HAAQI is not defined for it")
+    return level
+
+
+def _score_one(
+    name: str,
+    references: Stems,
+    processed: Stems,
+    listener: Listener,
+    level: float,
+    compute: Callable[..., float] | None,
+) -> float:
+    from clarity.evaluator.haaqi import compute_haaqi
+
+    ear, _, stem = name.partition("_")
+    with failures_named(ear, stem):
+        score = (compute or compute_haaqi)(
+            processed_signal=processed[name],
+            reference_signal=references[name],
+            processed_sample_rate=CAD1.stem_sample_rate,
+            reference_sample_rate=CAD1.haaqi_sample_rate,
+            audiogram=getattr(listener, ear).for_pyclarity(),
+            equalisation=CAD1.haaqi_equalisation,
+            level1=level,
+        )
+    return checked(ear, score, stem)
 
 
 def score_stems_fast(

@@ -272,8 +272,10 @@ def _comparison(view: BoardView, each: Difference) -> dict[str, Any]:
 def _trust(view: BoardView) -> list[dict[str, str]]:
     board = view.board
     scored = [row for row in board.rows if row.scored]
-    fast = sum(row.source.fast for row in scored)
-    checked = sum(row.source.checked for row in scored)
+    parts, in_double, checked, again = (
+        sum(getattr(row.source, name) for row in scored)
+        for name in ("parts", "in_double", "checked", "checked_in_double")
+    )
     largest = [row.source.largest_difference for row in scored if row.source.largest_difference is not None]
     failed = sum(row.source.failed for row in board.rows)
     engines = sorted({engine for row in scored if (engine := labels.engine(row)) is not None})
@@ -291,11 +293,12 @@ def _trust(view: BoardView) -> list[dict[str, str]]:
             "Engine",
             ", ".join(engines) or "–",
             ("scores by the locked evaluator itself" if engines else "no scores yet")
-            if not fast
-            else f"{checked:,} of {fast:,} fast scores computed by the locked evaluator too",
+            if not parts
+            else f"{in_double:,} of {parts:,} {'stems' if board.stems else 'ears'} in double precision; "
+            f"{checked:,} computed by the locked evaluator too, {again:,} by double precision",
         ),
         fact(
-            "Largest difference between engines",
+            "Largest difference in a check",
             f"{max(largest):.1g}" if largest else "–",
             f"HAAQI, {'any stem' if board.stems else 'either ear'}; 1e-06 is allowed",
         ),

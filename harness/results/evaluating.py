@@ -15,6 +15,7 @@ from harness.compute.local import LocalProcesses, available_cpus, kept_surroundi
 from harness.errors import UsageError
 from harness.files import database_url, expanded
 from harness.haaqi import lock
+from harness.haaqi.evaluator import ENGINES, EngineName
 from harness.making.make import enhance, loaded_manifest
 from harness.making.plan import Overwrite
 from harness.music.evaluationset import EvaluationSet
@@ -26,7 +27,6 @@ from harness.scoring.run import store_and_score
 from harness.submission.protocols import form_of
 from harness.submission.validation import judge
 from harness.systems import System
-from harness_leaderboard.records import Engine
 from harness_leaderboard.store import Store
 
 Bar = Callable[[str, int, str], AbstractContextManager[Callable[[int, str], None]]]
@@ -41,7 +41,7 @@ def evaluate(
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
     plugins: Sequence[str] = (),
-    engine: Engine = "fast",
+    engine: EngineName = "fast",
     chain: Chain = "baseline",
     workers: int | None = None,
     db: str | Path | None = None,
@@ -65,8 +65,8 @@ def evaluate(
         limit: only so many of them.
         options: settings of the system.
         plugins: files or modules with systems that a name may stand for.
-        engine: what computes HAAQI: "fast", of which the locked evaluator checks 1 % of the pairs, at least 2; or
-            "locked".
+        engine: what computes HAAQI: "fast", which is checked (docs/fast.md); "fast64", the same with everything in
+            double precision; or "locked".
         chain: what follows separation: "baseline", or "live" for the chain for live music.
         workers: processes that score; one for each core by default.
         db: the leaderboard that the run is stored in: an SQLite file, made if there is none, or the URL of a database.
@@ -83,8 +83,8 @@ def evaluate(
         HarnessError: in one line what is wrong, and what to do next. `UsageError`, `DataError`, `SystemFailure` and the
             rest of `harness.errors` are such.
     """
-    if engine not in ("fast", "locked"):
-        raise UsageError(f'engine is {engine!r}: expected "fast" or "locked"')
+    if engine not in ENGINES:
+        raise UsageError(f'engine is {engine!r}: expected "fast", "fast64" or "locked"')
     if chain not in CHAINS:
         raise UsageError(f"chain is {chain!r}: expected {' or '.join(map(repr, CHAINS))}")
     if workers is not None and workers < 1:
@@ -129,7 +129,7 @@ def _run(
     found: EvaluationSet,
     folder: Path,
     store: Store,
-    engine: Engine,
+    engine: EngineName,
     chain: Chain,
     workers: int,
     apart: bool,

@@ -244,8 +244,9 @@ _NUMBERS: Mapping[str, Any] = {
     "score": "float64",
     "clipped": "Int64",
     "difference": "float64",
+    "margin": "float64",
 }
-_TEXTS = ("reason", "file_sha256")
+_TEXTS = ("reason", "file_sha256", "in_double")
 
 
 def _pairs_frame(runs: Sequence[WholeRun]) -> DataFrame:

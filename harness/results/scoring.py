@@ -19,11 +19,10 @@ from harness.compute.local import Pool, available_cpus
 from harness.enhancement import Signal, amplify, check_signal, to_16_bit, to_remix_format
 from harness.errors import HarnessError, UsageError
 from harness.haaqi import agreement, evaluator, fast, lock
-from harness.haaqi.evaluator import Score, reference_mixture
+from harness.haaqi.evaluator import ENGINES, EngineName, Score, reference_mixture
 from harness.hearing import Listener
 from harness.music.evaluationset import EvaluationSet, Scene
 from harness.music.finding import load_evaluation_set
-from harness_leaderboard.records import Engine
 
 KEPT_BYTES = 256 * 2**20
 """Of mixtures and references that a process keeps: those of 36 scenes of 10 s."""
@@ -37,7 +36,7 @@ def haaqi(
     listener: str | Listener,
     *,
     rate: int = PROTOCOL.sample_rate,
-    engine: Engine = "fast",
+    engine: EngineName = "fast",
     data: Data = "demo",
     split: str | None = None,
 ) -> Score:
@@ -52,7 +51,7 @@ def haaqi(
             scene's music. (samples, 2), full scale +-1; at 32 kHz int16 will do.
         scene, listener: names in `data`, or the objects.
         rate: sample rate of the remix in Hz: 44,100, or 32,000 as in a submission.
-        engine: "fast", or "locked" for the locked evaluator.
+        engine: "fast"; "fast64", the same with everything in double precision; or "locked" for the locked evaluator.
         data, split: the evaluation set of the names, as for `evaluate`.
 
     Raises:
@@ -73,7 +72,7 @@ def haaqi_batch(
     listeners: Sequence[str | Listener],
     *,
     rate: int = PROTOCOL.sample_rate,
-    engine: Engine = "fast",
+    engine: EngineName = "fast",
     data: Data = "demo",
     split: str | None = None,
     workers: int | None = None,
@@ -157,10 +156,10 @@ def remix(
 # Names and signals
 
 
-def _known(engine: str) -> Engine:
-    if engine not in ("fast", "locked"):
-        raise UsageError(f'engine is {engine!r}: expected "fast" or "locked"')
-    return engine  # type: ignore[return-value]
+def _known(engine: str) -> EngineName:
+    if engine not in ENGINES:
+        raise UsageError(f'engine is {engine!r}: expected "fast", "fast64" or "locked"')
+    return engine
 
 
 @lru_cache(maxsize=8)
@@ -244,11 +243,11 @@ def _submitted(remix: Any, rate: int, scene: Scene, listener: Listener) -> NDArr
 # Scoring
 
 
-@lru_cache(maxsize=2)
-def _ensure_ready(engine: Engine) -> None:
+@lru_cache(maxsize=3)
+def _ensure_ready(engine: EngineName) -> None:
     """Prove the evaluator, once in a process. Raises EvaluatorError."""
     lock.ensure_locked()
-    if engine == "fast":
+    if engine != "locked":
         agreement.ensure_agreement()
 
 
@@ -285,12 +284,13 @@ _turn = threading.Lock()
 """The fast engine's memory, and NumPy's global generator, are not for several threads at once."""
 
 
-def _score(scene: Scene, listener: Listener, samples: NDArray[np.int16], engine: Engine) -> Score:
-    score_pair: Callable[..., Score] = fast.score_pair if engine == "fast" else evaluator.score_pair
+def _score(scene: Scene, listener: Listener, samples: NDArray[np.int16], engine: EngineName) -> Score:
+    score_pair: Callable[..., Score] = evaluator.score_pair if engine == "locked" else fast.score_pair
+    options = {"in_double": True} if engine == "fast64" else {}
     reference = _kept.get("reference", scene)
     with _turn:
         # As the recipe reads the file.
-        return score_pair(scene.id, reference, (samples / 32768.0).astype(np.float32), listener)
+        return score_pair(scene.id, reference, (samples / 32768.0).astype(np.float32), listener, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,7 +299,7 @@ class _Task:
 
     scene: Scene
     listener: Listener
-    engine: Engine
+    engine: EngineName
     remixes: tuple[tuple[int, NDArray[np.int16]], ...]
 
 

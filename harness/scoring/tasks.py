@@ -19,14 +19,19 @@ from harness.errors import DataError, EvaluatorError, HarnessError
 from harness.files import canonical_sha256
 from harness.haaqi import fast, lock, stems
 from harness.haaqi.agreement import ensure_agreement
-from harness.haaqi.evaluator import Score, reference_mixture, score_pair
+from harness.haaqi.evaluator import EngineName, Score, reference_mixture, score_ear, score_pair
 from harness.music.evaluationset import EvaluationSet, Pair, Scene
 from harness.submission.forms import Submitted
 from harness.submission.protocols import form_of
+from harness_leaderboard.checks import Checker
 from harness_leaderboard.records import Engine
 
 Hashed = tuple[tuple[Path, str], ...]
 """Files with the SHA-256 of each."""
+
+
+CheckOf = tuple[str, Checker]
+"""A check: of which part, by what."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +43,55 @@ class ScoreTask:
         folder, sha256: of the submission, and what it must hold for the pair (`submission.forms.content`).
         music: what the scene's files must contain, as pairs of path and SHA-256.
         engine: what computes the score.
-        check: whether the locked evaluator scores the pair as well, where the engine is the fast one.
+        checks: where that is the fast engine, the parts that are checked, and by what.
+        whole: likewise, whether the locked evaluator scores the whole pair as well.
+        known: the fast scores that are stored of the pair's parts. Then these are what is checked, and no new ones.
     """
 
     pair: Pair
     folder: Path
     sha256: str
     music: Hashed
-    engine: Engine = "locked"
-    check: bool = False
+    engine: EngineName = "locked"
+    checks: tuple[CheckOf, ...] = ()
+    whole: bool = False
+    known: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class PartCheck:
+    """What a check says of one part of a pair.
+
+    Attributes:
+        part: "left", "right" or the name of a stem.
+        by: what checked.
+        fast: the fast score.
+        score: that by which it is checked, or why there is none.
+    """
+
+    part: str
+    by: Checker
+    fast: float
+    score: float | str
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What both engines say of one pair: each a score, or why it gives none. At least one of them gives a score."""
+    """What the fast engine says of a pair, and what others say of that.
+
+    Attributes:
+        fast: its score, or why it gives none; then the locked evaluator gives one.
+        locked: that of the locked evaluator for the whole pair, or why there is none; None if it was not asked.
+        checks: of parts.
+    """
 
     fast: Score | str
-    locked: Score | str
+    locked: Score | str | None = None
+    checks: tuple[PartCheck, ...] = ()
 
 
 Outcome = Score | Checked | str
-"""What came of a pair: its score, what both engines say of it, or why it has no score."""
+"""What came of a pair: its score, what is said of it by several, or why it has no score."""
 
 
 MUSIC = ("mixture", *STEMS)
@@ -82,12 +115,11 @@ def task_of(
     folder: Path,
     sha256: str,
     shared: Mapping[str, tuple[Scene, Hashed]],
-    engine: Engine = "locked",
-    check: bool = False,
+    engine: EngineName = "locked",
 ) -> ScoreTask:
     """A pair to be scored; `shared` are those of its evaluation set (`shared_by_scene`), the rest as of `ScoreTask`."""
     scene, music = shared[pair.scene.id]
-    return ScoreTask(Pair(scene, pair.listener), folder.absolute(), sha256, music, engine, check)
+    return ScoreTask(Pair(scene, pair.listener), folder.absolute(), sha256, music, engine)
 
 
 def music_of(scene: Scene, hashes: Mapping[Path, str]) -> Hashed:
@@ -184,20 +216,21 @@ LEAST = 3
 def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> list[tuple[ScoreTask, ...]]:
     """Tasks as they are handed to workers.
 
-    A pair takes the locked evaluator seconds, so each is handed out alone; those that both engines score come first,
-    since a wrong engine should not be found out after hours. The noise of a scene is slow to draw, and the fast engine
-    keeps it: its tasks go in chunks of one scene, which do not split those of a listener unless they must. Each is at
-    most a worker's half share of what is left, so that whole scenes come first and small chunks last, and the workers
-    end at about the same time (guided self-scheduling: Polychronopoulos & Kuck, IEEE Trans. Computers 36(12), 1987).
+    A pair takes the locked evaluator seconds, so each is handed out alone; those that it checks come first, since a
+    wrong engine should not be found out after hours. The noise of a scene is slow to draw, and the fast engine keeps
+    it: its tasks go in chunks of one scene, which do not split those of a listener unless they must. Each is at most a
+    worker's half share of what is left, so that whole scenes come first and small chunks last, and the workers end at
+    about the same time (guided self-scheduling: Polychronopoulos & Kuck, IEEE Trans. Computers 36(12), 1987). Chunks in
+    which something is checked by double precision come before the others.
 
     Where workers are `far`, the locked evaluator's go in such chunks too: each then reads a scene's music once, and
     handing out a task costs this process some milliseconds (benchmarks/cluster.py), which a thousand workers with a
     pair each would ask of it all the time. But no chunk takes longer than `FAR_SECONDS`: a worker that leaves in
     between, since its job's time is up, has computed for nothing.
     """
-    alone = [(task,) for task in tasks if task.check or (task.engine == "locked" and not far)]
+    alone = [(task,) for task in tasks if _takes_long(task) or (task.engine == "locked" and not far)]
     together: list[tuple[ScoreTask, ...]] = []
-    others = [task for task in tasks if not task.check and (task.engine == "fast" or far)]
+    others = [task for task in tasks if not _takes_long(task) and (task.engine != "locked" or far)]
     left = len(others)
 
     def most(task: ScoreTask) -> int:
@@ -222,14 +255,20 @@ def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> li
                 waiting = waiting[room:]
             chunk += waiting
         hand_out(chunk)
+    together.sort(key=lambda chunk: not any(task.checks for task in chunk))
     return alone + together
+
+
+def _takes_long(task: ScoreTask) -> bool:
+    """Whether the locked evaluator checks something of a task."""
+    return task.whole or any(by == "locked" for _, by in task.checks)
 
 
 FAR_SECONDS = 600.0
 """So long a far worker computes at most before its scores are there, unless a single pair takes longer."""
 
-ENGINE_SECONDS: Mapping[Engine, float] = {"locked": 1.0, "fast": 0.1}
-"""That engines take for a second of one channel, generously (`python benchmarks/fast_score.py`: 0.8 and 0.05)."""
+ENGINE_SECONDS: Mapping[EngineName, float] = {"locked": 1.0, "fast": 0.1, "fast64": 0.2}
+"""That engines take for a second of one channel, generously (`python benchmarks/fast_score.py`)."""
 
 
 def _most_far(task: ScoreTask) -> int:
@@ -258,7 +297,7 @@ def score_chunk(chunk: Chunk) -> tuple[list[Outcome], Proof]:
 
 
 @lru_cache(maxsize=8)
-def _proven(protocol: Protocol, engine: Engine, proven: str) -> Proof:
+def _proven(protocol: Protocol, engine: EngineName, proven: str) -> Proof:
     """Prove once what this process computes with, unless it is the very same as `proven`, on the same machine."""
     proof = described(protocol)
     problems = lock.source_problems(protocol)
@@ -267,7 +306,7 @@ def _proven(protocol: Protocol, engine: Engine, proven: str) -> Proof:
             raise EvaluatorError(f"the evaluator is not the locked one: {problems[0]}")
         if proof.sha256 != proven:
             lock.ensure_locked(protocol)
-            if engine == "fast":
+            if engine != "locked":
                 ensure_agreement(protocol)
     except EvaluatorError as error:
         raise EvaluatorError(f"{proof.host}: {error}") from None
@@ -288,31 +327,65 @@ def _score_one(task: ScoreTask) -> Outcome:
     except HarnessError as error:
         return str(error)
 
-    def scored_by(engine: Engine) -> Score | str:
+    computing = _Computing(task, reference, submitted)
+    if task.engine == "locked":
+        return computing.score("locked")
+    found = computing.score(task.engine)
+    if isinstance(found, str):
+        # That a pair cannot be scored is for the locked evaluator to say.
+        locked = computing.score("locked")
+        return locked if isinstance(locked, str) else Checked(found, locked)
+    if not (task.whole or task.checks):
+        return found
+    checks = tuple(
+        computing.check(part, by, found)
+        for part, by in task.checks
+        # What is in double precision already has nothing to be checked by it.
+        if task.known or by == "locked" or part not in found.in_double
+    )
+    return Checked(found, computing.score("locked") if task.whole else None, checks)
+
+
+@dataclass(frozen=True)
+class _Computing:
+    """A task with its signals: the reference (mixture or true stems) and what is submitted."""
+
+    task: ScoreTask
+    reference: Any
+    submitted: Submitted
+
+    def score(self, engine: EngineName) -> Score | str:
+        """The pair's score, or why there is none."""
         if engine == "locked":
             fast.forget()
+        scene = self.task.pair.scene
+        given: Any = (scene.id, self.reference, self.submitted.signals, self.task.pair.listener)
+        options: Any = {"in_double": True} if engine == "fast64" else {}
         try:
-            return _score(task, engine, reference, submitted)
+            if scene.protocol == CAD1:
+                return stems.score_stems(*given) if engine == "locked" else stems.score_stems_fast(*given, **options)
+            return score_pair(*given) if engine == "locked" else fast.score_pair(*given, **options)
         except EvaluatorError as error:
             return str(error)
 
-    if task.engine == "locked":
-        return scored_by("locked")
-    found = scored_by("fast")
-    # That a pair cannot be scored is for the locked evaluator to say, sample or not.
-    if isinstance(found, Score) and not task.check:
-        return found
-    locked = scored_by("locked")
-    return locked if isinstance(found, str) and isinstance(locked, str) else Checked(found, locked)
-
-
-def _score(task: ScoreTask, engine: Engine, reference: Any, submitted: Submitted) -> Score:
-    scene = task.pair.scene
-    signals: Any = submitted.signals
-    given = scene.id, reference, signals, task.pair.listener
-    if scene.protocol == CAD1:
-        return stems.score_stems(*given) if engine == "locked" else stems.score_stems_fast(*given)
-    return score_pair(*given) if engine == "locked" else fast.score_pair(*given)
+    def check(self, part: str, by: Checker, found: Score) -> PartCheck:
+        """Have a part of a fast score checked; `found` is what the fast engine gives now."""
+        known = dict(self.task.known) or found.parts
+        drawn = found.drawn_before(part)
+        if drawn is None:
+            # Where its noise begins is not known, so all that comes before is computed too.
+            whole = self.score(by)
+            return PartCheck(part, by, known[part], whole if isinstance(whole, str) else whole.parts[part])
+        if by == "locked":
+            fast.forget()
+        scene = self.task.pair.scene
+        given: Any = (part, scene.id, self.reference, self.submitted.signals, self.task.pair.listener, drawn)
+        score_part: Callable[..., float] = stems.score_stem if scene.protocol == CAD1 else score_ear
+        try:
+            score = score_part(*given, fast.in_double_precision() if by == "fast64" else None)
+        except EvaluatorError as error:
+            return PartCheck(part, by, known[part], str(error))
+        return PartCheck(part, by, known[part], score)
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.scoring.tasks import Proof, ScoreTask
-from harness_leaderboard.records import Engine, NewScore
+from harness_leaderboard.records import Engine, NewCheck, NewScore
 
 AT_ONCE = 50
 """Scores that are stored at the latest when there are so many."""
@@ -32,14 +32,15 @@ class Waiting:
     """
 
     failures: list[tuple[ScoreTask, str, bool]] = field(default_factory=list)
-    _scores: dict[str, tuple[list[NewScore], Environments]] = field(default_factory=dict)
+    _scores: dict[str, tuple[list[NewScore], list[NewCheck], Environments]] = field(default_factory=dict)
     _came: float = 0.0
     _stored: float = 0.0
 
-    def add(self, scores: Sequence[NewScore], proof: Proof) -> None:
-        """Have scores wait, each beside those that the same environment gave."""
-        known, _ = self._scores.setdefault(proof.sha256, ([], proof.environments))
+    def add(self, scores: Sequence[NewScore], proof: Proof, checks: Sequence[NewCheck] = ()) -> None:
+        """Have scores and checks wait, each beside those that the same environment gave."""
+        known, of_parts, _ = self._scores.setdefault(proof.sha256, ([], [], proof.environments))
         known += scores
+        of_parts += checks
 
     def due(self, came: bool) -> bool:
         """Whether it is time to store what waits: now that results have `come`, or while others are waited for."""
@@ -47,10 +48,10 @@ class Waiting:
         pause = now - self._came
         if came:
             self._came = now
-        count = sum(len(scores) for scores, _ in self._scores.values()) + len(self.failures)
+        count = sum(len(scores) + len(checks) for scores, checks, _ in self._scores.values()) + len(self.failures)
         return count > 0 and (count >= AT_ONCE or pause >= PAUSE or now - self._stored >= SECONDS)
 
-    def take(self) -> Iterator[tuple[list[NewScore], Environments]]:
+    def take(self) -> Iterator[tuple[list[NewScore], list[NewCheck], Environments]]:
         """What waits, to be stored now; it waits no longer once the next is asked for."""
         self._stored = time.monotonic()
         while self._scores:

@@ -1,6 +1,7 @@
 """Checksums of what is stored, so that a change which the harness did not make is found out when it is read.
 
-- A score's is over all that it is a fact about (reference, file, evaluator, engine) and its values to the last bit.
+- A score's is over all that it is a fact about (reference, file, evaluator, engine) and its values to the last bit;
+  so is that of a check.
 - A pair's is over the run, the scene and listener, and the file that the run has for them.
 - A run's is over everything that it declares and the evaluation set that it is on.
 - That of its sums is over their JSON text, that of a piece's costs, an earlier declaration, a line of the log or an
@@ -20,8 +21,11 @@ from typing import Any
 def why_changed(run_id: int, changed: Sequence[str]) -> str:
     """What is wrong with a run of which somebody else wrote `changed` ("its sums", "3 scores"), and what to do."""
     what = " and ".join((", ".join(changed[:-1]), changed[-1]) if len(changed) > 1 else changed)
-    were = "was" if tuple(changed) in (("its declaration",), ("1 file",), ("1 score",), ("1 pair",)) else "were"
+    were = "was" if len(changed) == 1 and changed[0] in _ONE else "were"
     return f"{what} {were} changed outside the harness: put that right with harness runs rescore {run_id}"
+
+
+_ONE = ("its declaration", "1 file", "1 score", "1 check", "1 pair")
 
 
 def of(*values: object) -> str:
@@ -45,14 +49,39 @@ def of_score(
     scored_at: object,
     disputed_at: object,
     stem_scores: object = None,
+    in_double: object = None,
+    margin: object = None,
+    closest: object = None,
 ) -> str:
-    """Checksum of a score, see `records.NewScore` and `records.ScoreRecord`; of stems it covers the text (`stems`)."""
+    """Checksum of a score, see `records.NewScore` and `records.ScoreRecord`.
+
+    Of stems and parts in double precision it covers the text that is stored (`stems`, `checks`).
+    """
+    how = (in_double, margin, closest)
     return of(
         *(reference_sha256, file_sha256, fingerprint, engine),
         *(left, right, score, environment_sha256, scored_at, disputed_at),
         # Left out where there are none: scores from before stems were scored keep their checksums.
         *(() if stem_scores is None else (stem_scores,)),
+        # Likewise those from before the fast engine had two precisions. In brackets: never taken for that of stems.
+        *(() if how == (None, None, None) else (how,)),
     )
+
+
+def of_check(
+    reference_sha256: object,
+    file_sha256: object,
+    fingerprint: object,
+    part: object,
+    by: object,
+    score: object,
+    fast: object,
+    environment_sha256: object,
+    checked_at: object,
+) -> str:
+    """Checksum of a check, see `checks`."""
+    about = (reference_sha256, file_sha256, fingerprint, part, by)
+    return of(*about, score, fast, environment_sha256, checked_at)
 
 
 def of_pair(

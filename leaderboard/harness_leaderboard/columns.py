@@ -140,7 +140,10 @@ _ALL = (
     Column("failed", lambda line: line.row.source.failed, "Failed", right=True),
     Column("engine", lambda line: labels.engine(line.row), "Engine", lambda line: labels.checked_engine(line.row)),
     Column("fast", lambda line: line.row.source.fast, "Fast", right=True),
+    Column("parts", lambda line: line.row.source.parts, "Parts", right=True),
+    Column("in_double", lambda line: line.row.source.in_double, "In double", right=True),
     Column("checked", lambda line: line.row.source.checked, "Checked", right=True),
+    Column("checked_in_double", lambda line: line.row.source.checked_in_double, "Checked in double", right=True),
     Column("largest_difference", lambda line: line.row.source.largest_difference, "Difference", _small, right=True),
     Column("class", lambda line: line.row.run.class_, "Class", lambda line: classes.marked(line.row.run)),
     Column("basis", lambda line: line.row.run.basis, "Basis", lambda line: classes.basis(line.row.run)),
@@ -195,12 +198,13 @@ _ALL = (
 COLUMNS = {column.name: column for column in _ALL}
 """What is said of a run: `low` to `high` is the 95 % interval of `mean`, `behind` the mean paired difference to the
 ranked run above it, with its 95 % interval, its p value, and that adjusted over all ranked runs (Holm). A run cannot be
-told apart from the first of its `group`. `engine` computed the scores, "locked", "fast" or "mixed";
-`fast` of them are the fast engine's, and of these `checked` were scored by the locked engine too. `label` is what a
-run is called on its board, `name` what its owner chose to call it, `number` its number in the database. `class` is
-"live", "causal" or "non-causal", `basis` what it rests on ("declared", "measured", "streamed"); `look_ahead`, `delay`
-and `through` are samples at 44.1 kHz. `load` is the 99th percentile of the processor time of a block as a share of its
-duration, on one core of `processor`."""
+told apart from the first of its `group`. `engine` computed the scores, "locked", "fast", "fast64" or "mixed"; `fast` of
+them are the fast engine's, with `parts` ears or stems, of which `in_double` were computed in double precision,
+`checked` were scored by the locked engine too, and `checked_in_double` by double precision (`checks`). `label` is
+what a run is called on its board, `name` what its owner chose to call it, `number` its number in the database.
+`class` is "live", "causal" or "non-causal", `basis` what it rests on ("declared", "measured", "streamed");
+`look_ahead`, `delay` and `through` are samples at 44.1 kHz. `load` is the 99th percentile of the processor time of a
+block as a share of its duration, on one core of `processor`."""
 
 
 def of_stems(names: Sequence[str]) -> dict[str, Column]:

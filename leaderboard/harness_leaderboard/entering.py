@@ -10,6 +10,7 @@ from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import stored_scores
 from harness_leaderboard.models import (
     UNRESOLVED,
+    CheckRow,
     DeclarationRow,
     EvaluationSetRow,
     ReferenceRow,
@@ -158,6 +159,8 @@ def resolve(connection: Connection, hashes: Mapping[int, str]) -> None:
                     moved = {**score.row, "remix_id": new, "checksum": checksums[key]}
                     connection.execute(insert(ScoreRow).values(**moved))
             connection.execute(delete(ScoreRow).where(ScoreRow.remix_id == old))
+            # Nothing is checked before its reference is known; whatever is here somebody else wrote.
+            connection.execute(delete(CheckRow).where(CheckRow.remix_id == old))
             connection.execute(update(RunPairRow).where(RunPairRow.remix_id == old).values(remix_id=new))
             connection.execute(delete(RemixRow).where(RemixRow.id == old))
         connection.execute(update(SetPairRow).where(SetPairRow.reference_id == id_).values(reference_id=target))

@@ -47,7 +47,8 @@ class StoredScore:
         values = (row["left_score"], row["right_score"], row["score"])
         environment = environment_sha256 or self.environment_sha256
         when = row["scored_at"], row["disputed_at"]
-        return of_score(*about, *values, environment, *when, row["stem_scores"])
+        how = row["in_double"], row["margin"], row["closest"]
+        return of_score(*about, *values, environment, *when, row["stem_scores"], *how)
 
 
 _COLUMNS = tuple(column.name for column in ScoreRow.__table__.columns)

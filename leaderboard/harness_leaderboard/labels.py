@@ -11,7 +11,7 @@ from typing import Any
 
 from harness_leaderboard.classes import contradicts
 from harness_leaderboard.ranking import Board, Row, compare
-from harness_leaderboard.records import CHECK_TOLERANCE, checks_due
+from harness_leaderboard.records import CHECK_TOLERANCE
 
 LONGEST_VALUE = 16
 """Characters of a setting's value that are shown; of a longer one the end is, as the ends of paths differ."""
@@ -146,10 +146,18 @@ def rank(row: Row, marks: Mapping[str, str]) -> str:
 
 
 def engine(row: Row) -> str | None:
-    """Which engine computed the scores of a run: "locked", "fast" or "mixed"; None without scores."""
+    """Which engine computed the scores of a run: "locked", "fast", "fast64" (all in double precision) or "mixed".
+
+    None without scores.
+    """
+    source = row.source
     if not row.scored:
         return None
-    return "locked" if row.source.only_fast == 0 else "fast" if row.source.fast == row.scored else "mixed"
+    if source.only_fast == 0:
+        return "locked"
+    if source.fast < row.scored:
+        return "mixed"
+    return "fast64" if source.in_double and source.in_double == source.parts else "fast"
 
 
 def checked_engine(row: Row) -> str:
@@ -159,7 +167,7 @@ def checked_engine(row: Row) -> str:
         return which or "-"
     if source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
         return f"{which} ✗"
-    return f"{which} ✓" if source.checked >= checks_due(source.fast) else which
+    return which if source.checks_lacking else f"{which} ✓"
 
 
 def contradictions(board: Board) -> list[str]:
@@ -176,10 +184,15 @@ def checks(board: Board) -> list[str]:
     rows = [row for row in board.rows if checked_engine(row).endswith("✓")]
     if not rows:
         return []
-    fast, checked = sum(row.source.fast for row in rows), sum(row.source.checked for row in rows)
-    largest = max((row.source.largest_difference or 0.0 for row in rows), default=0.0)
+    sources = [row.source for row in rows]
+    parts, locked, double, computed = (
+        sum(getattr(source, name) for source in sources)
+        for name in ("parts", "checked", "checked_in_double", "in_double")
+    )
+    largest = max((source.largest_difference or 0.0 for source in sources), default=0.0)
     return [
-        f"✓ {checked} of {fast} fast scores checked against the locked engine; "
+        f"✓ {parts:,} {'stems' if board.stems else 'ears'} with fast scores ({computed:,} in double precision): "
+        f"{locked:,} checked by the locked evaluator, {double:,} by double precision; "
         f"largest difference {_small(largest)}, allowed {_small(CHECK_TOLERANCE)}"
     ]
 

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from harness_leaderboard.checks import from_text as parts_from_text
+from harness_leaderboard.checks import is_margin
 from harness_leaderboard.checksums import of_declaration, of_environment, of_event, of_pair
 from harness_leaderboard.costs import costs_of_run, keep_costs
 from harness_leaderboard.database import connect_to_read, trouble
 from harness_leaderboard.entering import add_pending, enter_set
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import SCORES, delete_scores, stored_score, stored_scores
+from harness_leaderboard.keptchecks import bring_over
 from harness_leaderboard.migrations import REVISIONS
 from harness_leaderboard.models import (
     DeclarationRow,
@@ -69,7 +72,8 @@ class Merged:
         different: how many were here already, with other numbers; ours stay.
         largest_difference: between theirs and ours, in any ear or stem; None if there is none.
         files_kept: pairs for which both have a file, and not the same; ours stays.
-        refused: how many scores, files and runs of theirs were changed outside the harness, and left out.
+        refused: how many scores, checks, files and runs of theirs were changed outside the harness, and left out.
+        checks: how many checks of parts of fast scores are new here.
     """
 
     runs: int = 0
@@ -79,6 +83,7 @@ class Merged:
     largest_difference: float | None = None
     files_kept: int = 0
     refused: int = 0
+    checks: int = 0
 
 
 def export(store: "Store", path: Path) -> Merged:
@@ -190,6 +195,8 @@ def merge(source: Connection, target: Connection, database: str, why: str) -> Me
     }
     remixes = _remixes(source, target, references)
     _scores(source, target, remixes, evaluators, environments, merged)
+    merged.checks, refused = bring_over(source, target, remixes, evaluators, environments)
+    merged.refused += refused
     intact = {row.run_id: status_of(row).intact for row in source.execute(statuses())}
     for row in source.execute(select(RunRow.__table__).order_by(RunRow.id)).mappings().all():
         if intact.get(row["id"]):
@@ -260,7 +267,7 @@ def _scores(
         keyed = {}
         for their_score in map(stored_score, part):
             known = their_score.row["environment_id"] in environments
-            if not their_score.intact or not known or not readable(their_score.row["stem_scores"]):
+            if not their_score.intact or not known or not _readable_score(their_score.row):
                 merged.refused += 1
                 continue
             row = {
@@ -291,6 +298,15 @@ def _scores(
                 merged.largest_difference = max(gap, merged.largest_difference or 0.0)
             else:
                 merged.known += 1
+
+
+def _readable_score(row: Mapping[str, Any]) -> bool:
+    """Whether what a score says beside its numbers can be read: a stranger may have computed its checksum."""
+    try:
+        parts_from_text(row["in_double"])
+    except (AttributeError, ValueError):
+        return False
+    return readable(row["stem_scores"]) and is_margin(row["margin"], row["closest"])
 
 
 def _numbers(row: Mapping[str, Any]) -> NewScore:

@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from harness_leaderboard.checks import Checker
 from harness_leaderboard.records import Chain, Engine, Isolation, Visibility
 from harness_leaderboard.texts import storable
 
@@ -155,7 +156,8 @@ class ScoreRow(Base):
     """The score that an engine under an evaluator gives a remix.
 
     The engine has no default: whoever writes a score has to say what computed it. The scores of stems are JSON, kept as
-    text: the checksum is over what was written, whatever a database would make of it.
+    text: the checksum is over what was written, whatever a database would make of it. So are the names of the parts
+    that were computed in double precision, with blanks between them.
     """
 
     __tablename__ = "scores"
@@ -165,6 +167,7 @@ class ScoreRow(Base):
         CheckConstraint("score >= 0 AND score <= 1", name="score"),
         CheckConstraint("abs(score - (left_score + right_score) / 2) <= 1e-12", name="mean"),
         CheckConstraint("engine IN ('locked', 'fast')", name="engine"),
+        CheckConstraint("margin >= 1", name="margin"),
         {"sqlite_with_rowid": False},
     )
 
@@ -179,6 +182,35 @@ class ScoreRow(Base):
     disputed_at: Mapped[str | None]
     checksum: Mapped[str | None]
     stem_scores: Mapped[str | None]
+    in_double: Mapped[str | None]
+    margin: Mapped[float | None]
+    closest: Mapped[str | None]
+
+
+class CheckRow(Base):
+    """What the locked evaluator or double precision says of a part of a fast score, see `checks`.
+
+    Beside it stands the fast score that it was held against: where that is no longer the stored one, it says nothing.
+    """
+
+    __tablename__ = "checks"
+    __table_args__ = (
+        CheckConstraint("checked_by IN ('locked', 'fast64')", name="checked_by"),
+        CheckConstraint("length(part) BETWEEN 1 AND 50", name="part"),
+        CheckConstraint("score >= 0 AND score <= 1", name="score"),
+        CheckConstraint("fast_score >= 0 AND fast_score <= 1", name="fast_score"),
+        {"sqlite_with_rowid": False},
+    )
+
+    remix_id: Mapped[int] = mapped_column(ForeignKey("remixes.id"), primary_key=True)
+    evaluator_id: Mapped[int] = mapped_column(ForeignKey("evaluators.id"), primary_key=True)
+    part: Mapped[str] = mapped_column(primary_key=True)
+    checked_by: Mapped[Checker] = mapped_column(String, primary_key=True)
+    score: Mapped[float]
+    fast_score: Mapped[float]
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
+    checked_at: Mapped[str]
+    checksum: Mapped[str | None]
 
 
 class RunRow(Base):

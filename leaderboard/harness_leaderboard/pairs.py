@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, text
 
-from harness_leaderboard.checksums import of_pair, of_score
+from harness_leaderboard.checks import CheckRecord, parts_of
+from harness_leaderboard.checks import from_text as parts_from_text
+from harness_leaderboard.checksums import of_check, of_pair, of_score
+from harness_leaderboard.keptchecks import checks_of_run
 from harness_leaderboard.models import EnvironmentRow, EvaluatorRow
 from harness_leaderboard.records import State
 from harness_leaderboard.stems import StemScores, from_text
@@ -16,9 +19,9 @@ PAIRS_OF_RUN = text(
     " CASE WHEN p.evaluation_set_id = u.evaluation_set_id AND (m.id IS NULL OR m.reference_id = p.reference_id)"
     " THEN 1 ELSE 0 END,"
     " l.engine, l.left_score, l.right_score, l.score, l.environment_id, l.scored_at, l.disputed_at, l.checksum,"
-    " l.stem_scores,"
+    " l.stem_scores, l.in_double, l.margin, l.closest,"
     " f.engine, f.left_score, f.right_score, f.score, f.environment_id, f.scored_at, f.disputed_at, f.checksum,"
-    " f.stem_scores"
+    " f.stem_scores, f.in_double, f.margin, f.closest"
     " FROM run_pairs r JOIN runs u ON u.id = r.run_id JOIN set_pairs p ON p.id = r.pair_id"
     " JOIN reference_signals b ON b.id = p.reference_id"
     " LEFT JOIN remixes m ON m.id = r.remix_id"
@@ -39,6 +42,9 @@ class Values(NamedTuple):
     scored_at: str
     disputed_at: str | None
     stems: StemScores | None = None
+    in_double: tuple[str, ...] | None = None
+    margin: float | None = None
+    closest: str | None = None
 
 
 class Pair(NamedTuple):
@@ -50,6 +56,8 @@ class Pair(NamedTuple):
         changed: whether somebody else wrote them.
         locked, fast: the scores of the file; None where there is none, or one that somebody else wrote.
         changed_scores: the engines whose scores somebody else wrote.
+        checks: of the parts of the fast score.
+        changed_checks: how many checks somebody else wrote; they are none.
     """
 
     scene: str
@@ -65,6 +73,8 @@ class Pair(NamedTuple):
     locked: Values | None
     fast: Values | None
     changed_scores: tuple[str, ...]
+    checks: tuple[CheckRecord, ...] = ()
+    changed_checks: int = 0
 
 
 def pairs_of_run(connection: Connection, run_id: int, evaluator: int | None) -> Iterator[Pair]:
@@ -80,10 +90,13 @@ def pairs_of_run(connection: Connection, run_id: int, evaluator: int | None) -> 
     environments: dict[int, str] = {
         row.id: row.sha256 for row in connection.execute(select(EnvironmentRow.id, EnvironmentRow.sha256))
     }
+    checks = checks_of_run(connection, run_id, evaluator)
     found = connection.execute(PAIRS_OF_RUN, {"run": run_id, "evaluator": evaluator})
     for rows in found.partitions(500):
         for row in rows:
-            yield _checked(row, run_id, fingerprint, environments)
+            pair = _checked(row, run_id, fingerprint, environments)
+            rows_of_checks = checks.get(pair.remix_id)
+            yield pair if rows_of_checks is None else _with_checks(pair, rows_of_checks, fingerprint, environments)
 
 
 def _checked(row: Any, run_id: int, fingerprint: str | None, environments: dict[int, str]) -> Pair:
@@ -94,15 +107,16 @@ def _checked(row: Any, run_id: int, fingerprint: str | None, environments: dict[
         return Pair(scene, listener, track, reference, None, "pending", None, None, None, True, None, None, ())
     values: list[Values | None] = []
     changed: tuple[str, ...] = ()
-    for first in (0, 9):
-        engine, left, right, score, environment, scored_at, disputed_at, of_this, stems = scores[first : first + 9]
+    for first in (0, 12):
+        engine, left, right, score, environment, scored_at, disputed_at, of_this, *more = scores[first : first + 12]
         if engine is None:
             values.append(None)
             continue
         environment = environments.get(environment, "")
         said = left, right, score, environment, scored_at, disputed_at
-        if of_this == of_score(reference, file_sha256, fingerprint, engine, *said, stems):
-            values.append(Values(*said, from_text(stems)))
+        if of_this == of_score(reference, file_sha256, fingerprint, engine, *said, *more):
+            stems, in_double, margin, closest = more
+            values.append(Values(*said, from_text(stems), parts_from_text(in_double), margin, closest))
         else:
             values.append(None)
             changed += (engine,)
@@ -111,3 +125,19 @@ def _checked(row: Any, run_id: int, fingerprint: str | None, environments: dict[
         *(scene, listener, track, reference, remix_id, state, reason, clipped, file_sha256),
         *(False, locked, fast, changed),
     )
+
+
+def _with_checks(pair: Pair, rows: list[Any], fingerprint: str | None, environments: dict[int, str]) -> Pair:
+    """The pair with those checks that agree with their checksums, and are of its present fast score."""
+    found: list[CheckRecord] = []
+    changed = 0
+    parts = {} if pair.fast is None else parts_of(pair.fast)
+    for row in rows:
+        environment = environments.get(row.environment_id, "")
+        about = pair.reference_sha256, pair.file_sha256, fingerprint
+        said = row.part, row.checked_by, row.score, row.fast_score, environment, row.checked_at
+        if row.checksum != of_check(*about, *said):
+            changed += 1
+        elif parts.get(row.part) == row.fast_score:
+            found.append(CheckRecord(*said))
+    return pair._replace(checks=tuple(found), changed_checks=changed)

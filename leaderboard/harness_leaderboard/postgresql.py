@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.migrations.triggers import TRIGGERS, creating
+from harness_leaderboard.migrations.triggers import OF_CHECKS, TRIGGERS, creating
 
 DRIVER = "postgresql+psycopg"
 
@@ -162,7 +162,7 @@ def repair(connection: Connection) -> None:
         "SELECT tgname FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace"
         " WHERE nspname = current_schema()"
     )
-    missing = TRIGGERS.keys() - set(found.scalars())
+    missing = {*TRIGGERS, *OF_CHECKS} - set(found.scalars())
     for name in sorted(missing):
         for statement in creating(name, "postgresql"):
             connection.exec_driver_sql(statement)

@@ -5,8 +5,8 @@ Conventions:
 - Scores are HAAQI values from 0 to 1; a run's figure is the mean over its scored pairs, each pair counting once.
 - There is one board per evaluation set and evaluator. Scores of different ones are never compared.
 - Only complete, eligible systems that are no yardsticks have a rank. The others are shown behind them.
-- Fast and locked scores rank together, but fast ones only where enough of them were checked against locked ones
-  (`checks_due`) and none differed by more than `CHECK_TOLERANCE`.
+- Fast and locked scores rank together, but fast ones only where enough of them were checked (`checks`) and none
+  differed from its check by more than `CHECK_TOLERANCE`.
 - Sums are exact (`math.fsum`), so that the order of the pairs cannot change a digit.
 
 - Ranked runs are compared two by two over all pairs. A run is in the group of the first run above it that it cannot be
@@ -28,7 +28,6 @@ from harness_leaderboard.records import (
     EvaluationSetRecord,
     RunRecord,
     ScoredRun,
-    checks_due,
 )
 from harness_leaderboard.stems import in_order
 from harness_leaderboard.ties import Compared, compare_all, groups
@@ -37,9 +36,8 @@ Status = Literal["ranked", "changed", "disputed", "reference", "not eligible", "
 """Why a run has a rank or not. If several reasons hold, it is the first of these that does.
 
 A run is "changed" if something of it was changed outside the harness, and "disputed" if an audit got other scores, or
-if a pair's fast score differs from its locked one by more than `CHECK_TOLERANCE`: then none of its figures can be
-believed, be it a reference or not. It is "unchecked" if it is complete, but fewer of its fast
-scores were checked than `checks_due` asks for.
+if a fast score differs from its check by more than `CHECK_TOLERANCE`: then none of its figures can be believed, be it a
+reference or not. It is "unchecked" if it is complete, but fewer of its fast scores were checked than `checks` asks for.
 """
 
 
@@ -232,7 +230,7 @@ def _unranked(source: ScoredRun) -> Row:
     status: Status = "ranked"
     why = None
     # Where every pair has a locked score, those are what counts, and the fast ones beside them decide nothing.
-    checks = checks_due(source.fast) if source.only_fast else 0
+    lacking = source.checks_lacking if source.only_fast else ()
     if source.changed:
         status, why = "changed", why_changed(source.id, source.changed)
     elif source.disputed:
@@ -241,7 +239,7 @@ def _unranked(source: ScoredRun) -> Row:
         why = f"{scores} from what an audit computed: score the run again with harness runs rescore {source.id}"
     elif source.only_fast and source.largest_difference is not None and source.largest_difference > CHECK_TOLERANCE:
         status = "disputed"
-        why = f"fast and locked scores differ by {source.largest_difference:.3g}, more than {CHECK_TOLERANCE:.0e}"
+        why = f"a fast score differs from its check by {source.largest_difference:.3g}, more than {CHECK_TOLERANCE:.0e}"
     elif run.reference:
         status, why = "reference", "a reference, not a system that competes"
     elif run.not_eligible is not None:
@@ -251,8 +249,8 @@ def _unranked(source: ScoredRun) -> Row:
     elif scored < due:
         failed = f", {source.failed} failed" if source.failed else ""
         status, why = "incomplete", f"{scored} of {due} pairs scored{failed}"
-    elif source.checked < checks:
-        status, why = "unchecked", f"{source.checked} of {checks} checks against the locked engine made"
+    elif lacking:
+        status, why = "unchecked", ", ".join(lacking)
     return Row(
         rank=None,
         group=None,

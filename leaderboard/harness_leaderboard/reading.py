@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.orm import aliased
 
+from harness_leaderboard.checks import EARS, difference, differences
 from harness_leaderboard.checksums import of_summary, why_changed
 from harness_leaderboard.costs import costs_of_run
 from harness_leaderboard.errors import LeaderboardError
@@ -24,7 +25,7 @@ from harness_leaderboard.records import (
     StoredRun,
 )
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
-from harness_leaderboard.stems import StemScores, largest_difference
+from harness_leaderboard.stems import StemScores
 from harness_leaderboard.stems import columns as stem_columns
 
 SHARES_OF_RUN = text(
@@ -57,12 +58,14 @@ def stored_run(connection: Connection, status: RunStatus) -> StoredRun:
             clipped=pair.clipped,
             locked=locked,
             fast=fast,
-            changed=pair.changed or bool(pair.changed_scores),
+            changed=pair.changed or bool(pair.changed_scores or pair.changed_checks),
+            checks=pair.checks,
         )
     costs, changed = costs_of_run(connection, status.id)
     counts = {
         "fast": sum(pair.fast is not None for pair in records.values()),
-        "checked": sum(pair.difference is not None for pair in records.values()),
+        "checked": sum(len(differences(pair, "locked")) for pair in records.values()),
+        "checked_in_double": sum(len(differences(pair, "fast64")) for pair in records.values()),
         "failed": sum(pair.state == "failed" for pair in records.values()),
     }
     lost = evaluator is not None and _contradicts_sums(connection, status.id, evaluator, counts, _scored(records))
@@ -88,7 +91,9 @@ def _contradicts_sums(
         return False
     kept = json.loads(written)
     sums = SceneSums.of_json(kept)
-    return sum(sums.pairs) != scored or any(kept[name] != counts[name] for name in ("fast", "checked", "failed"))
+    return sum(sums.pairs) != scored or any(
+        kept[name] != counts[name] for name in ("fast", "checked", "checked_in_double", "failed")
+    )
 
 
 def _record(engine: Engine, said: Values | None) -> ScoreRecord | None:
@@ -97,6 +102,9 @@ def _record(engine: Engine, said: Values | None) -> ScoreRecord | None:
     return ScoreRecord(
         *(engine, said.left, said.right, said.score, said.scored_at, said.environment_sha256, said.disputed_at),
         stems=said.stems,
+        in_double=said.in_double,
+        margin=said.margin,
+        closest=said.closest,
     )
 
 
@@ -126,21 +134,27 @@ def _read_through(connection: Connection, run_id: int, evaluator: int) -> tuple[
     """The scored pairs of a run as columns, and what else there is to count."""
     columns: tuple[list[Any], ...] = ([], [], [], [], [], [])
     stems: list[StemScores | None] = []
-    counts = dict.fromkeys(("failed", "fast", "checked", "only_fast", "disputed", "changed_files", "changed_scores"), 0)
+    counts = dict.fromkeys(COUNTS, 0)
     last_scored: str | None = None
     largest: float | None = None
     for pair in pairs_of_run(connection, run_id, evaluator):
         counts["failed"] += pair.state == "failed"
         counts["changed_files"] += pair.changed
         counts["changed_scores"] += len(pair.changed_scores)
+        counts["changed_checks"] += pair.changed_checks
         locked, fast = pair.locked, pair.fast
         if fast is not None:
             counts["fast"] += 1
-            if locked is None:
-                counts["only_fast"] += 1
-            else:
-                counts["checked"] += 1
-                gap = largest_difference(fast, locked)
+            counts["only_fast"] += locked is None
+            parts = len(fast.stems) if fast.stems else len(EARS)
+            counts["parts"] += parts
+            if fast.in_double is not None:
+                counts["in_single"] += parts - len(fast.in_double)
+                counts["in_double"] += len(fast.in_double)
+            gap = difference(pair)
+            if gap is not None:
+                counts["checked"] += len(differences(pair, "locked"))
+                counts["checked_in_double"] += len(differences(pair, "fast64"))
                 largest = gap if largest is None else max(gap, largest)
         said = locked or fast
         if said is None:
@@ -157,13 +171,17 @@ def _read_through(connection: Connection, run_id: int, evaluator: int) -> tuple[
     return found, {**counts, "last_scored": last_scored, "largest_difference": largest}
 
 
+COUNTS = (
+    *("failed", "fast", "only_fast", "parts", "in_single", "in_double", "checked", "checked_in_double"),
+    *("disputed", "changed_files", "changed_scores", "changed_checks"),
+)
+"""What is counted beside the sums."""
+
+
 def in_words(counts: Mapping[str, int]) -> tuple[str, ...]:
     """What of a run somebody else wrote, from its summary: "1 file", "3 scores"."""
-    return tuple(
-        f"{count} {what}{'s' if count > 1 else ''}"
-        for what, count in (("file", counts["changed_files"]), ("score", counts["changed_scores"]))
-        if count
-    )
+    found = ((what, counts[f"changed_{what}s"]) for what in ("file", "score", "check"))
+    return tuple(f"{count} {what}{'s' if count > 1 else ''}" for what, count in found if count)
 
 
 def _fingerprints(connection: Connection) -> dict[int, str]:
@@ -278,6 +296,7 @@ def scored_runs(
                     *(("its sums",) if (run_id, evaluator) in changed else ()),
                 ),
                 protocol=protocols[evaluator],
+                **{name: summary[name] for name in ("parts", "in_single", "in_double", "checked_in_double")},
             )
         )
     return found

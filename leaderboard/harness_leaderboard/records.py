@@ -13,7 +13,11 @@ from typing import Any, Literal
 from harness_leaderboard.causality import Basis, Class
 from harness_leaderboard.causality import Causality as Causality
 from harness_leaderboard.causality import Load as Load
-from harness_leaderboard.stems import StemScores, largest_difference
+from harness_leaderboard.checks import CHECK_TOLERANCE as CHECK_TOLERANCE
+from harness_leaderboard.checks import CheckRecord as CheckRecord
+from harness_leaderboard.checks import NewCheck as NewCheck
+from harness_leaderboard.checks import checks_due, difference, double_checks_due
+from harness_leaderboard.stems import StemScores
 from harness_leaderboard.sums import PairScores as PairScores
 from harness_leaderboard.sums import SceneSums as SceneSums
 
@@ -37,16 +41,6 @@ class By(StrEnum):
     scene = "scene"
     track = "track"
     pair = "pair"
-
-
-CHECK_TOLERANCE = 1e-6
-"""How far a fast score of an ear or a stem may be from the locked one; any further, and the run is disputed."""
-
-
-def checks_due(pairs: int) -> int:
-    """How many of `pairs` pairs with a fast score the locked engine has to score too: 1 %, and 2 at least."""
-    # In integers: 0.01 times a number can come out above a whole number, and would be rounded up.
-    return min(pairs, max(2, -(-pairs // 100)))
 
 
 @dataclass(frozen=True)
@@ -196,6 +190,10 @@ class NewScore:
         replaces: whether it takes the place of this engine's own earlier score of the same file.
         stems: of each stem by its name ("left_vocals"), where the evaluator scores stems: 1 to 64 of them, their names
             as `stems.NAME` says. `left` and `right` are then the means over those of an ear.
+        in_double: of a fast score, the parts (`checks`) that were computed in double precision; None if nobody knows.
+        margin: of the others, how close the closest decision was that single precision made, as a multiple of what it
+            can decide: 1 or more. None if it made none.
+        closest: the part in which that was.
     """
 
     file_sha256: str
@@ -205,6 +203,9 @@ class NewScore:
     right: float
     replaces: bool = False
     stems: StemScores | None = field(default=None, hash=False)
+    in_double: tuple[str, ...] | None = None
+    margin: float | None = None
+    closest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,7 @@ class ScoreRecord:
     Attributes:
         disputed_at: when an audit got another score for the file; None if none did.
         stems: of each stem by its name, where the evaluator scores stems.
+        in_double, margin, closest: as of `NewScore`.
     """
 
     engine: Engine
@@ -224,6 +226,9 @@ class ScoreRecord:
     environment_sha256: str
     disputed_at: str | None = None
     stems: StemScores | None = field(default=None, hash=False)
+    in_double: tuple[str, ...] | None = None
+    margin: float | None = None
+    closest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,7 @@ class PairRecord:
         clipped: how many samples of the file were clipped; None where nobody counted.
         locked, fast: the scores that the file has. One that was changed outside the harness is none.
         changed: whether the harness did not write what is stored of the file, which then counts as none, or of a score.
+        checks: of parts of the fast score, by whatever checked them.
     """
 
     scene: str
@@ -250,6 +256,7 @@ class PairRecord:
     locked: ScoreRecord | None
     fast: ScoreRecord | None
     changed: bool = False
+    checks: tuple[CheckRecord, ...] = ()
 
     @property
     def score(self) -> ScoreRecord | None:
@@ -258,14 +265,12 @@ class PairRecord:
 
     @property
     def difference(self) -> float | None:
-        """How far the fast score is from the locked one, in the ear or stem where it is furthest; None without both."""
-        if self.locked is None or self.fast is None:
-            return None
-        return largest_difference(self.fast, self.locked)
+        """How far the fast score is from its checks, in the ear or stem where it is furthest; None without a check."""
+        return difference(self)
 
     @property
     def disputed(self) -> bool:
-        """Whether both engines scored the pair, and differ by more than `CHECK_TOLERANCE`."""
+        """Whether the fast score and a check of it differ by more than `CHECK_TOLERANCE`."""
         return self.difference is not None and self.difference > CHECK_TOLERANCE
 
 
@@ -360,7 +365,7 @@ class ScoredRun:
         failed: how many of its pairs failed.
         last_scored: when its last score was stored, or None without scores.
         fast: how many of its pairs have a fast score, whether they have a locked one too or not.
-        checked: how many of these have a locked score too.
+        checked: how many parts of these (`checks`) the locked evaluator scored too.
         largest_difference: the largest `PairRecord.difference` among them, or None if none was checked.
         only_fast: how many pairs have nothing but a fast score.
         shares: how many files it has in common with other runs on the evaluation set, by their ids.
@@ -368,6 +373,9 @@ class ScoredRun:
         disputed: how many of the scores that count differ from what an audit got.
         changed: what of it was changed outside the harness, in words: "its declaration", "3 scores".
         protocol: name of the protocol that the evaluator is locked to, as its details say; "" where they do not.
+        parts: how many parts the fast scores have.
+        in_single, in_double: how many of these are known to have been computed in single, in double precision.
+        checked_in_double: how many parts were checked by double precision.
     """
 
     id: int
@@ -387,6 +395,19 @@ class ScoredRun:
     disputed: int = 0
     changed: tuple[str, ...] = ()
     protocol: str = ""
+    parts: int = 0
+    in_single: int = 0
+    in_double: int = 0
+    checked_in_double: int = 0
+
+    @property
+    def checks_lacking(self) -> tuple[str, ...]:
+        """Which checks of its fast scores are still due, in words."""
+        kinds = (
+            ("by the locked evaluator", self.checked, checks_due(self.parts)),
+            ("by double precision", self.checked_in_double, double_checks_due(self.in_single)),
+        )
+        return tuple(f"{made} of {due} checks {by} made" for by, made, due in kinds if made < due)
 
     @cached_property
     def scores(self) -> PairScores:

@@ -5,10 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from harness_leaderboard import stems
+from harness_leaderboard import checks, stems
+from harness_leaderboard.checks import Checker, NewCheck
 from harness_leaderboard.checksums import of_score
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.facts import ScoreKey, delete_scores, stored_scores
+from harness_leaderboard.keptchecks import add_checks, refuse_impossible
 from harness_leaderboard.models import EnvironmentRow, ScoreRow
 from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.records import Engine, NewScore
@@ -27,8 +29,9 @@ def add_scores(
     scores: Sequence[NewScore],
     fingerprint: str,
     environments: Mapping[Engine, Mapping[str, Any]],
+    new_checks: Sequence[NewCheck] = (),
 ) -> None:
-    """Store scores; see `store.Store.add_scores`."""
+    """Store scores and checks; see `store.Store.add_scores`."""
     for score in scores:
         for ear, value in (("left", score.left), ("right", score.right)):
             # Written so that NaN, which compares false with everything, is refused too.
@@ -39,19 +42,28 @@ def add_scores(
                 )
         if score.stems is not None:
             stems.check(score.stems, f"remix {score.file_sha256[:12]}")
+        if not checks.is_margin(score.margin, score.closest) or not all(map(checks.is_part, score.in_double or ())):
+            raise LeaderboardError(
+                f"remix {score.file_sha256[:12]}: a score cannot have the margin {score.margin} of "
+                f"{ascii(score.closest)[:60]}, or such parts in double precision, and was not stored"
+            )
+    refuse_impossible(new_checks)
     evaluator = evaluator_id(connection, fingerprint)
     if evaluator is None:
         raise LeaderboardError(f"no run was entered under evaluator {fingerprint[:12]}: enter one first")
-    ids = {engine: environment_id(connection, environments[engine]) for engine in {score.engine for score in scores}}
-    references = reference_ids(connection, [score.reference_sha256 for score in scores], make=False)
-    for score in scores:
-        if score.reference_sha256 not in references:
-            raise LeaderboardError(f"no evaluation set has the reference {score.reference_sha256[:12]}: enter it first")
-    keys = [(references[score.reference_sha256], score.file_sha256) for score in scores]
+    wanted = {score.engine for score in scores} | {ENGINE_OF[check.by] for check in new_checks}
+    ids = {engine: environment_id(connection, environments[engine]) for engine in wanted}
+    of_all = [(score.reference_sha256, score.file_sha256) for score in scores]
+    of_all += [(check.reference_sha256, check.file_sha256) for check in new_checks]
+    references = reference_ids(connection, [reference for reference, _ in of_all], make=False)
+    for reference, _ in of_all:
+        if reference not in references:
+            raise LeaderboardError(f"no evaluation set has the reference {reference[:12]}: enter it first")
+    keys = [(references[reference], file) for reference, file in of_all]
     remixes = remix_ids(connection, keys)
     # A later score of the same remix and engine in one call replaces an earlier one.
     new: dict[ScoreKey, NewScore] = {
-        (remixes[key], evaluator, score.engine): score for key, score in zip(keys, scores, strict=True)
+        (remixes[key], evaluator, score.engine): score for key, score in zip(keys[: len(scores)], scores, strict=True)
     }
     stored = stored_scores(connection, {remix_id for remix_id, *_ in new})
     # What somebody else wrote is no score, and one that an audit disputes is there to be computed again.
@@ -82,8 +94,12 @@ def add_scores(
                 *(score.reference_sha256, score.file_sha256, fingerprint, score.engine),
                 *(float(score.left), float(score.right), (float(score.left) + float(score.right)) / 2),
                 *(environment_sha256[score.engine], at, None, of_stems),
+                *(checks.as_text(score.in_double), score.margin, score.closest),
             ),
             "stem_scores": of_stems,
+            "in_double": checks.as_text(score.in_double),
+            "margin": score.margin,
+            "closest": score.closest,
         }
         for key, score, of_stems in ((key, score, stems.as_text(score.stems)) for key, score in new.items())
         if key not in kept
@@ -91,6 +107,13 @@ def add_scores(
     if made:
         connection.execute(insert(ScoreRow), made)
         forget_summaries_of(connection, [row["remix_id"] for row in made])
+    checked = [(remixes[key], check) for key, check in zip(keys[len(scores) :], new_checks, strict=True)]
+    of_checks = {by: ids[engine] for by, engine in ENGINE_OF.items() if engine in ids}
+    add_checks(connection, checked, evaluator, fingerprint, of_checks)
+
+
+ENGINE_OF: Mapping[Checker, Engine] = {"locked": "locked", "fast64": "fast"}
+"""Whose environment a check has been made in."""
 
 
 def judge_scores(

@@ -32,6 +32,7 @@ from harness_leaderboard.records import (
     Engine,
     EnhancedFile,
     EvaluationSetRecord,
+    NewCheck,
     NewScore,
     PairScores,
     PieceCost,
@@ -125,9 +126,13 @@ class Store(OpenDatabase):
 
     @patient(repeatable=True)
     def add_scores(
-        self, scores: Sequence[NewScore], fingerprint: str, environments: Mapping[Engine, Mapping[str, Any]]
+        self,
+        scores: Sequence[NewScore],
+        fingerprint: str,
+        environments: Mapping[Engine, Mapping[str, Any]],
+        checks: Sequence[NewCheck] = (),
     ) -> None:
-        """Store scores. The mean over the ears is computed here.
+        """Store scores and checks of fast ones. The mean over the ears is computed here.
 
         A score that is there already stays, unless the new one says that it replaces it, an audit disputes it, or it
         was changed outside the harness: then the same engine's earlier score goes. The locked engine's scores are never
@@ -137,13 +142,15 @@ class Store(OpenDatabase):
             scores: facts about files; their references must be those of a stored evaluation set.
             fingerprint: of the evaluator that gave them.
             environments: by engine, the versions and the platform under which it computed.
+            checks: of parts, each in place of an earlier one by the same. One of a score that is not the stored one
+                says nothing.
 
         Raises:
             LeaderboardError: a score is NaN or not from 0 to 1; an unknown evaluator, reference or engine; any trouble
                 with the database. Nothing is stored then.
         """
         with self.transaction(write=True) as connection:
-            scoring.add_scores(connection, scores, fingerprint, environments)
+            scoring.add_scores(connection, scores, fingerprint, environments, checks)
 
     @patient(repeatable=True)
     def keep_costs(self, run_id: int, costs_of_pieces: Sequence[PieceCost]) -> None:
@@ -342,13 +349,13 @@ class Store(OpenDatabase):
 
     @patient(repeatable=False)
     def drop_changed(self, run_id: int) -> int:
-        """Delete what was changed outside the harness of a run's files, scores, sums and costs; this is logged.
+        """Delete what was changed outside the harness of a run's files, scores, checks, sums and costs; this is logged.
 
         Pairs whose file is no longer known for certain are pending afterwards. What the run declares is put right when
         it is next declared (`start_run`).
 
         Returns:
-            How many files, scores and costs were dropped.
+            How many files, scores, checks and costs were dropped.
         """
         with self.transaction(write=True) as connection:
             self._ensure_run(connection, run_id)

@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from harness_leaderboard.checks import as_text, difference
 from harness_leaderboard.costs import costs_of_run
 from harness_leaderboard.pairs import pairs_of_run
 from harness_leaderboard.reading import in_words, scored_runs
 from harness_leaderboard.records import Engine, PairScores, PieceCost, ScoredRun, State, Visibility
 from harness_leaderboard.rows import evaluator_id, status_of, statuses
-from harness_leaderboard.stems import StemScores, in_order, largest_difference
+from harness_leaderboard.stems import StemScores, in_order
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class PairColumns:
         reason: why it failed, or None.
         file_sha256: hash of the remix, or None.
         environment: hash of the environment in which the score was computed, or None.
+        in_double: of the fast score, the parts that were computed in double precision, with blanks between; None where
+            nobody knows.
+        margin: of the fast score, see `records.NewScore`.
         stems: the scores of each stem, by its name, where the evaluator scores stems; None where there are none.
     """
 
@@ -51,6 +55,8 @@ class PairColumns:
     reason: list[str | None] = field(default_factory=list)
     file_sha256: list[str | None] = field(default_factory=list)
     environment: list[str | None] = field(default_factory=list)
+    in_double: list[str | None] = field(default_factory=list)
+    margin: list[float | None] = field(default_factory=list)
     stems: dict[str, list[float | None]] = field(default_factory=dict)
 
     def scores(self) -> PairScores:
@@ -117,12 +123,13 @@ def _pairs(connection: Connection, run_id: int, evaluator: int | None) -> tuple[
     """The pairs of a run, and how many of its files and scores were changed outside the harness."""
     columns = PairColumns()
     stems: list[StemScores] = []
-    counts = {"changed_files": 0, "changed_scores": 0}
+    counts = {"changed_files": 0, "changed_scores": 0, "changed_checks": 0}
     for pair in pairs_of_run(connection, run_id, evaluator):
         locked, fast = pair.locked, pair.fast
         said = locked or fast
         counts["changed_files"] += pair.changed
         counts["changed_scores"] += len(pair.changed_scores)
+        counts["changed_checks"] += pair.changed_checks
         # Each name is kept in memory once.
         columns.scene.append(intern(pair.scene))
         columns.listener.append(intern(pair.listener))
@@ -133,7 +140,9 @@ def _pairs(connection: Connection, run_id: int, evaluator: int | None) -> tuple[
         columns.right.append(None if said is None else said.right)
         columns.score.append(None if said is None else said.score)
         columns.clipped.append(pair.clipped)
-        columns.difference.append(None if locked is None or fast is None else largest_difference(fast, locked))
+        columns.difference.append(difference(pair))
+        columns.in_double.append(as_text(fast.in_double) if fast else None)
+        columns.margin.append(fast.margin if fast else None)
         columns.reason.append(pair.reason)
         columns.file_sha256.append(pair.file_sha256)
         columns.environment.append(None if said is None else intern(said.environment_sha256))

@@ -352,7 +352,7 @@ def test_modules_of_the_users_own_change_no_score(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["mean"] == pytest.approx(due["mean"], abs=1e-8)
-    assert found["engine"]["checked"] == 2
+    assert found["engine"]["checked_in_double"] == 2
 
 
 @pytest.mark.slow
@@ -375,6 +375,7 @@ def test_what_code_in_the_main_process_does_changes_no_score(
         multiprocessing.set_start_method("fork", force=True)
         for name in ("haaqi.evaluator.score_pair", "haaqi.fast.score_pair", "scoring.tasks.score_pair"):
             monkeypatch.setattr(f"harness.{name}", lambda *_: Score(1.0, 1.0))
+        monkeypatch.setattr("harness.scoring.tasks.score_ear", lambda *_: 1.0)
 
     monkeypatch.setattr(lock, "ensure_locked", do_evil)
     try:
@@ -384,4 +385,4 @@ def test_what_code_in_the_main_process_does_changes_no_score(
     assert outcome.code == 0, outcome.stderr
     assert sys.executable == "/bin/false"
     assert outcome.json["mean"] == pytest.approx(due["mean"], abs=1e-8)
-    assert outcome.json["engine"]["checked"] == 2
+    assert outcome.json["engine"]["checked_in_double"] == 2

@@ -41,8 +41,9 @@ def test_an_array_scores_into_one_postgresql(work):
     # One run, which is complete and ranked.
     (run,) = work.harness("leaderboard", "--json").json
     assert (run["scored"], run["rank"]) == (work.pairs, 1)
-    # The checks of the run as a whole: 1 % of the pairs, at least 2.
-    assert Counter(row[2] for row in scores) == {"fast": work.pairs, "locked": 2}
+    # The checks of the run as a whole: 2 % of the ears, at least 2.
+    assert Counter(row[2] for row in scores) == {"fast": work.pairs}
+    assert (run["parts"], run["checked"], run["checked_in_double"]) == (2 * work.pairs, 0, 2)
 
     # A task that is submitted again has nothing left to do.
     again = submit(work, "score.sbatch", "--array=2", "--output=again.out")  # the last option of a name counts

@@ -43,7 +43,7 @@ def test_scores_are_those_of_this_machine(work, engine):
     assert done.code == 0, done.stderr
     scores = work.scores()
     assert [row for row in scores if row[2] == engine] == work.expected(engine)
-    assert len(scores) == work.pairs + (2 if engine == "fast" else 0)
+    assert len(scores) == work.pairs
     assert work.slurm.jobs() == []
     # The evaluator and the environment that workers computed with are those of this machine, which all nodes are.
     assert work.provenance(engine) == work.provenance(engine, f"sqlite:///{work.folder}/{engine}.db")

@@ -202,7 +202,7 @@ def test_the_fast_engine_is_proven_once_before_it_scores(tmp_path, monkeypatch, 
 def test_each_protocol_needs_its_own_proof(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     asked = []
-    monkeypatch.setattr(agreement, "conformance_comparisons", lambda protocol: asked.append(protocol.name) or [])
+    monkeypatch.setattr(agreement, "conformance_comparisons", lambda *of: asked.append(of) or [])
     for protocol in (CAD1, PROTOCOL, CAD1):
         agreement.ensure_agreement(protocol)
-    assert asked == [CAD1.name, PROTOCOL.name]
+    assert asked == [(protocol, in_double) for protocol in (CAD1, PROTOCOL) for in_double in (False, True)]

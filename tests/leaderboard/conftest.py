@@ -93,8 +93,8 @@ def scored_run() -> Callable[..., ScoredRun]:
 
     With the scores of `stems`, a column for each, it is one of the first challenge.
 
-    Runs are numbered from 1. Unless `only_fast` says otherwise, fast scores that were not checked are all that their
-    pairs have.
+    Runs are numbered from 1. Unless `only_fast` says otherwise, fast scores are all that their pairs have. Two of their
+    parts were checked by double precision, unless `checked_in_double` says otherwise.
     """
     numbers = count(1)
 
@@ -110,6 +110,8 @@ def scored_run() -> Callable[..., ScoredRun]:
         only_fast: int | None = None,
         shares: Mapping[int, int] | None = None,
         stems: Mapping[str, tuple[float, ...]] | None = None,
+        in_double: int = 0,
+        checked_in_double: int | None = None,
         **declared: Any,
     ) -> ScoredRun:
         columns = list(zip(*[(*row, (row[3] + row[4]) / 2) for row in rows], strict=True)) or [()] * 6
@@ -126,10 +128,14 @@ def scored_run() -> Callable[..., ScoredRun]:
             fast=fast,
             checked=checked,
             largest_difference=largest_difference,
-            only_fast=fast - checked if only_fast is None else only_fast,
+            only_fast=fast if only_fast is None else only_fast,
             shares=shares or {},
             load_scores=lambda: scores,
             protocol="cad1" if stems else "",
+            parts=(parts := fast * (len(stems) if stems else 2)),
+            in_single=parts - in_double,
+            in_double=in_double,
+            checked_in_double=min(2, parts) if checked_in_double is None else checked_in_double,
         )
 
     return make

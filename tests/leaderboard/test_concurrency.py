@@ -104,7 +104,7 @@ def test_scores_of_both_engines_from_two_processes_at_once(new_url: NewUrl, orde
         runs = store.runs()
         assert sorted(run.run.key for run in runs) == ["fast", "locked"]
         for run in runs:
-            assert (run.scored, run.fast, run.checked, run.only_fast, run.failed) == (12, 12, 12, 0, 0)
+            assert (run.scored, run.fast, run.checked, run.only_fast, run.failed) == (12, 12, 24, 0, 0)
             assert sorted(run.scores.left) == [n / 12 for n in range(12)]
             for pair in store.find_run(run.id).pairs.values():
                 assert pair.locked is not None

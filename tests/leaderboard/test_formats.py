@@ -57,11 +57,12 @@ def board(scored_run: MakeRun) -> Board:
 
 ENGINES = [
     ({}, "locked", "locked"),
-    ({"fast": 4, "checked": 2, "largest_difference": 3e-10}, "fast", "fast ✓"),
-    ({"fast": 4, "checked": 2, "largest_difference": 0.0}, "fast", "fast ✓"),
-    ({"fast": 4}, "fast", "fast"),
-    ({"fast": 4, "checked": 2, "largest_difference": 2e-6}, "fast", "fast ✗"),
-    ({"fast": 3, "checked": 2, "largest_difference": 2e-7}, "mixed", "mixed ✓"),
+    ({"fast": 4, "checked": 1, "largest_difference": 3e-10}, "fast", "fast ✓"),
+    ({"fast": 4, "checked_in_double": 2, "largest_difference": 0.0}, "fast", "fast ✓"),
+    ({"fast": 4, "checked_in_double": 1, "largest_difference": 0.0}, "fast", "fast"),
+    ({"fast": 4, "checked_in_double": 2, "largest_difference": 2e-6}, "fast", "fast ✗"),
+    ({"fast": 3, "in_double": 1, "largest_difference": 2e-7}, "mixed", "mixed ✓"),
+    ({"fast": 4, "in_double": 8, "checked_in_double": 0}, "fast64", "fast64 ✓"),
 ]
 
 
@@ -69,7 +70,11 @@ ENGINES = [
 def test_the_engine_of_a_run(scored_run: MakeRun, source: dict[str, Any], engine: str, cell: str) -> None:
     made = boards([scored_run(rows(0.9), **source)])
     assert f"| 4 | {cell} | non-causal |" in boards_markdown(made)
-    expected = {"fast": 0, "checked": 0, "largest_difference": None, **source, "engine": engine}
+    parts = 2 * source.get("fast", 0)
+    expected = {
+        **{"fast": 0, "parts": parts, "in_double": 0, "checked": 0, "largest_difference": None},
+        **{"checked_in_double": min(2, parts), **source, "engine": engine},
+    }
     assert expected.items() <= boards_json(made)[0].items()
     (line,) = csv.DictReader(io.StringIO(boards_csv(made)))
     assert {name: line[name] for name in expected} == {

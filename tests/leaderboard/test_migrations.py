@@ -80,6 +80,7 @@ def test_check_constraints_are_those_of_the_models(store: Store, request: pytest
         "ck_scores_score",
         "ck_scores_mean",
         "ck_scores_engine",
+        "ck_scores_margin",
     }
 
 

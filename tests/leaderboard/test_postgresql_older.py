@@ -13,7 +13,7 @@ from stored import EVALUATION_SET, FINGERPRINT, PAIRS, RUN, add, count, mark, on
 from harness_leaderboard.database import parse_url
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.migrations import REVISIONS
-from harness_leaderboard.migrations.triggers import TRIGGERS
+from harness_leaderboard.migrations.triggers import OF_CHECKS, TRIGGERS
 from harness_leaderboard.models import Base
 from harness_leaderboard.opening import alembic_config
 from harness_leaderboard.postgresql import postgresql_engine
@@ -131,7 +131,7 @@ def triggers(store: Store) -> set[str]:
 def test_what_early_revisions_left_out_is_made(new_url: NewUrl, revision: str) -> None:
     url = older(new_url, revision, forget)
     with Store.open(url, create=True) as store:
-        assert triggers(store) == TRIGGERS.keys()
+        assert triggers(store) == {*TRIGGERS, *OF_CHECKS}
         assert store.start_run(replace(RUN, key="b"), EVALUATION_SET, FINGERPRINT, {}, PAIRS) == 2
         store.keep_summaries()
         assert count(store, "summaries") == 2
@@ -166,7 +166,7 @@ def test_a_database_that_lacks_nothing_is_left_as_it_is(url: str, store: Store) 
             done.append(statement)
 
         other._look(True)
-        assert triggers(other) == TRIGGERS.keys()
+        assert triggers(other) == {*TRIGGERS, *OF_CHECKS}
     assert done
     assert not [statement for statement in done if statement.startswith(("CREATE", "DELETE FROM summaries"))]
 
@@ -182,6 +182,6 @@ def test_a_guest_works_without(url: str, store: Store, postgresql: PostgreSQL) -
         postgresql.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {guest}", database)
         with Store.open(url.replace("harness:", f"{guest}:"), create=True) as theirs:
             assert theirs.start_run(RUN, EVALUATION_SET, FINGERPRINT, {}, PAIRS) == 1
-            assert triggers(theirs) == set()
+            assert triggers(theirs) == set(OF_CHECKS)
     finally:
         postgresql.execute(f"DROP OWNED BY {guest}; DROP ROLE {guest}", database)

@@ -113,7 +113,7 @@ def test_a_disputed_run_is_that_before_all_else(scored_run: MakeRun) -> None:
         ]
     )
     assert board.rows[0].run.system == "modest"
-    why = "fast and locked scores differ by 2.5e-06, more than 1e-06"
+    why = "a fast score differs from its check by 2.5e-06, more than 1e-06"
     assert [(row.rank, row.status, row.why_not_ranked) for row in board.rows[1:]] == [(None, "disputed", why)] * 4
     assert [row.run.system for row in board.rows[1:]] == ["complete", "oracle", "part", "private"]
 
@@ -122,16 +122,16 @@ def test_a_run_with_too_few_checks_is_that_last_of_all(scored_run: MakeRun) -> N
     best = rows(0.9, 0.9, 0.9, 0.9)
     (board,) = boards(
         [
-            scored_run(best, system="a", fast=4, checked=1, largest_difference=0.0),
-            scored_run(best, system="b", fast=1),
+            scored_run(best, system="a", fast=4, checked_in_double=1, largest_difference=0.0),
+            scored_run(best, system="b", fast=1, checked_in_double=0),
             scored_run(best, system="c", fast=4, reference=True),
             scored_run(best, system="d", fast=4, not_eligible="private"),
             scored_run(best[:3], system="e", fast=3),
         ]
     )
     assert [(row.rank, row.run.system, row.status, row.why_not_ranked) for row in board.rows] == [
-        (None, "a", "unchecked", "1 of 2 checks against the locked engine made"),
-        (None, "b", "unchecked", "0 of 1 checks against the locked engine made"),
+        (None, "a", "unchecked", "1 of 2 checks by double precision made"),
+        (None, "b", "unchecked", "0 of 2 checks by double precision made"),
         (None, "c", "reference", "a reference, not a system that competes"),
         (None, "d", "not eligible", "private"),
         (None, "e", "incomplete", "3 of 4 pairs scored"),
@@ -267,6 +267,9 @@ def test_scores_of_pairs_are_read_once_and_only_for_a_breakdown(scored_run: Make
 def test_fast_scores_beside_locked_ones_decide_nothing(scored_run: MakeRun) -> None:
     best = rows(0.9, 0.9, 0.9, 0.9)
     (board,) = boards(
-        [scored_run(best, fast=4, checked=4, largest_difference=0.1), scored_run(best, system="b", fast=3, only_fast=0)]
+        [
+            scored_run(best, fast=4, checked=4, largest_difference=0.1, only_fast=0),
+            scored_run(best, system="b", fast=3, only_fast=0, checked_in_double=0),
+        ]
     )
     assert [row.status for row in board.rows] == ["ranked", "ranked"]

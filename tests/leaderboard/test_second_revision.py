@@ -198,7 +198,7 @@ def test_the_figures_of_the_ranking_are_those_from_before(migrated: Store) -> No
         5: "reference",
         6: "incomplete",
     }
-    assert (rows[2].source.fast, rows[2].source.checked, rows[2].source.only_fast) == (4, 2, 2)
+    assert (rows[2].source.fast, rows[2].source.checked, rows[2].source.only_fast) == (4, 4, 2)
     assert rows[1].source.shares == {5: 4}
 
 

@@ -35,12 +35,12 @@ def board(scored_run: MakeRun) -> Board:
     about = EvaluationSetRecord("demo", "valid", "e" * 64, 960, 19_200)
     many = rows(0.9) * 4800
     common = {"about": about, "training_data": "official + supplementation"}
-    fast = {"fast": 19_200, "checked": 192, "largest_difference": 3e-10}
+    fast = {"fast": 19_200, "checked": 60, "checked_in_double": 768, "largest_difference": 3e-10}
     (made,) = boards(
         [
             scored_run(many, system="a-system-of-24-character", **fast, **common),
             scored_run([(*row[:3], row[3] / 2, row[4] / 2) for row in many], system="half", causal=True, **common),
-            scored_run(many, system="hasty", **{**fast, "checked": 191}, **common),
+            scored_run(many, system="hasty", **{**fast, "checked": 59}, **common),
             scored_run(many, system="doubtful", **{**fast, "largest_difference": 2e-5}, **common),
             scored_run(many, system="oracle", reference=True, parameters=0, **common),
             scored_run(many, system="another-of-24-characters", not_eligible="trained on private data", **common),
@@ -99,14 +99,15 @@ def test_footnotes_say_why_there_is_no_rank_and_what_the_tick_means(board: Board
     cells = {line.split()[2]: line.split()[0] for line in lines[3 : 3 + len(board.rows)]}
     reasons = {line[0]: line[2:] for line in lines if line[:1] in set("¹²³⁴⁵")}
     assert cells["a-system-of-24-character"] == "1"
-    assert reasons[cells["hasty"][-1]] == "unchecked: 191 of 192 checks against the locked engine made"
-    assert reasons[cells["doubtful"][-1]].startswith("disputed: fast and locked scores differ by 2e-05")
+    assert reasons[cells["hasty"][-1]] == "unchecked: 59 of 60 checks by the locked evaluator made"
+    assert reasons[cells["doubtful"][-1]].startswith("disputed: a fast score differs from its check by 2e-05")
     assert reasons[cells["oracle"][-1]].startswith("reference: ")
     assert reasons[cells["another-of-24-characters"][-1]] == "not eligible: trained on private data"
     assert reasons[cells["new"][-1]] == "incomplete: 3 of 19200 pairs scored, 1 failed"
     assert (
-        "✓ 192 of 19200 fast scores checked against the locked engine; largest difference 3e-10, allowed 1e-06" in lines
-    )
+        "✓ 38,400 ears with fast scores (0 in double precision): 60 checked by the locked evaluator, 768 by double "
+        "precision; largest difference 3e-10, allowed 1e-06"
+    ) in " ".join(lines)
     text = "\n".join(lines)
     assert text.count("fast ✓") == 1
     assert text.count("fast ✗") == 1

@@ -10,7 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from stored import EVALUATION_SET, FILE, FINGERPRINT, LOAD, OTHER_FILE, PAIRS, RUN, STREAMED, WHOLE_PIECE, add, mark
+from stored import (
+    EVALUATION_SET,
+    FILE,
+    FINGERPRINT,
+    LOAD,
+    OTHER_FILE,
+    PAIRS,
+    RUN,
+    STREAMED,
+    WHOLE_PIECE,
+    add,
+    mark,
+    reference,
+)
 from support import SPLIT, RunCli, TinySet
 
 from harness.challenge import STEMS
@@ -20,12 +33,12 @@ from harness.music.layout import load
 from harness.results.frames import Results, load_results
 from harness_leaderboard.labels import labels
 from harness_leaderboard.ranking import boards
-from harness_leaderboard.records import PieceCost
+from harness_leaderboard.records import NewScore, PieceCost
 from harness_leaderboard.store import Store
 
 PAIR_COLUMNS = (
     "run, evaluator, scene, listener, track, environment, state, engine, left, right, score, clipped, "
-    "difference, reason, file_sha256"
+    "difference, margin, reason, file_sha256, in_double"
 )
 RUN_COLUMNS = (
     "run, label, name, system, version, settings, class, basis, chain, verdict, cuts, look_ahead, whole_piece, delay, "
@@ -140,7 +153,8 @@ def test_pairs_say_what_is_stored(path: Path) -> None:
         add(store, "S1", "L1", 0.25, 0.5)
         add(store, "S1", "L1", 0.25 + 1e-9, 0.5 - 3e-9, engine="fast")
         mark(store, run_id, "S1", "L2")
-        add(store, "S1", "L2", 0.1, 0.2, engine="fast")
+        fast = NewScore(FILE, reference("S1", "L2"), "fast", 0.1, 0.2, in_double=("left",), margin=1.5, closest="right")
+        store.add_scores([fast], FINGERPRINT, {"fast": {"numpy": "2.0"}})
         mark(store, run_id, "S2", "L1", clipped=None)
         store.mark_failed(run_id, {("S2", "L2"): "it broke"})
     pairs = load_results(path).pairs
@@ -152,6 +166,9 @@ def test_pairs_say_what_is_stored(path: Path) -> None:
     assert pairs["score"].isna().tolist() == [False, False, True, True]
     assert pairs["difference"][0] == pytest.approx(3e-9, rel=1e-6)
     assert pairs["difference"].isna().tolist() == [False, True, True, True]
+    assert pairs["margin"].isna().tolist() == [True, False, True, True]
+    assert pairs["in_double"].isna().tolist() == [True, False, True, True]
+    assert (pairs["margin"][1], pairs["in_double"][1]) == (1.5, "left")
     assert pairs["clipped"][0] == 7
     assert pairs["clipped"].isna().tolist() == [False, False, True, True]
     assert pairs["reason"][3] == "it broke"

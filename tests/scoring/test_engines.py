@@ -3,13 +3,13 @@
 import csv
 import json
 import math
+import re
 import shutil
 import socket
 import sqlite3
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -25,18 +25,13 @@ from harness.haaqi.evaluator import Score
 from harness.hearing import Listener
 from harness.music.evaluationset import Pair, Scene
 from harness.scoring import tasks, waiting
-from harness.scoring.checks import disagreement, to_check
 from harness.scoring.rows import COLUMNS
-from harness.scoring.tasks import Checked, ScoreTask, in_chunks
+from harness.scoring.tasks import ScoreTask, in_chunks
+from harness_leaderboard import checks
 from harness_leaderboard.records import (
     CHECK_TOLERANCE,
-    EvaluationSetRecord,
+    NewCheck,
     NewScore,
-    PairRecord,
-    RunStatus,
-    ScoreRecord,
-    StoredRun,
-    checks_due,
 )
 from harness_leaderboard.store import Store
 
@@ -53,7 +48,17 @@ PAIRS = (
     " LEFT JOIN scores f ON f.remix_id = run_pairs.remix_id AND f.engine = 'fast'"
     " LEFT JOIN scores l ON l.remix_id = run_pairs.remix_id AND l.engine = 'locked'"
 )
-CHECKED = "f.score IS NOT NULL AND l.score IS NOT NULL"
+
+
+def checks_in(folder):
+    """Scene, listener, part and checker of every stored check."""
+    with sqlite3.connect(folder / "leaderboard.db") as database:
+        return sorted(
+            database.execute(
+                "SELECT DISTINCT scene, listener, part, checked_by FROM checks"
+                " JOIN run_pairs ON run_pairs.remix_id = checks.remix_id JOIN set_pairs ON set_pairs.id = pair_id"
+            )
+        )
 
 
 def pairs_with(folder, condition):
@@ -90,15 +95,21 @@ def wrong(monkeypatch):
     right = fast_engine.score_pair
 
     def make(error):
-        def score_pair(*args):
+        def score_pair(*args, **options):
             if isinstance(error, Exception):
                 raise error
-            found = right(*args)
-            return Score(found.left, found.right + (error if found.right < 0.5 else -error))
+            found = right(*args, **options)
+            return replace(found, right=found.right + (error if found.right < 0.5 else -error))
 
         monkeypatch.setattr(fast_engine, "score_pair", score_pair)
 
     return make
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Have the locked evaluator check one part in four, as it does one in 640."""
+    monkeypatch.setattr(checks, "PARTS_PER_CHECK", 4)
 
 
 # Through the command line
@@ -108,104 +119,171 @@ def test_the_fast_engine_gives_the_locked_scores_on_real_music(run_cli):
     command = ("run", "--system", "passthrough", "--scenes", "scene_00003", "--workers", "2", "--json")
     fast = run_cli(*command, "--engine", "fast")
     assert fast.code == 0, fast.stderr
-    assert fast.json["engine"].items() >= {"name": "fast", "fast": 2, "checked": 2}.items()
+    due = {"name": "fast", "fast": 2, "parts": 4, "checked": 0, "checked_in_double": 2}
+    assert fast.json["engine"].items() >= due.items()
     assert fast.json["engine"]["largest_difference"] <= CHECK_TOLERANCE
+    assert board(run_cli)["status"] == "incomplete"
     locked = run_cli(*command)
     assert locked.code == 0, locked.stderr
-    assert "2 pairs are scored already" in locked.stderr
-    assert locked.json["engine"] == {**fast.json["engine"], "name": "locked"}
+    assert "2 pairs scored by the fast engine are scored again by the locked evaluator" in locked.stderr
+    # A locked score of a pair is a check of both ears.
+    assert locked.json["engine"].items() >= {**due, "name": "locked", "checked": 4}.items()
+    assert locked.json["engine"]["largest_difference"] <= CHECK_TOLERANCE
     assert locked.json["evaluator"] == fast.json["evaluator"]
     # Where both engines scored a file the locked one counts, and the fast one is not that under another name.
-    assert differences(fast.json["scores"], locked.json["scores"]) == 0
-    assert fast.json["engine"]["largest_difference"] > 0
+    assert 0 < differences(fast.json["scores"], locked.json["scores"]) <= CHECK_TOLERANCE
 
 
 def test_going_on_with_the_other_engine(score, run_cli, tmp_path):
     first = score("--limit", "1", "--json")
     assert first.code == 0, first.stderr
-    assert first.json["engine"].items() >= {"fast": 2, "checked": 2}.items()
+    assert first.json["engine"].items() >= {"fast": 2, "parts": 4, "checked": 0, "checked_in_double": 2}.items()
     # Locked scores for the other scene; then the fast engine has nothing to do, and replaces nothing.
     other = score("--scenes", "scene_V002", "--engine", "locked", "--json")
     assert other.code == 0, other.stderr
-    assert other.json["engine"].items() >= {"name": "locked", "fast": 2, "checked": 2}.items()
+    assert other.json["engine"].items() >= {"name": "locked", "fast": 2, "checked": 0}.items()
     both = score("--json")
     assert "4 pairs are scored already" in both.stderr
     assert both.json["scores"] == first.json["scores"] + other.json["scores"]
     assert pairs_with(tmp_path, "f.score IS NOT NULL") == [("scene_V001", "V1"), ("scene_V001", "V2")]
-    assert board(run_cli)["scored"] == 4
+    assert (board(run_cli)["scored"], board(run_cli)["engine"], board(run_cli)["rank"]) == (4, "mixed", 1)
 
-    change(
-        tmp_path,
-        (
-            "DELETE FROM scores WHERE engine = 'locked' AND remix_id IN"
-            " (SELECT remix_id FROM scores WHERE engine = 'fast')",
-        ),
-    )
-    only_fast = score("--json").json["scores"]
-    change(
-        tmp_path,
-        (
-            "DELETE FROM scores WHERE engine = 'locked' AND remix_id IN"
-            " (SELECT remix_id FROM scores WHERE engine = 'fast')",
-        ),
-    )
     locked = score("--engine", "locked", "--json")
     assert "2 pairs are scored already" in locked.stderr
     assert "2 pairs scored by the fast engine are scored again by the locked evaluator" in locked.stderr
     assert len(pairs_with(tmp_path, "l.score IS NOT NULL")) == 4
     assert len(pairs_with(tmp_path, "f.score IS NOT NULL")) == 2
-    assert locked.json["scores"] == both.json["scores"] == only_fast
+    assert 0 < differences(locked.json["scores"], both.json["scores"]) <= CHECK_TOLERANCE
+    assert locked.json["engine"]["checked"] == 4
 
 
-def test_a_run_in_parts_is_checked_as_much_as_a_whole_one(score, run_cli, tmp_path):
+def test_everything_in_double_precision(score, run_cli, tmp_path):
+    single = score("--limit", "1", "--json")
+    assert single.code == 0, single.stderr
+    double = score("--engine", "fast64", "--json")
+    assert double.code == 0, double.stderr
+    assert "2 pairs scored by the fast engine are scored again in double precision" in double.stderr
+    assert double.json["engine"].items() >= {"name": "fast64", "fast": 4, "parts": 8, "in_double": 8}.items()
+    # Nothing is left for double precision to check; what it checked were other scores.
+    assert double.json["engine"].items() >= {"checked": 0, "checked_in_double": 0}.items()
+    assert (board(run_cli)["engine"], board(run_cli)["rank"]) == ("fast64", 1)
+    assert "fast64 ✓" in run_cli("leaderboard", "--columns", "system,engine").stdout
+    assert 0 < differences(single.json["scores"], double.json["scores"][:2]) <= CHECK_TOLERANCE
+    # Neither engine has anything to do, nor takes away what is better.
+    for engine in ("fast", "fast64"):
+        again = score("--engine", engine, "--json")
+        assert "4 pairs are scored already" in again.stderr
+        assert again.json["scores"] == double.json["scores"]
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        stored = set(database.execute("SELECT engine, in_double, margin, closest FROM scores"))
+    assert stored == {("fast", "left right", None, None)}
+
+
+def test_a_run_in_parts_is_checked_as_much_as_a_whole_one(score, run_cli, tmp_path, often):
     for scene in ("scene_V002", "scene_V001"):
         outcome = score("--scenes", scene)
         assert outcome.code == 0, outcome.stderr
-    checked = pairs_with(tmp_path, CHECKED)
-    assert len(checked) >= checks_due(4)
-    assert f"fast engine: 4 pairs, {len(checked)} checked against the locked evaluator (1 %, at least 2), " in (
-        outcome.stderr
+    checked = checks_in(tmp_path)
+    by = [each[3] for each in checked]
+    assert (by.count("locked"), by.count("fast64")) == (2, 2)
+    assert re.search(
+        r"fast engine: \d of 8 ears in double precision; 2 checked by the locked evaluator, 2 by double precision, "
+        r"largest difference \de-\d\d",
+        outcome.stderr,
     )
-    assert board(run_cli)["scored"] == 4
-    # Nothing is scored or checked again.
-    times = "SELECT remix_id, engine, left_score, scored_at FROM scores"
+    assert board(run_cli)["rank"] == 1
+    assert board(run_cli).items() >= {"parts": 8, "checked": 2, "checked_in_double": 2}.items()
+    # Nothing is scored or checked again, and no pair was scored whole to check a part of it.
     change(tmp_path, ("UPDATE scores SET scored_at = '2000-01-01T00:00:00Z'",))
+    times = "SELECT remix_id, engine, left_score, scored_at FROM scores"
     with sqlite3.connect(tmp_path / "leaderboard.db") as database:
         before = sorted(database.execute(times), key=str)
-    assert len(before) == 4 + len(checked)
+    assert len(before) == 4
     assert "4 pairs are scored already" in score().stderr
     with sqlite3.connect(tmp_path / "leaderboard.db") as database:
         assert sorted(database.execute(times), key=str) == before
+    assert checks_in(tmp_path) == checked
 
 
-def test_scores_that_nobody_checked_are_checked_by_the_next_call(score, tmp_path):
+def test_checks_are_what_both_give_for_the_ear(score, submission, tiny_set, often, tmp_path):
     assert score().code == 0
-    change(tmp_path, ("DELETE FROM scores WHERE engine = 'locked'",))
+    found = {}
+    for engine in ("locked", "fast64"):
+        database = f"sqlite:///{tmp_path}/{engine}.db"
+        rows = score("--engine", engine, "--json", "--db", database).json["scores"]
+        found[engine] = {(row["scene"], row["listener"]): row for row in rows}
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        stored = database.execute(
+            "SELECT scene, listener, part, checked_by, checks.score, fast_score, scores.left_score, scores.right_score"
+            " FROM checks JOIN scores ON scores.remix_id = checks.remix_id"
+            " JOIN run_pairs ON run_pairs.remix_id = checks.remix_id JOIN set_pairs ON set_pairs.id = pair_id"
+        ).fetchall()
+    assert len(stored) == 4
+    for scene, listener, part, by, value, fast, *ears in stored:
+        assert value == pytest.approx(found[by][scene, listener][f"{part}_score"], abs=0 if by == "locked" else 1e-13)
+        assert fast == ears[("left", "right").index(part)]
+
+
+def test_scores_that_nobody_checked_are_checked_by_the_next_call(score, run_cli, tmp_path, often):
+    assert score().code == 0
+    change(tmp_path, ("DELETE FROM checks",))
+    assert board(run_cli).items() >= {"status": "unchecked", "rank": None}.items()
+    assert board(run_cli)["why_not_ranked"] == (
+        "0 of 2 checks by the locked evaluator made, 0 of 2 checks by double precision made"
+    )
     # Also where other scenes are asked for: they are checks of the run.
     outcome = score("--scenes", "scene_V001", "--json")
     assert outcome.code == 0, outcome.stderr
-    assert outcome.json["engine"]["checked"] == len(pairs_with(tmp_path, CHECKED)) == 2
+    assert outcome.json["engine"].items() >= {"checked": 2, "checked_in_double": 2}.items()
+    assert len(checks_in(tmp_path)) == 4
+    assert board(run_cli)["rank"] == 1
 
 
-def test_a_wrong_engine_stops_the_scoring_and_its_run_is_not_ranked(score, run_cli, wrong, submission, tmp_path):
+def test_a_check_of_another_score_is_none(score, run_cli, tmp_path):
+    assert score().code == 0
+    change(tmp_path, ("UPDATE scores SET left_score = left_score - 1e-9, right_score = right_score + 1e-9",))
+    assert board(run_cli).items() >= {"status": "unchecked", "checked_in_double": 0, "largest_difference": None}.items()
+    # It is the stored score that is checked then, and it stays.
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        before = sorted(database.execute("SELECT left_score FROM scores"))
+    outcome = score("--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["engine"]["checked_in_double"] == 2
+    assert outcome.json["engine"]["largest_difference"] > 5e-10
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        assert sorted(database.execute("SELECT left_score FROM scores")) == before
+
+
+@pytest.mark.parametrize("by", ["the locked evaluator", "its double precision"])
+def test_a_wrong_engine_stops_the_scoring_and_its_run_is_not_ranked(
+    by, score, run_cli, wrong, submission, tmp_path, monkeypatch
+):
+    if by == "the locked evaluator":
+        monkeypatch.setattr(checks, "PARTS_PER_CHECK", 1)
     wrong(1e-5)
+    # Both ears of all pairs are checked by the one, two ears by the other; only right ones are wrong.
+    monkeypatch.setattr(checks, "SHARE_IN_DOUBLE", 1)
     outcome = score("--limit", "1")
     assert outcome.code == 1
     assert outcome.error.startswith(f"{submission} scene_V001 V")
     assert "the fast engine gives the right ear 0." in outcome.error
-    assert ", the locked evaluator 0." in outcome.error
+    assert f", {by} 0." in outcome.error
     assert "--engine locked" in outcome.error
     assert "harness evaluator verify --engine fast" in outcome.error
-    # The first check tells; the disagreement is kept.
-    assert len(pairs_with(tmp_path, "f.score IS NOT NULL")) == 1
-    assert len(pairs_with(tmp_path, f"abs(f.right_score - l.right_score) > {CHECK_TOLERANCE}")) == 1
-    assert board(run_cli)["rank"] is None
+    # The disagreement is kept.
+    found = board(run_cli)
+    assert (found["rank"], found["status"]) == (None, "disputed")
+    assert found["largest_difference"] == pytest.approx(1e-5, rel=1e-2)
+    with sqlite3.connect(tmp_path / "leaderboard.db") as database:
+        disputed = f"SELECT part FROM checks WHERE abs(score - fast_score) > {CHECK_TOLERANCE}"
+        assert {part for (part,) in database.execute(disputed)} == {"right"}
 
 
 def test_a_disputed_pair_is_scored_and_checked_again(score, run_cli, tmp_path):
     assert score().code == 0
     # Not one of the sample: what was disputed before, say when only a part was scored, is not forgotten.
-    unchecked = pairs_with(tmp_path, "l.score IS NULL")[0]
+    checked = {each[:2] for each in checks_in(tmp_path)}
+    unchecked = next(each for each in pairs_with(tmp_path, "l.score IS NULL") if each not in checked)
     change(
         tmp_path,
         (
@@ -220,18 +298,39 @@ def test_a_disputed_pair_is_scored_and_checked_again(score, run_cli, tmp_path):
     assert outcome.code == 0, outcome.stderr
     assert "3 pairs are scored already" in outcome.stderr
     assert unchecked in pairs_with(tmp_path, f"abs(f.left_score - l.left_score) <= {CHECK_TOLERANCE}")
-    assert outcome.json["engine"]["checked"] == 3
+    assert outcome.json["engine"]["checked"] == 2
     assert board(run_cli)["rank"] == 1
 
 
-def test_the_locked_evaluator_settles_a_dispute(score, run_cli, wrong):
+@pytest.mark.parametrize("by", ["locked", "fast64"])
+def test_a_disputed_part_is_scored_and_checked_again_by_the_same(by, score, run_cli, tmp_path, often):
+    assert score().code == 0
+    part = next(each for each in checks_in(tmp_path) if each[3] == by)
+    with Store.open(f"sqlite:///{tmp_path / 'leaderboard.db'}", create=True) as store:
+        pair = store.find_run(1).pairs[part[:2]]
+        fast = getattr(pair.fast, part[2])
+        bad = NewCheck(pair.file_sha256, pair.reference_sha256, part[2], by, fast + 2e-6, fast)
+        environment = {"python": "another"}
+        fingerprint = store.find_run(1).status.fingerprint
+        store.add_scores([], fingerprint, {"locked": environment, "fast": environment}, [bad])
+    assert board(run_cli)["status"] == "disputed"
+    outcome = score("--json")
+    assert outcome.code == 0, outcome.stderr
+    assert "3 pairs are scored already" in outcome.stderr
+    assert outcome.json["engine"].items() >= {"checked": 2, "checked_in_double": 2}.items()
+    assert board(run_cli)["rank"] == 1
+
+
+def test_the_locked_evaluator_settles_a_dispute(score, run_cli, wrong, monkeypatch):
     wrong(1e-5)
+    monkeypatch.setattr(checks, "SHARE_IN_DOUBLE", 1)
     assert score().code == 1
     outcome = score("--engine", "locked", "--json")
     assert outcome.code == 0, outcome.stderr
-    # The one wrong score that was stored is still known, and decides nothing any more.
-    assert outcome.json["engine"].items() >= {"name": "locked", "fast": 1, "checked": 1}.items()
-    assert outcome.json["engine"]["largest_difference"] == pytest.approx(1e-5, rel=1e-3)
+    # The wrong scores that were stored are still known, and decide nothing any more.
+    assert outcome.json["engine"]["name"] == "locked"
+    assert outcome.json["engine"]["checked"] == 2 * outcome.json["engine"]["fast"] > 0
+    assert outcome.json["engine"]["largest_difference"] == pytest.approx(1e-5, rel=1e-2)
     assert board(run_cli)["rank"] == 1
     assert board(run_cli)["engine"] == "locked"
 
@@ -244,21 +343,22 @@ def test_an_engine_that_fails_where_the_locked_one_does_not_disagrees(score, run
     assert board(run_cli)["scored"] == 0
 
 
-def test_an_engine_that_scores_where_the_locked_one_fails_disagrees(score, run_cli, tmp_path, monkeypatch):
+def test_an_engine_that_scores_where_the_locked_one_fails_disagrees(score, run_cli, tmp_path, monkeypatch, often):
     def fails(*_):
         raise EvaluatorError("HAAQI fails on the left ear")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "score_pair", fails)
+        patch.setattr(tasks, "score_ear", fails)
         outcome = score("--limit", "1")
     assert outcome.code == 1
+    assert "ear 0." in outcome.error
     assert "the locked evaluator no score (HAAQI fails on the left ear)" in outcome.error
     with sqlite3.connect(tmp_path / "leaderboard.db") as database:
         (failed,) = database.execute(f"SELECT scene, listener {PAIRS} WHERE state = 'failed'")
     # It is checked again, also where the sample is another one.
     again = score()
     assert again.code == 0, again.stderr
-    assert failed in pairs_with(tmp_path, CHECKED)
+    assert failed in pairs_with(tmp_path, "f.score IS NOT NULL AND l.score IS NOT NULL")
 
 
 def test_where_a_pair_cannot_be_scored_another_one_is_checked(score, tiny_set, submission):
@@ -276,7 +376,7 @@ def test_where_a_pair_cannot_be_scored_another_one_is_checked(score, tiny_set, s
     assert outcome.code == 1
     assert [failure["scene"] for failure in outcome.json["failures"]] == ["scene_V002"] * 2
     assert "HAAQI" in outcome.json["failures"][0]["reason"]
-    assert outcome.json["engine"].items() >= {"fast": 2, "checked": 2}.items()
+    assert outcome.json["engine"].items() >= {"fast": 2, "parts": 4, "checked_in_double": 2}.items()
 
 
 # Several submissions
@@ -304,9 +404,12 @@ def test_several_submissions_score_as_one_by_one(evaluator, run_cli, tiny_set, s
         alone = run_cli("score", folder, *command, "--db", f"sqlite:///{tmp_path}/{folder.name}-{evaluator}.db")
         assert alone.code == 0, alone.stderr
         assert each["key"] == alone.json["key"]
-        # Other pairs are checked, and where one is its locked score counts: the engines differ by up to 1e-8.
-        assert differences(each["scores"], alone.json["scores"]) <= (1e-8 if evaluator == "fast" else 0)
-        assert each["engine"]["checked"] == alone.json["engine"]["checked"] == (2 if evaluator == "fast" else 0)
+        assert differences(each["scores"], alone.json["scores"]) == 0
+        assert (
+            each["engine"]["checked_in_double"]
+            == alone.json["engine"]["checked_in_double"]
+            == (2 if evaluator == "fast" else 0)
+        )
 
 
 def test_an_invalid_submission_does_not_keep_the_others_from_being_scored(run_cli, tiny_set, submission, other):
@@ -370,101 +473,13 @@ def test_what_declares_the_same_but_has_other_files_is_another_submission(run_cl
     assert run_cli("score", folders[1], *command).json["run"] == first[1]["run"]
 
 
-# The sample
-
-
-def stored_run(count, engine="fast", created_at="2024-01-31T12:00:00Z"):
-    score = ScoreRecord(engine, 0.5, 0.5, 0.5, created_at, "4" * 64)
-    ids = [(f"scene_{index // 4:05}", f"L{index % 4:04}") for index in range(count)]
-    status = RunStatus(
-        id=1,
-        name=None,
-        visibility="shown",
-        run=SimpleNamespace(key="0" * 64),
-        evaluation_set=EvaluationSetRecord("set", "valid", "1" * 64, count // 4, count),
-        fingerprint="2" * 64,
-        created_at=created_at,
-        updated_at=created_at,
-    )
-    scores = {"locked": None, "fast": None, engine: score}
-    return StoredRun(
-        status, {each: PairRecord(*each, "track", "5" * 64, "scored", None, "3" * 64, 0, **scores) for each in ids}
-    )
-
-
-def with_scores(run, ids, fast=None, locked=None):
-    """The run with other scores for some pairs: the left ear's, of each engine that is to have one."""
-
-    def record(engine, left):
-        return None if left is None else ScoreRecord(engine, left, 0.5, (left + 0.5) / 2, "2024", "4" * 64)
-
-    changed = {
-        each: replace(run.pairs[each], fast=record("fast", fast), locked=record("locked", locked)) for each in ids
-    }
-    return replace(run, pairs={**run.pairs, **changed})
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 200, 201, 1000])
-def test_one_percent_is_checked_and_two_at_least(count):
-    run = stored_run(1000, engine="locked")
-    todo = set(sorted(run.pairs)[:count])
-    sample = to_check(run, todo, set())
-    assert sample <= todo
-    assert len(sample) == min(count, max(2, math.ceil(count / 100)))
-    assert sample == to_check(run, todo, set())
-
-
-def test_the_sample_of_a_run_stays_the_same_when_it_goes_on():
-    whole = stored_run(1000, engine="locked")
-    sample = to_check(whole, set(whole.pairs), set())
-    # Some are scored, and of these some are checked; then the run goes on.
-    done = set(sorted(whole.pairs)[:600]) | set(sorted(sample)[:4])
-    partly = with_scores(whole, done, fast=0.5)
-    assert to_check(partly, set(whole.pairs) - done, set()) == sample
-    checked = done & sample
-    partly = with_scores(partly, checked, fast=0.5, locked=0.5)
-    assert to_check(partly, set(whole.pairs) - done, set()) == sample - checked
-    # A check that failed is no check.
-    disputed = min(checked)
-    partly = with_scores(partly, [disputed], fast=0.5, locked=0.6)
-    assert to_check(partly, set(whole.pairs) - done, set()) == (sample - checked) | {disputed}
-
-
-def test_a_part_is_checked_by_itself_and_pairs_without_file_are_passed_over():
-    run = stored_run(1000)
-    sample = to_check(run, set(), set())
-    assert len(sample) == 10
-    gone = set(sorted(sample)[:3])
-    instead = to_check(run, set(), gone)
-    assert len(instead) == 10
-    assert instead > sample - gone
-    assert not instead & gone
-    locked = with_scores(run, sorted(run.pairs)[:900], locked=0.5)
-    part = to_check(locked, set(), set())
-    assert len(part) == 2
-    assert part <= set(sorted(run.pairs)[900:])
-
-
-def test_the_sample_depends_on_when_a_run_was_entered():
-    one, other = stored_run(1000), stored_run(1000, created_at="2024-01-31T12:00:01Z")
-    assert to_check(one, set(), set()) != to_check(other, set(), set())
-
-
-def test_scores_disagree_by_more_than_the_tolerance():
-    score = Score(0.5, 0.25)
-    assert disagreement(Checked(score, Score(0.5 + 0.9 * CHECK_TOLERANCE, 0.25))) is None
-    assert "right ear 0.25, the locked evaluator 0.2500011" in (
-        disagreement(Checked(score, Score(0.5 + 1e-9, 0.2500011))) or ""
-    )
-
-
 # Chunks
 
 
-def tasks_of(scenes, listeners, submissions, engine="fast", check=()):
+def tasks_of(scenes, listeners, submissions, engine="fast", check=(), by="locked"):
     people = [Listener(f"L{index:04}", LISTENERS["V1"].left, LISTENERS["V1"].right) for index in range(listeners)]
     return [
-        ScoreTask(pair, folder, "0" * 64, (), engine, (pair.id in check))
+        ScoreTask(pair, folder, "0" * 64, (), engine, (("left", by),) if pair.id in check else ())
         for index in range(scenes)
         for scene in [
             Scene(f"scene_{index:05}", "song", "track", dict.fromkeys(STEMS, 0), tuple(people), Path("music"))
@@ -502,10 +517,22 @@ def test_what_is_to_be_checked_comes_first_and_alone():
     check = {("scene_00001", "L0002"), ("scene_00002", "L0000")}
     tasks = tasks_of(3, 4, 2, check=check)
     chunks = in_chunks(tasks, 1)
-    first = [(task,) for task in tasks if task.check]
+    first = [(task,) for task in tasks if task.checks]
     assert len(first) == 4
     assert chunks[:4] == first
-    assert [task for chunk in chunks[4:] for task in chunk] == [task for task in tasks if not task.check]
+    assert [task for chunk in chunks[4:] for task in chunk] == [task for task in tasks if not task.checks]
+
+
+def test_chunks_with_something_that_double_precision_checks_come_before_the_others():
+    tasks = tasks_of(3, 4, 2, check={("scene_00001", "L0002")}, by="fast64")
+    chunks, plain = in_chunks(tasks, 1), in_chunks(tasks_of(3, 4, 2), 1)
+    assert [[task.pair.id for task in chunk] for chunk in chunks[1:]] == [
+        [task.pair.id for task in chunk]
+        for chunk in plain
+        if ("scene_00001", "L0002") not in {t.pair.id for t in chunk}
+    ]
+    assert ("scene_00001", "L0002") in {task.pair.id for task in chunks[0]}
+    assert len(chunks[0]) > 1
 
 
 def test_the_locked_evaluator_takes_pair_by_pair():
@@ -531,30 +558,6 @@ def test_no_chunk_outlives_a_far_worker(monkeypatch):
     monkeypatch.setattr(Scene, "frames", 600 * PROTOCOL.sample_rate)
     assert max(map(len, in_chunks(tasks_of(10, 20, 10, engine="locked"), 2, far=True))) == 1
     assert max(map(len, in_chunks(tasks_of(10, 20, 10, engine="fast"), 2, far=True))) == 5
-
-
-# Parts
-
-
-def test_parts_draw_one_sample_and_each_checks_its_own():
-    run = stored_run(1000)
-    run = replace(run, pairs={each: replace(pair, fast=None) for each, pair in run.pairs.items()})
-    everything = set(run.pairs)
-    whole = to_check(run, everything, set())
-    shares = [set(sorted(everything)[start:1000:7]) for start in range(7)]
-    drawn = [to_check(run, share, set(), share) for share in shares]
-    assert set().union(*drawn) == whole
-    assert sum(map(len, drawn)) == len(whole) == 10
-    # Also when others have come further, and when it goes on itself.
-    further = with_scores(run, shares[1], fast=0.5)
-    assert to_check(further, shares[0], set(), shares[0]) == drawn[0]
-    assert to_check(further, set(), set(), shares[1]) == drawn[1]
-    checked = with_scores(further, drawn[1], fast=0.5, locked=0.5)
-    assert to_check(checked, set(), set(), shares[1]) == set()
-    # What has failed is replaced by what comes next, wherever that is; nothing of another part is checked here.
-    gone = {min(drawn[0] or drawn[1])}
-    for share in shares:
-        assert to_check(run, share, gone, share) <= share - gone
 
 
 # Executors
@@ -643,7 +646,7 @@ def test_scores_of_one_moment_are_one_transaction(monkeypatch):
         clock[0] += after
         held.add([new] * count, proof)
         if held.due(came=True):
-            return [len(scores) for scores, _ in held.take()]
+            return [len(scores) for scores, _, _ in held.take()]
         return None
 
     # What comes slowly is stored at once.
@@ -662,10 +665,16 @@ def test_scores_of_one_moment_are_one_transaction(monkeypatch):
     assert held.due(came=False)
     # What could not be stored waits on.
     next(held.take())
-    assert [len(scores) for scores, _ in held.take()] == [1]
+    assert [len(scores) for scores, _, _ in held.take()] == [1]
     assert not held.due(came=False)
     other = replace(proof, host="n2")
     held.add([new], other)
     held.add([new], proof)
-    assert sorted(len(scores) for scores, _ in held.take()) == [1, 1]
+    assert sorted(len(scores) for scores, _, _ in held.take()) == [1, 1]
     assert list(held.take()) == []
+    # Checks count as scores do.
+    check = NewCheck("1" * 64, "2" * 64, "left", "locked", 0.5, 0.5)
+    clock[0] += 5
+    held.add([], proof, [check])
+    assert held.due(came=True)
+    assert [(scores, found) for scores, found, _ in held.take()] == [([], [check])]

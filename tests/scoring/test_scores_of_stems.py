@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,16 +15,15 @@ from support import SONGS, run_app
 
 from harness.challenge import CAD1, EARS, PROTOCOL, STEMS
 from harness.compute.local import LocalProcesses
-from harness.haaqi import fast, lock
-from harness.haaqi.evaluator import Score
+from harness.haaqi import lock
+from harness.haaqi.fast import pairs
 from harness.music.evaluationset import Pair
 from harness.music.songs import load_songs
-from harness.scoring.checks import disagreement, furthest
 from harness.scoring.rows import CAD1_COLUMNS
-from harness.scoring.tasks import Checked, ScoreTask
+from harness.scoring.tasks import ScoreTask
 from harness.scoring.tasks import score as scoring
 from harness.submission.stems import stem_files
-from harness_leaderboard.records import CHECK_TOLERANCE
+from harness_leaderboard import checks
 from harness_leaderboard.store import Store
 
 
@@ -39,12 +39,13 @@ def stored(folder, run=1):
 
 
 @pytest.mark.slow
-def test_every_stem_is_scored_stored_and_checked(score, run_cli, tiny_songs, tmp_path):
+def test_every_stem_is_scored_stored_and_checked(score, run_cli, tiny_songs, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "PARTS_PER_CHECK", 16)
     outcome = score("--csv", "scores.csv", "--json")
     assert outcome.code == 0, outcome.stderr
     result = outcome.json
-    assert result["engine"].items() >= {"fast": 4, "checked": 2}.items()
-    assert 0 < result["engine"]["largest_difference"] <= 1e-8
+    assert result["engine"].items() >= {"fast": 4, "parts": 32, "checked": 2, "checked_in_double": 2}.items()
+    assert 0 < result["engine"]["largest_difference"] <= 1e-7
     run = stored(tmp_path)
     assert list(run.pairs) == tiny_songs.pairs
     for row in result["scores"]:
@@ -54,9 +55,10 @@ def test_every_stem_is_scored_stored_and_checked(score, run_cli, tiny_songs, tmp
             row["song"], kept.score.left, kept.score.right,
         )  # fmt: skip
         assert row["score"] == pytest.approx(np.mean([row[name] for name in CAD1.signals]), abs=1e-15)
-    checked = [pair for pair in run.pairs.values() if pair.locked is not None]
-    assert len(checked) == 2
-    assert all(pair.locked.stems.keys() == pair.fast.stems.keys() == set(CAD1.signals) for pair in checked)
+    assert all(pair.locked is None and pair.fast.stems.keys() == set(CAD1.signals) for pair in run.pairs.values())
+    made = [(check.by, pair.fast.stems[check.part], check) for pair in run.pairs.values() for check in pair.checks]
+    assert sorted(by for by, *_ in made) == ["fast64", "fast64", "locked", "locked"]
+    assert all(check.fast == stem and check.difference <= 1e-7 for _, stem, check in made)
 
     with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
@@ -68,7 +70,7 @@ def test_every_stem_is_scored_stored_and_checked(score, run_cli, tiny_songs, tmp
 
     audited = run_cli("runs", "audit", "1", *tiny_songs.args, "--sample", "1", "--workers", "1", "--json")
     assert audited.code == 0, audited.stderr
-    assert audited.json["largest_difference"] <= 1e-8
+    assert audited.json["largest_difference"] <= 1e-7
 
     again = score("--json")
     assert "4 pairs are scored already" in again.stderr
@@ -94,36 +96,26 @@ def test_an_audit_looks_at_every_stem(score, run_cli, tiny_songs, tmp_path):
     assert "of the left ear: stored" in audited.stderr
 
 
-def test_a_difference_in_one_stem_is_a_disagreement():
-    names = dict.fromkeys(CAD1.signals, 0.5)
-    same = Score(0.5, 0.5, names)
-    assert disagreement(Checked(same, Score(0.5, 0.5, dict(names)))) is None
-    # The ears' means agree: one stem is as much too high as another one too low.
-    other = Score(0.5, 0.5, {**names, "right_vocals": 0.5 + 3e-6, "right_drums": 0.5 - 2e-6})
-    assert disagreement(Checked(same, other)) == (
-        f"the fast engine gives the vocals of the right ear 0.5, the locked evaluator {0.5 + 3e-6!r}"
-    )
-    near = Score(0.5, 0.5, {**names, "right_vocals": 0.5 + CHECK_TOLERANCE / 2})
-    assert disagreement(Checked(same, near)) is None
-    assert furthest(Score(0.25, 0.5), Score(0.25, 0.75)) == ("the right ear", 0.5, 0.75)
-
-
-def test_a_wrong_stem_stops_the_run(score, monkeypatch, tmp_path):
+@pytest.mark.parametrize("by", ["the locked evaluator", "its double precision"])
+def test_a_wrong_stem_stops_the_run(by, score, monkeypatch, tmp_path):
     lock.ensure_locked(CAD1)
-    right = fast.compute_haaqi
-    calls = []
+    right = pairs.HaaqiFunction._score
 
-    def wrong(**arguments):
-        calls.append(None)
-        return right(**arguments) + (2e-6 if len(calls) % 8 == 3 else 0)
+    def wrong(self, ear):
+        # The single precision of the left ear's bass.
+        found = right(self, ear)
+        return replace(found, score=found.score + 2e-6) if len(self.results) == 2 else found
 
     monkeypatch.setattr("harness.scoring.run.ensure_agreement", lambda _protocol: None)
-    monkeypatch.setattr(fast, "compute_haaqi", wrong)
+    monkeypatch.setattr(pairs.HaaqiFunction, "_score", wrong)
+    # All stems are checked, by the one or by the other.
+    often = {"the locked evaluator": "PARTS_PER_CHECK", "its double precision": "SHARE_IN_DOUBLE"}
+    monkeypatch.setattr(checks, often[by], 1)
     outcome = score("--limit", "1")
     assert outcome.code == 1
     assert "the fast engine gives the bass of the left ear" in outcome.error
-    (disputed,) = [pair for pair in stored(tmp_path).pairs.values() if pair.difference is not None]
-    assert disputed.disputed
+    assert f", {by} 0." in outcome.error
+    (disputed,) = [pair for pair in stored(tmp_path).pairs.values() if pair.disputed]
     assert disputed.difference == pytest.approx(2e-6, rel=0.01)
 
 

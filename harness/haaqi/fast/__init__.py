@@ -15,6 +15,7 @@ get its scores and its errors.
 """
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from harness.startup import uncollected
 if TYPE_CHECKING:
     from clarity.utils.audiogram import Audiogram as ClarityAudiogram
 
-__all__ = ["compute_haaqi", "forget", "score_pair", "sources_sha256"]
+__all__ = ["compute_haaqi", "forget", "in_double_precision", "score_pair", "sources_sha256"]
 
 # The stages are imported when they are needed: numba and scipy.signal take seconds, and whoever only asks for the hash
 # of the sources need not wait for them.
@@ -79,3 +80,10 @@ def compute_haaqi(
         processed_signal, reference_signal, processed_sample_rate, reference_sample_rate,
         audiogram, equalisation, level1,
     )  # fmt: skip
+
+
+def in_double_precision() -> Callable[..., float]:
+    """`compute_haaqi` with everything in double precision."""
+    from harness.haaqi.fast import pairs
+
+    return pairs.HaaqiFunction(in_double=True)

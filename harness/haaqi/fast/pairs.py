@@ -77,15 +77,23 @@ class _Ear:
         return found
 
 
-def how_computed(results: Mapping[str, Result | None]) -> tuple[frozenset[str], float | None]:
-    """Which parts of a pair were computed in double precision, and the smallest margin of the others.
+def how_computed(
+    results: Mapping[str, Result | None],
+) -> tuple[frozenset[str], float | None, str | None, dict[str, int]]:
+    """What a `Score` says of how it was computed: `in_double`, `margin`, `closest` and `draws`.
 
     Args:
         results: of each part by its name; None where it was left to pyclarity.
     """
     ours = {part: result for part, result in results.items() if result}
-    margins = [result.margin for result in ours.values() if result.decided]
-    return frozenset(part for part, result in ours.items() if not result.decided), min(margins, default=None)
+    margins = {part: result.margin for part, result in ours.items() if result.decided}
+    closest = min(margins, key=lambda part: margins[part], default=None)
+    return (
+        frozenset(ours.keys() - margins.keys()),
+        None if closest is None else margins[closest],
+        closest,
+        {part: result.draws for part, result in ours.items()},
+    )
 
 
 class HaaqiFunction:

@@ -1,8 +1,8 @@
 """Triggers that delete the sums of what is changed.
 
 Whoever changes a score or which file a run has (an UPDATE by hand, say) deletes the sums that it is in: the next to
-read the board then reads the scores themselves, and finds their checksums wrong. Revision 0004 makes the triggers;
-`postgresql.repair` makes them where an early 0004 made none.
+read the board then reads the scores themselves, and finds their checksums wrong. Revision 0004 makes the `TRIGGERS`;
+`postgresql.repair` makes them where an early 0004 made none. Revision 0007 makes those of the table of checks.
 """
 
 HOLDERS = "DELETE FROM summaries WHERE run_id IN (SELECT run_id FROM run_pairs WHERE remix_id = {})"
@@ -20,10 +20,17 @@ TRIGGERS = {
 }
 """For each trigger the event that it waits for, and what it then does."""
 
+OF_CHECKS = {
+    "checks_changed": ("UPDATE ON checks", HOLDERS.format("OLD.remix_id")),
+    "checks_moved": ("UPDATE OF remix_id ON checks", HOLDERS.format("NEW.remix_id")),
+    "checks_deleted": ("DELETE ON checks", HOLDERS.format("OLD.remix_id")),
+}
+"""Likewise for checks, a table that came later."""
+
 
 def creating(name: str, dialect: str) -> list[str]:
     """The statements that create a trigger."""
-    event, then = TRIGGERS[name]
+    event, then = {**TRIGGERS, **OF_CHECKS}[name]
     if dialect == "sqlite":
         return [f"CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END"]
     body = f"BEGIN {then}; RETURN NULL; END"
