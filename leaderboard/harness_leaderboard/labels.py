@@ -189,11 +189,11 @@ def checks(board: Board) -> list[str]:
         sum(getattr(source, name) for source in sources)
         for name in ("parts", "checked", "checked_in_double", "in_double")
     )
-    largest = max((source.largest_difference or 0.0 for source in sources), default=0.0)
+    gaps = [source.largest_difference for source in sources if source.largest_difference is not None]
+    largest = f"; largest difference {_small(max(gaps))}, allowed {_small(CHECK_TOLERANCE)}" if gaps else ""
     return [
         f"✓ {parts:,} {'stems' if board.stems else 'ears'} with fast scores ({computed:,} in double precision): "
-        f"{locked:,} checked by the locked evaluator, {double:,} by double precision; "
-        f"largest difference {_small(largest)}, allowed {_small(CHECK_TOLERANCE)}"
+        f"{locked:,} checked by the locked evaluator, {double:,} by double precision{largest}"
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness_leaderboard.labels import labels
+from harness_leaderboard.labels import checks, labels
 from harness_leaderboard.ranking import boards
 from harness_leaderboard.records import ScoredRun
 
@@ -87,3 +87,24 @@ def test_runs_are_called_the_same_in_any_order(scored_run: MakeRun) -> None:
         for place, each in enumerate(settings)
     ]
     assert labels(boards(runs)[0]) == labels(boards(runs[::-1])[0])
+
+
+def test_how_scores_were_checked(scored_run: MakeRun) -> None:
+    checked = {"fast": 4, "in_double": 1, "checked": 1, "largest_difference": 3e-10}
+    (board,) = boards(
+        [
+            scored_run([(*pair, 0.9, 0.9) for pair in PAIRS], **checked),
+            scored_run([(*pair, 0.8, 0.8) for pair in PAIRS], system="b", fast=4, in_double=8),
+        ]
+    )
+    assert checks(board) == [
+        "✓ 16 ears with fast scores (9 in double precision): 1 checked by the locked evaluator, 4 by double precision; "
+        "largest difference 3e-10, allowed 1e-06"
+    ]
+    unchecked = {"fast": 4, "in_double": 8, "checked_in_double": 0}
+    (board,) = boards([scored_run([(*pair, 0.9, 0.9) for pair in PAIRS], **unchecked)])
+    assert checks(board) == [
+        "✓ 8 ears with fast scores (8 in double precision): 0 checked by the locked evaluator, 0 by double precision"
+    ]
+    (board,) = boards([scored_run([(*pair, 0.9, 0.9) for pair in PAIRS], fast=4, checked_in_double=1)])
+    assert checks(board) == []
