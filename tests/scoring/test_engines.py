@@ -20,6 +20,7 @@ from harness.challenge import PROTOCOL, STEMS
 from harness.compute.executor import Lost
 from harness.compute.local import LocalProcesses
 from harness.errors import DataError, EvaluatorError
+from harness.haaqi.agreement import ensure_agreement
 from harness.haaqi.conformance import LISTENERS
 from harness.haaqi.evaluator import Score
 from harness.hearing import Listener
@@ -92,6 +93,7 @@ def score(run_cli, tiny_set, submission):
 @pytest.fixture
 def wrong(monkeypatch):
     """`wrong(error)`: make the fast engine wrong by so much in the right ear, or have it raise an exception."""
+    ensure_agreement()  # while it is right
     right = fast_engine.score_pair
 
     def make(error):
