@@ -232,11 +232,12 @@ def in_chunks(tasks: Sequence[ScoreTask], workers: int, far: bool = False) -> li
     together: list[tuple[ScoreTask, ...]] = []
     others = [task for task in tasks if not _takes_long(task) and (task.engine != "locked" or far)]
     left = len(others)
+    least = min(LEAST, math.ceil(left / workers))  # no worker goes without
 
     def most(task: ScoreTask) -> int:
         if far:
             return min(math.ceil(len(tasks) / (CHUNKS_PER_WORKER * workers)), _most_far(task))
-        return max(LEAST, math.ceil(left / (2 * workers)))
+        return max(least, math.ceil(left / (2 * workers)))
 
     def hand_out(chunk: list[ScoreTask]) -> None:
         nonlocal left

@@ -4,13 +4,15 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import tuple_, update
 
 from harness_leaderboard.facts import stored_scores
-from harness_leaderboard.models import ScoreRow
+from harness_leaderboard.keptchecks import stored_checks
+from harness_leaderboard.models import CheckRow, ScoreRow
 from harness_leaderboard.records import PieceCost
 from harness_leaderboard.store import Store
 
@@ -140,6 +142,12 @@ def test_an_audit_scores_again_and_finds_what_was_changed(run_cli, scored, tiny_
                     tuple_(ScoreRow.remix_id, ScoreRow.engine) == (score.key[0], score.key[2])
                 )
                 connection.execute(forge.values(**better, checksum=score.checksum(**better)))
+            for key, check in stored_checks(connection, range(1, 5)).items():
+                if key[2] == "left":
+                    forged = replace(check, row={**check.row, "score": 1.0, "fast_score": 1.0})
+                    this = (CheckRow.remix_id == key[0], CheckRow.part == key[2], CheckRow.checked_by == key[3])
+                    values = {"score": 1.0, "fast_score": 1.0, "checksum": forged.checksum()}
+                    connection.execute(update(CheckRow).where(*this).values(**values))
         store.keep_summaries()
     assert run_cli("leaderboard", "--json").json[0]["rank"] == 1
     outcome = run_cli(*command, "--sample", "1")
