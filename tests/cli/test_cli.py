@@ -157,7 +157,7 @@ def test_the_shell_can_complete_what_is_typed() -> None:
 
     assert {"run", "leaderboard", "evaluator"} <= completed("harness ")
     assert completed("harness run --en") == {"--engine"}
-    assert completed("harness run --engine ") == {"locked", "fast"}
+    assert completed("harness run --engine ") == {"locked", "fast", "fast64"}
     shown = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     done = subprocess.run(
         [*HARNESS, "--show-completion", "bash"], env=shown, capture_output=True, text=True, check=False

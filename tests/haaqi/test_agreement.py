@@ -112,9 +112,9 @@ def test_every_kind_of_difference_is_found(cases, run_cli, monkeypatch, locked, 
     if kind == "a conformance vector":
         right = fast.score_pair
 
-        def wrong_pair(scene_id, reference, processed, listener):
+        def wrong_pair(scene_id, reference, processed, listener, **options):
             # As if the noise of the first scene had been kept for the second.
-            return right("scene_V001", reference, processed, listener)
+            return right("scene_V001", reference, processed, listener, **options)
 
         monkeypatch.setattr(fast, "score_pair", wrong_pair)
     else:

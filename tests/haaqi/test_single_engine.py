@@ -196,10 +196,15 @@ def test_what_is_left_to_the_locked_evaluator_is_in_neither_precision():
     function(real_music(7207), real_music(7207), RATE, RATE, AUDIOGRAM, 2, LEVEL1)
     odd, ours = function.results
     assert odd is None
-    assert pairs.how_computed({"left": odd, "right": ours}) == (frozenset(), ours.margin)
-    assert pairs.how_computed({"left": odd}) == (frozenset(), None)
+    assert pairs.how_computed({"left": odd, "right": ours}) == (
+        frozenset(), ours.margin, "right", {"right": ours.draws}
+    )  # fmt: skip
+    assert pairs.how_computed({"left": odd}) == (frozenset(), None, None, {})
     one, two = Result(0.5, 1, 3e-8, 1), Result(0.5, 1)
-    assert pairs.how_computed({"a": one, "b": two, "c": ours}) == (frozenset("b"), min(one.margin, ours.margin))
+    doubled, margin, closest, draws = pairs.how_computed({"a": one, "b": two, "c": ours})
+    assert (doubled, margin) == (frozenset("b"), min(one.margin, ours.margin))
+    assert closest == ("a" if one.margin < ours.margin else "c")
+    assert draws == {"a": 1, "b": 1, "c": ours.draws}
 
 
 # What is kept

@@ -44,6 +44,8 @@ def _patch_evaluator(arena: Path | None = None) -> None:
         importlib.import_module(name).compute_haaqi = lambda *_, **__: BEST  # type: ignore[attr-defined]
     for name in ("harness.haaqi.evaluator", "harness.haaqi.fast", "harness.haaqi.fast.pairs", "harness.scoring.tasks"):
         importlib.import_module(name).score_pair = lambda *_, **__: Score(BEST, BEST)  # type: ignore[attr-defined]
+    for name in ("harness.haaqi.evaluator", "harness.scoring.tasks"):
+        importlib.import_module(name).score_ear = lambda *_, **__: BEST  # type: ignore[attr-defined]
 
 
 def _patch_store(arena: Path | None = None) -> None:

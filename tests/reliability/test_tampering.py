@@ -58,13 +58,15 @@ def test_in_a_sandbox(scored: Callable[..., Outcome], honest: Scores, mode: str)
     check(scored("sandbox", "tampering", *ensure_way("sandbox"), "--workers", "1"), honest, mode)
 
 
-def test_sharing_our_memory_it_would_win_which_is_why_such_runs_have_no_rank(
+def test_sharing_our_memory_it_has_its_scores_stored_which_is_why_such_runs_have_no_rank(
     scored: Callable[..., Outcome], honest: Scores, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """That the plugin is no paper tiger: the tests above can fail."""
+    """That the plugin is no paper tiger: the tests above can fail. A check finds what it had stored."""
+    assert honest  # by then the evaluator is proven, which it would not be afterwards
     outcome = scored("in-process", "tampering", "--in-process", "--workers", "1")
-    assert outcome.code == 0, outcome.stderr
-    assert set(hostile.scores_of(outcome).values()) == {(0.99, 0.99, 0.99)} != set(honest.values())
+    assert outcome.code == 1, outcome.stderr
+    assert " ear 0.99, its double precision 0." in outcome.stderr
     board = tmp_path_factory.getbasetemp() / "arena0/in-process-tampering/board.db"
     (row,) = run_app("leaderboard", "--json", "--db", board).json
-    assert (row["rank"], "--in-process" in row["why_not_ranked"]) == (None, True)
+    assert row["rank"] is None
+    assert "--in-process" in row["why_not_ranked"] or row["status"] == "disputed"
