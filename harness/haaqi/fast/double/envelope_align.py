@@ -12,7 +12,7 @@ block FFTs. What the filter takes away can change a correlation by no more than
 (Cauchy-Schwarz, in the frequency domain, the squared magnitude of the filter being at most 1). Only the delays whose
 filtered correlation comes within twice the bound of the largest can be the one, and R is computed for these alone, in
 double precision. The energies F are measured on the decimated signals. A tone where decimation folds the spectrum, at
-half the new rate, can make them so wrong that the bound is too small by a factor of 1.41: `_SAFETY` is more than that.
+half the new rate, can make them so wrong that the bound is too small by a factor of 1.41: `SAFETY` is more than that.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ MAX_LAG = 2400
 EDGE = MAX_LAG + 8
 """Zeros on either side of a signal whose correlation is computed."""
 
-_BLOCK = 16384
+BLOCK = 16384
 """Length in samples of the blocks that are transformed, before decimation."""
 
-_SAFETY = 1.5
-_ROUNDING = 3e-6  # of the single precision transforms, relative to the largest correlation possible
+SAFETY = 1.5
+ROUNDING = 3e-6  # of the single precision transforms, relative to the largest correlation possible
 _UNDECIDED = 1e-8  # of the signals themselves, likewise
 _NEAR = 4  # samples: around a broad peak the choice between neighbours changes nothing
 
@@ -105,8 +105,41 @@ def copy_8(rows, start, plan, out, energy):  # type: ignore[no-untyped-def]
             energy[b] += np.float64(value) * np.float64(value)
 
 
+class Blocks:
+    """How a decimated signal is cut into blocks that are transformed; all counts are of decimated samples.
+
+    Attributes:
+        step: every step-th sample is kept.
+    """
+
+    step: int
+
+    @property
+    def block(self) -> int:
+        """Samples that are transformed together."""
+        return BLOCK // self.step
+
+    @property
+    def margin(self) -> int:
+        """Samples by which the processed signal's blocks reach over on either side."""
+        return MAX_LAG // self.step + 16
+
+    @property
+    def hop(self) -> int:
+        """Samples from one block to the next."""
+        return self.block - 2 * self.margin
+
+    def blocks(self, samples: int) -> int:
+        """Blocks of a signal of so many samples before decimation."""
+        return -(-(samples // self.step + 1) // self.hop)
+
+    def rows(self, samples: int) -> int:
+        """Samples of a signal, filled up to whole blocks, with `margin` before and after it."""
+        return self.blocks(samples) * self.hop + 2 * self.margin
+
+
 @dataclass(frozen=True)
-class Group:
+class Group(Blocks):
     """Bands that are decimated alike.
 
     Attributes:
@@ -122,25 +155,9 @@ class Group:
     taps: F32
     width: int
 
-    @property
-    def block(self) -> int:
-        """Decimated samples that are transformed together."""
-        return _BLOCK // self.step
-
-    @property
-    def margin(self) -> int:
-        """Decimated samples by which the processed signal's blocks reach over on either side."""
-        return MAX_LAG // self.step + 16
-
-    @property
-    def hop(self) -> int:
-        """Decimated samples from one block to the next."""
-        return self.block - 2 * self.margin
-
     def rows(self, samples: int) -> int:
-        """Decimated samples of a signal, filled up to whole blocks, with `margin` before and after it."""
-        filled = (samples + TAPS + TILE) // self.step + 1
-        return -(-filled // self.hop) * self.hop + 2 * self.margin
+        """As of `Blocks`, with room for what flushes the filters."""
+        return super().rows(samples + TAPS + TILE)
 
 
 TAPS = 96
@@ -205,7 +222,7 @@ def filtered_correlation(group: Group, x: NDArray[np.complex64], y: F32) -> F32:
         block = y[index * group.hop : index * group.hop + group.block]
         total += np.conj(spectrum) * scipy.fft.rfft(block, axis=0)
     # Zeros above the highest frequency interpolate between the decimated delays.
-    full = scipy.fft.irfft(total, _BLOCK, axis=0)
+    full = scipy.fft.irfft(total, BLOCK, axis=0)
     start = group.margin * group.step - MAX_LAG
     return np.asarray(group.step**2 * full[start : start + 2 * MAX_LAG])
 
@@ -270,7 +287,7 @@ def delays(
             for energy, signal in ((x_energy, reference), (y_energy, processed))
         )
         largest = np.sqrt(x_energy * y_energy)
-        margin = _SAFETY * np.sqrt(x_lost * y_lost) + _ROUNDING * largest
+        margin = SAFETY * np.sqrt(x_lost * y_lost) + ROUNDING * largest
         possible = correlation >= correlation.max(axis=0) - 2 * margin
         for column, band in enumerate(range(group.first, group.last)):
             candidates = np.flatnonzero(possible[:, column]) - MAX_LAG

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.haaqi.fast.double.envelope_align import MAX_LAG
+from harness.haaqi.fast.double.envelope_align import BLOCK, MAX_LAG, ROUNDING, SAFETY, Blocks
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import GROUPS
@@ -27,48 +27,20 @@ from harness.haaqi.fast.single.vectors import LANES, larger, load, reaches, some
 EDGE = MAX_LAG + 16
 """Zeros, in samples, on either side of a signal whose correlation is computed."""
 
-BLOCK = 16384
-"""Length in samples of the blocks that are transformed, before decimation."""
-
 STEPS: tuple[tuple[int, ...], ...] = {8: ((8, 8, 8, 1), (8, 4, 2, 1)), 16: ((8, 1), (4, 1))}[LANES]
 """Decimation of each group's envelopes, and of its motions."""
 
-_SAFETY = 1.5  # as in double precision
-_ROUNDING = 3e-6  # of the transforms, relative to the largest correlation possible
-_CLOSE = 3e-7  # differences of sums in single precision that do not decide, likewise
+_CLOSE = 3e-7  # differences of sums in single precision that do not decide, of the largest correlation possible
 _SUMMED = 12  # products that are summed in single precision: more, and their rounding decides close calls
 _RUN = 6  # delays at a time
 _ZERO = np.float32(0)
 
 
 @dataclass(frozen=True)
-class Rate:
-    """How the bands of a group are decimated and cut into blocks; all counts are of decimated samples."""
+class Rate(Blocks):
+    """How the bands of a group are decimated."""
 
     step: int
-
-    @property
-    def block(self) -> int:
-        """Samples that are transformed together."""
-        return BLOCK // self.step
-
-    @property
-    def margin(self) -> int:
-        """Samples by which the processed signal's blocks reach over on either side."""
-        return MAX_LAG // self.step + 16
-
-    @property
-    def hop(self) -> int:
-        """Samples from one block to the next."""
-        return self.block - 2 * self.margin
-
-    def blocks(self, samples: int) -> int:
-        """Blocks of a signal of so many samples before decimation."""
-        return -(-(samples // self.step + 1) // self.hop)
-
-    def rows(self, samples: int) -> int:
-        """Samples of a signal, filled up to whole blocks, with `margin` before and after it."""
-        return self.blocks(samples) * self.hop + 2 * self.margin
 
 
 @lru_cache(maxsize=1)
@@ -140,12 +112,10 @@ def _add_spectrum(spectrum, block, order, scale, turned, z):  # type: ignore[no-
     half, quarter = block // 2, block // 4
     for place in range(3 * quarter):
         k = order[place]
-        weight = scale
-        if k == half and block < BLOCK:
-            weight = scale * np.float32(0.5)  # it is its own mirror image no longer
+        both = k == half and block < BLOCK  # it is its own mirror image no longer
+        weight = scale * np.float32(0.5) if both else scale
         r = load(spectrum, 2 * place * LANES) * splat(np.float32(0.5) * weight)
         i = load(spectrum, (2 * place + 1) * LANES) * splat(np.float32(0.25) * weight)
-        both = k == half and block < BLOCK
         if k <= half:
             _add(z, (BLOCK - k) % BLOCK, r, i, turned)
         if k > half or both:
@@ -342,13 +312,13 @@ def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, f
     """Delays of a group's bands, (LANES,), from the correlations of the decimated signals."""
     step = STEPS[kind][group]
     x_energy, y_energy = reference.energy[kind, group], processed.energy[kind, group]
-    margin = np.full(LANES, _ROUNDING)
+    margin = np.full(LANES, ROUNDING)
     if step > 1:
         lost = (
             np.maximum(1 - step * signal.slow_energy[kind, group] / np.where(energy > 0, energy, np.inf), 0.0)
             for signal, energy in ((reference, x_energy), (processed, y_energy))
         )
-        margin += _SAFETY * np.sqrt(np.prod(list(lost), axis=0))
+        margin += SAFETY * np.sqrt(np.prod(list(lost), axis=0))
     # 2 MAX_LAG of them where nothing has any energy.
     scratch = _scratch()
     count = _possible(found, (2 * margin * x_energy).astype(np.float32), scratch.delays, scratch.lanes)
