@@ -20,17 +20,20 @@ class Result:
         delay_margin: by how much the best of all delays was better than the next, relative to the largest correlation
             possible; infinite if there was nothing to decide, or in double precision.
         level_margin: by how many dB the closest window was above or below the threshold of hearing, likewise.
+        settled: whether tiles closer than that were decided in double precision, one by one.
     """
 
     score: float
     draws: int
     delay_margin: float = inf
     level_margin: float = inf
+    settled: bool = False
 
     @property
     def margin(self) -> float:
-        """The smallest margin as a multiple of what single precision can decide."""
-        return min(self.delay_margin / NEAR_TIE, self.level_margin / NEAR_THRESHOLD)
+        """The smallest margin as a multiple of what single precision can decide; 1, the least, if tiles were settled."""
+        smallest = min(self.delay_margin / NEAR_TIE, self.level_margin / NEAR_THRESHOLD)
+        return min(smallest, 1.0) if self.settled else smallest
 
     @property
     def decided(self) -> bool:

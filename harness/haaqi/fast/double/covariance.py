@@ -10,6 +10,7 @@ Covariances of tiles that have no weight are not computed.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.haaqi.fast.double.filterbank import CENTER
 from harness.haaqi.fast.double.hair_cells import windows
@@ -18,7 +19,7 @@ from harness.haaqi.fast.numerics import BANDS, F32, F64, compiled, inlined
 LENGTH = 384
 """Samples of a window: 16 ms."""
 
-_HALF = LENGTH // 2
+HALF = LENGTH // 2
 LAG = 24  # 1 ms
 _SMALL = 1e-30
 
@@ -34,8 +35,8 @@ def _inverse_correlation(window: F64) -> F64:
 
 
 WHOLE_NORM = _inverse_correlation(WINDOW)
-HALF_NORM = _inverse_correlation(WINDOW[_HALF:])
-POWER = np.array([(WINDOW**2).sum(), (WINDOW[_HALF:] ** 2).sum()])
+HALF_NORM = _inverse_correlation(WINDOW[HALF:])
+POWER = np.array([(WINDOW**2).sum(), (WINDOW[HALF:] ** 2).sum()])
 _WINDOW_32 = WINDOW.astype(np.float32)
 _ZERO = np.float32(0)
 
@@ -88,10 +89,10 @@ def _largest(x, y, norm):  # type: ignore[no-untyped-def]
 def _place(index, count):  # type: ignore[no-untyped-def]
     """Start of a window in the signal, its length, and its start in the window function."""
     if index == 0:
-        return 0, _HALF, _HALF
+        return 0, HALF, HALF
     if index == count - 1:
-        return index * _HALF, _HALF, 0
-    return index * _HALF, LENGTH, 0
+        return index * HALF, HALF, 0
+    return index * HALF, LENGTH, 0
 
 
 @compiled
@@ -139,26 +140,39 @@ class Tiles:
 
     Attributes:
         weights: (BANDS, windows); None if hardly any window of the reference is above threshold.
-        margin: dB by which the closest of the tiles and windows is above or below threshold.
+        distance: by how many dB each tile is above or below threshold, (BANDS, windows); infinite where that decides
+            nothing.
+        window_margin: by how many dB the closest window is above or below threshold.
     """
 
     weights: F64 | None
-    margin: float
+    distance: F64
+    window_margin: float
+
+    @property
+    def margin(self) -> float:
+        """By how many dB the closest of tiles and windows is above or below threshold."""
+        return min(float(self.distance.min()), self.window_margin)
 
 
-def tiles(squares: F64) -> Tiles:
-    """Weigh tiles by the reference's mean squares in them, (BANDS, windows)."""
+def tiles(squares: F64, settled: NDArray[np.bool_] | None = None) -> Tiles:
+    """Weigh tiles by the reference's mean squares in them.
+
+    Args:
+        squares: (BANDS, windows).
+        settled: (BANDS, windows), tiles whose distance from threshold does not count.
+    """
     # Twice the mean square, so that its root is the envelope in dB above threshold.
     level = np.sqrt(2.0 * squares)
     loudness = 20 * np.log10((10 ** (level / 20)).sum(axis=0) / BANDS)
     loud = loudness > THRESHOLD_DB
-    margin = float(
-        min(np.abs(level[:, loud] - THRESHOLD_DB).min(initial=np.inf), np.abs(loudness - THRESHOLD_DB).min())
-    )
+    decided = loud if settled is None else loud & ~settled
+    distance = np.where(decided, np.abs(level - THRESHOLD_DB), np.inf)
+    window_margin = float(np.abs(loudness - THRESHOLD_DB).min())
     if loud.sum() <= 1:
-        return Tiles(None, margin)
+        return Tiles(None, distance, window_margin)
     synchronisation = np.sqrt(_CUTOFF ** (2 * _ORDER) / (_CUTOFF ** (2 * _ORDER) + CENTER ** (2 * _ORDER)))
-    return Tiles(np.asarray(synchronisation[:, None] * (loud & (level > THRESHOLD_DB))), margin)
+    return Tiles(np.asarray(synchronisation[:, None] * (loud & (level > THRESHOLD_DB))), distance, window_margin)
 
 
 def covariances(reference: F32, processed: F32, weights: F64) -> F64:

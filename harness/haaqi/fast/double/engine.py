@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from harness.haaqi.fast import cepstrum, input_align, nalr
 from harness.haaqi.fast.double import covariance, envelope_align, filterbank, hair_cells
-from harness.haaqi.fast.double.filterbank import CENTER
+from harness.haaqi.fast.double.filterbank import CENTER, WIDEST
 from harness.haaqi.fast.input_align import Samples
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F32, F64
 from harness.haaqi.fast.result import Result
-
-_WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
 
 
 class Workspace:
@@ -185,8 +183,8 @@ def _cochlea(
     Also the filters' bandwidth relative to normal hearing, and the signal's spectrum in dB above threshold: (BANDS,).
     """
     size, edge = signal.size, envelope_align.EDGE
-    path = filterbank.control(signal, CENTER, _WIDEST, space.array("power", size).reshape(size, BANDS))
-    bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, _WIDEST, level1)
+    path = filterbank.control(signal, CENTER, WIDEST, space.array("power", size).reshape(size, BANDS))
+    bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, WIDEST, level1)
     design = filterbank.filters(CENTER, bandwidth)
     vibration, rms = filterbank.analyse(
         signal, design, path, hearing, level1, space.array("envelope", size, edge), space.array("motion", size, edge)

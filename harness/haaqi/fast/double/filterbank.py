@@ -45,6 +45,9 @@ from harness.haaqi.fast.numerics import (
 CENTER: F64 = eb.center_frequency(BANDS)
 """(BANDS,) in Hz."""
 
+WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
+"""(BANDS,), bandwidth of the control path's filters, relative to normal hearing: of a loss of 100 dB."""
+
 EAR_Q, MIN_BANDWIDTH = 9.26449, 24.7  # Moore & Glasberg 1983
 _TINY = 1e-100  # a filter state that small has died away; left alone it would become denormal, and slow
 _SMALLEST = np.float32(1e-37)
@@ -86,20 +89,29 @@ def filters(center_frequency: F64, bandwidth: F64) -> Filters:
 _NEAR_HALF = 1e-3  # samples
 
 
+def _delays(design: Filters) -> F64:
+    """Group delays at frequency 0, in samples: (BANDS,). The poles are at a, the zeros at -2a."""
+    a = design.coefficients[0] / 4
+    return np.asarray(4 * a / (1 - a) + 4 * a / (1 + 2 * a))
+
+
+def close_delays(bandwidth: F64) -> NDArray[np.int64]:
+    """The bands of which the delay is so close to half a sample that the last digits may decide how it is rounded."""
+    return np.flatnonzero(np.abs(_delays(filters(CENTER, bandwidth)) % 1 - 0.5) < _NEAR_HALF)
+
+
 def group_delays(bandwidth: F64) -> NDArray[np.int64]:
     """Samples by which each band has to be delayed so that all come out of the filters at the same time: (BANDS,).
 
-    The reference implementation has SciPy compute each filter's group delay at frequency 0, and rounds it. With the
-    poles at a and the zeros at -2a it is 4a / (1 - a) + 4a / (1 + 2a); only where that is close to half a sample does
-    SciPy's rounding matter, and is asked.
+    The reference implementation has SciPy compute each filter's group delay at frequency 0, and rounds it. Only where
+    it is close to half a sample does SciPy's rounding matter, and is asked.
 
     Args:
         bandwidth: (BANDS,) relative to normal hearing.
     """
     design = filters(CENTER, bandwidth)
-    a = design.coefficients[0] / 4
-    delays = 4 * a / (1 - a) + 4 * a / (1 + 2 * a)
-    for band in np.flatnonzero(np.abs(delays % 1 - 0.5) < _NEAR_HALF):
+    delays = _delays(design)
+    for band in close_delays(bandwidth):
         a_1, a_5, _, a_2, a_3, a_4 = design.coefficients[:6, band]
         _, (delays[band],) = group_delay((np.array([1.0, a_1, a_5]), np.array([1.0, -a_1, -a_2, -a_3, -a_4])), w=1)
     rounded = np.rint(delays).astype(np.int64)

@@ -26,7 +26,7 @@ WINDOW = np.hanning(2 * HOP)
 _DB_PER_OCTAVE = 20 * np.log10(2)
 _SMALL = np.float32(1e-30)
 _ZERO = np.float32(0)
-THRESHOLD_DB = -10.0  # level of the noise re auditory threshold
+NOISE_DB = -10.0  # level of the noise re auditory threshold
 
 
 def _adaptation() -> F64:
@@ -134,7 +134,7 @@ def respond(
     sums = np.zeros((2, -(-size // TILE) * (TILE // HOP), BANDS))
     _inner_hair_cells(
         envelope, motion, delay, correct, level1 - attenuation, noise,
-        np.float32(10 ** ((THRESHOLD_DB - level1) / 20)), ADAPTATION, WINDOW, sums, out,
+        np.float32(10 ** ((NOISE_DB - level1) / 20)), ADAPTATION, WINDOW, sums, out,
     )  # fmt: skip
     return Response(out, smoothed_envelope(sums, size))
 

@@ -10,12 +10,11 @@ from harness.haaqi.fast.double import filterbank as double
 from harness.haaqi.fast.numerics import BANDS, F32, F64
 from harness.haaqi.fast.single import filterbank
 from harness.haaqi.fast.single.envelope_align import EDGE, STEPS, Rate, Vibration, taps
-from harness.haaqi.fast.single.filterbank import CENTER, GROUPS
+from harness.haaqi.fast.single.filterbank import GROUPS
 from harness.haaqi.fast.single.hair_cells import SPAN
 from harness.haaqi.fast.single.memory import aligned
 from harness.haaqi.fast.single.vectors import LANES
 
-_WIDEST: F64 = eb.loss_parameters(np.full(6, 100), CENTER)[1]
 _ROOM = 1024  # samples before a signal, for the latest band; no filter is later
 
 
@@ -85,7 +84,7 @@ def control(signal: F64, hearing: double.Hearing, level1: float) -> Control:
     rows = gains.reshape(BANDS, row)
     rows[:, :_ROOM] = 0
     rows[:, _ROOM + length :] = 0
-    design = filterbank.filters(_WIDEST)
+    design = filterbank.filters(double.WIDEST)
     offset = level1 + 20 * np.log10(design.gain)
     k = filterbank.gain_constants(
         (hearing.knee - offset) / double.DB_PER_OCTAVE_OF_POWER,
@@ -99,7 +98,7 @@ def control(signal: F64, hearing: double.Hearing, level1: float) -> Control:
             double.LOWPASS.astype(np.float32), gains, _row_starts(group, row), total, group,
         )  # fmt: skip
     rms = design.gain * np.sqrt(total / size)
-    bandwidth = double.adjusted_bandwidth(rms, hearing.bandwidth, _WIDEST, level1)
+    bandwidth = double.adjusted_bandwidth(rms, hearing.bandwidth, double.WIDEST, level1)
     return Control(padded, single, size, gains, rms, bandwidth)
 
 

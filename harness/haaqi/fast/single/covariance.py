@@ -24,8 +24,10 @@ WINDOW_32: F32 = WINDOW.astype(np.float32)
 NORMS: F32 = np.stack([WHOLE_NORM / WHOLE_NORM[LAG], HALF_NORM / HALF_NORM[LAG]]).astype(np.float32)
 """Of a whole window and of half a window: the window's autocorrelation at lag 0 over that at each lag."""
 
-LOUD: F64 = THRESHOLD_DB**2 / 2 * POWER
-"""Sum of squares in a window from which on a tile may have weight, for a whole window and for half a window."""
+LOUD: F64 = (THRESHOLD_DB - 1e-3) ** 2 / 2 * POWER
+"""Sum of squares in a window from which on a tile may have weight, for a whole window and for half a window.
+
+Less than the threshold, for tiles that single precision finds below it and double precision above."""
 
 _ZERO = np.float32(0)
 _SMALL = np.float32(1e-28)

@@ -4,8 +4,10 @@ The stages of `double.engine` in the same places: `input_align`, `filterbank`, `
 cells and covariance), `cepstrum`, and pyclarity's own `spectrum_diff`.
 
 Single precision changes scores by some 1e-8, as long as nothing is decided otherwise: which of two delays fits better,
-whether a window is loud enough to count. So each score comes with the margins of these decisions, and where one is too
-small there is none: then the engine in double precision has to decide.
+whether a window is loud enough to count. So each score comes with the margins of these decisions. Where a tile is too
+close to threshold, `doubts` decides it in double precision, as it does where a filter's delay is close to half a
+sample; where anything else is too close, there is no score, and
+the engine in double precision has to decide all.
 """
 
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from harness.haaqi.fast.input_align import Samples, middle_ear, shifted
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F64
 from harness.haaqi.fast.result import Result
-from harness.haaqi.fast.single import cochlea, comparison, envelope_align, input_align
+from harness.haaqi.fast.single import cochlea, comparison, doubts, envelope_align, input_align
 from harness.haaqi.fast.single.cochlea import Workspace as Workspace
 from harness.haaqi.fast.single.filterbank import CENTER
 
@@ -35,6 +37,7 @@ class Reference:
 
     Attributes:
         late: (BANDS,) int32, see *Group time* in `filterbank`.
+        origin: of what `doubts` may have to compute again.
         spectrum: in dB above threshold, (BANDS,).
     """
 
@@ -43,6 +46,7 @@ class Reference:
     level1: float
     vibration: envelope_align.Vibration
     late: NDArray[np.int32]
+    origin: doubts.Origin
     spectrum: F64
 
     @property
@@ -64,10 +68,13 @@ def analyse_reference(
     if equalisation == 1:
         cut = nalr.amplified(cut, hearing_loss)
     hearing = double.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
-    path = cochlea.control(middle_ear(cut), hearing, level1)
+    origin = doubts.Origin(middle_ear(cut), hearing, level1)
+    path = cochlea.control(origin.signal, hearing, level1)
+    for band in double.close_delays(path.bandwidth).tolist():
+        path.bandwidth[band] = origin.bandwidth(band)
     late = double.group_delays(path.bandwidth).astype(np.int32)
     vibration, spectrum = cochlea.analyse(path, late, hearing, level1, own)
-    return Reference(bulk, hearing, level1, vibration, late, spectrum)
+    return Reference(bulk, hearing, level1, vibration, late, origin, spectrum)
 
 
 def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> Result | None:
@@ -87,7 +94,9 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
         reference.vibration, vibration, aligned.delay, reference.late, hearing.inner_attenuation, level1, noise, offset
     )
     modulation = cepstrum.reference_modulation(found.reference)
-    tiles = covariance.tiles(found.squares)
+    tiles, settled = doubts.settled(
+        reference.origin, found.squares, reference.late, noise.read(offset, BANDS * reference.samples)
+    )
     return Result(
         combine(
             cepstrum.correlation(modulation, found.processed),
@@ -97,4 +106,5 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
         2 * BANDS * reference.samples + modulation.draws,
         aligned.margin,
         min(tiles.margin, modulation.margin),
+        settled,
     )

@@ -11,7 +11,7 @@ which differs from band to band: most bands have one of a few delays, so a tile 
 
 import numpy as np
 
-from harness.haaqi.fast.double.hair_cells import ADAPTATION, HOP, THRESHOLD_DB, WINDOW
+from harness.haaqi.fast.double.hair_cells import ADAPTATION, HOP, NOISE_DB, WINDOW
 from harness.haaqi.fast.numerics import F32, F64, inlined
 from harness.haaqi.fast.single.functions import log2
 from harness.haaqi.fast.single.vectors import (
@@ -65,7 +65,7 @@ MODES = _modes()
 
 def noise_gain(level1: float) -> np.float32:
     """What threshold noise of unit variance is multiplied by; level1 is the level of an amplitude of 1 in dB SPL."""
-    return np.float32(10 ** ((THRESHOLD_DB - level1) / 20))
+    return np.float32(10 ** ((NOISE_DB - level1) / 20))
 
 
 @inlined
