@@ -28,6 +28,8 @@ from harness.haaqi import fast
 from harness.haaqi.fast.double import covariance
 from harness.haaqi.fast.double import engine as double
 from harness.haaqi.fast.double import envelope_align as double_align
+from harness.haaqi.fast.memory import Workspace
+from harness.haaqi.fast.single import doubts
 from harness.haaqi.fast.single import engine as single
 from harness.haaqi.fast.single import envelope_align as single_align
 from harness.haaqi.fast.single.vectors import LANES
@@ -43,7 +45,7 @@ class Watch:
     def __init__(self) -> None:
         self.gaps: list[float] = []
         self.levels: list[NDArray[np.float64]] = []
-        self.ears = self.doubled = 0
+        self.ears = self.doubled = self.settled = 0
         self._rivals: list[Rivals] = []
         self._squares: list[NDArray[np.float64]] = []
 
@@ -86,9 +88,12 @@ class Watch:
         return delays
 
     def tiles(self, original: Any) -> Any:
-        def tiles(squares: Any) -> Any:
-            self._squares.append(np.sqrt(2 * squares))
-            return original(squares)
+        def tiles(squares: Any, settled: Any = None) -> Any:
+            if settled is None:
+                self._squares.append(np.sqrt(2 * squares))
+            else:
+                self.settled += int(settled.sum())
+            return original(squares, settled)
 
         return tiles
 
@@ -102,8 +107,8 @@ class Watch:
             self.ears += 1
             self.doubled += not found.certain
             bulk = double.prepare(self._signal)
-            again = double.analyse_reference(self._signal, bulk, *self._settings, reference.level1, double.Workspace())
-            double.score(again, processed, noise, offset, double.Workspace())
+            again = double.analyse_reference(self._signal, bulk, *self._settings, reference.level1, Workspace())
+            double.score(again, processed, noise, offset, Workspace())
             ours, theirs = self._squares[:2]
             near = np.abs(theirs - covariance.THRESHOLD_DB) < 0.5
             self.levels.append(np.abs(ours - theirs)[near])
@@ -130,6 +135,7 @@ def main() -> None:
         (single_align, "_decide", watch.decide),
         (double_align, "delays", watch.delays),
         (covariance, "tiles", watch.tiles),
+        (doubts, "tiles", watch.tiles),
         (single, "score", watch.score),
         (single, "analyse_reference", watch.analyse),
     ]
@@ -148,7 +154,7 @@ def main() -> None:
     for name, found in (("delays", np.array(watch.gaps)), ("levels, dB", np.concatenate(watch.levels))):
         figures = "".join(f"{value:12.1e}" for value in np.percentile(found, [50, 99, 100]))
         print(f"{name:10}{len(found):12}{figures}")
-    print(f"\n{watch.doubled} of {watch.ears} ears were too close for single precision")
+    print(f"\n{watch.doubled} of {watch.ears} ears were too close for single precision, and {watch.settled} tiles")
 
 
 if __name__ == "__main__":

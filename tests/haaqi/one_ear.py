@@ -13,6 +13,7 @@ from clarity.evaluator.haaqi.haaqi import HAAQI_AUDIOGRAM_FREQUENCIES
 from harness.challenge import PROTOCOL
 from harness.haaqi import evaluator
 from harness.haaqi.conformance import scenes
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.single import engine
 from harness.haaqi.fast.single.vectors import LANES
@@ -30,8 +31,8 @@ def scored():
     levels = np.asarray(listener.right.for_pyclarity().resample(HAAQI_AUDIOGRAM_FREQUENCIES).levels)
     noise = Noise(np.random.RandomState(PROTOCOL.seed(scene.id)), 3 * 32 * length)
     bulk = engine.prepare(before)
-    found = engine.analyse_reference(before, bulk, levels, 2, signals.level1, engine.Workspace())
-    return engine.score(found, after, noise, 0, engine.Workspace())
+    found = engine.analyse_reference(before, bulk, levels, 2, signals.level1, Workspace())
+    return engine.score(found, after, noise, 0, Workspace())
 
 
 if __name__ == "__main__":

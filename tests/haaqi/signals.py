@@ -8,6 +8,7 @@ import soxr
 from clarity.evaluator.haspi import eb
 
 from harness.haaqi.fast.double import filterbank as double
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.numerics import BANDS
 from harness.haaqi.fast.single import cochlea, envelope_align
 from harness.haaqi.fast.single.decimation import low_pass
@@ -91,7 +92,7 @@ def analysed(signal, bandwidth, late=None, hearing=HEARING, level1=LEVEL1):
     """Envelope and motion of a signal after the middle ear, and its spectrum in dB above threshold."""
     late = np.zeros(BANDS, np.int32) if late is None else late.astype(np.int32)
     path = replace(cochlea.control(signal, hearing, level1), bandwidth=bandwidth)
-    return cochlea.analyse(path, late, hearing, level1, cochlea.Workspace())
+    return cochlea.analyse(path, late, hearing, level1, Workspace())
 
 
 def bands_of(parts, begin, length):

@@ -12,6 +12,7 @@ from scipy.signal import correlate, group_delay
 from harness.haaqi.fast import cepstrum, input_align, numerics
 from harness.haaqi.fast.double import covariance, engine, envelope_align, filterbank, hair_cells
 from harness.haaqi.fast.double.filterbank import CENTER
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.numerics import BANDS, TILE
 
 # Numbers
@@ -51,7 +52,7 @@ def test_input_alignment(delay, dtype):
 
 def cochlea(signal):
     hearing = filterbank.Hearing(*eb.loss_parameters(LOSS, CENTER))
-    return engine._cochlea(signal, hearing, LEVEL1, engine.Workspace()), hearing
+    return engine._cochlea(signal, hearing, LEVEL1, Workspace()), hearing
 
 
 @pytest.mark.parametrize("samples", [TILE * 60, TILE * 60 + 1, TILE * 60 - 1, 6007])

@@ -21,6 +21,7 @@ from harness.haaqi import conformance_cad1, evaluator, fast
 from harness.haaqi.conformance import scenes
 from harness.haaqi.fast import pairs, result
 from harness.haaqi.fast.double import engine as double
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS
 from harness.haaqi.fast.result import Result
@@ -37,9 +38,9 @@ AUDIOGRAM = ClarityAudiogram(levels=LOSS, frequencies=HAAQI_AUDIOGRAM_FREQUENCIE
 def ear(precision, reference, processed, equalisation=2, seed=0):
     """What an engine makes of an ear."""
     bulk = precision.prepare(reference)
-    found = precision.analyse_reference(reference, bulk, LOSS, equalisation, LEVEL1, precision.Workspace())
+    found = precision.analyse_reference(reference, bulk, LOSS, equalisation, LEVEL1, Workspace())
     noise = Noise(np.random.RandomState(seed), 5 * BANDS * len(reference))
-    return precision.score(found, processed, noise, 0, precision.Workspace())
+    return precision.score(found, processed, noise, 0, Workspace())
 
 
 @pytest.mark.parametrize("samples", [7207, 14400])
@@ -244,7 +245,7 @@ def test_scores_do_not_depend_on_what_was_scored_before():
 def test_memory_of_a_longer_signal_leaves_nothing_behind():
     short, long = real_music(7207), real_music(14400)
     due = ear(single, short, np.roll(short, 9))
-    own, scratch = single.Workspace(), single.Workspace()
+    own, scratch = Workspace(), Workspace()
     for reference in (long, short, 50 * long, short):
         bulk = single.prepare(reference)
         found = single.analyse_reference(reference, bulk, LOSS, 2, LEVEL1, own)

@@ -10,15 +10,12 @@ from harness.haaqi.fast import input_align as plain
 from harness.haaqi.fast.single import input_align
 from harness.haaqi.fast.single.vectors import LANES
 
-SCRATCH = input_align.Scratch()
-"""Shared, as in the engine: what an earlier signal left there must not matter."""
-
 tried = settings(deadline=None, derandomize=True, database=None, print_blob=False, max_examples=60)
 
 
 def delays(reference, processed):
     """The delay in single precision, and the one in double."""
-    found = input_align.delay_of(input_align.analyse(reference), processed, SCRATCH)
+    found = input_align.delay_of(input_align.analyse(reference), processed)
     return found, plain.delay_of(plain.analyse(reference), processed)
 
 
@@ -95,21 +92,21 @@ def test_a_tone_that_many_delays_fit_is_left_to_double_precision():
     tone = np.sin(2 * np.pi * time / 8)
     quieter = 1e-9 * np.random.RandomState(0).standard_normal(len(time))
     bulk = input_align.analyse(tone)
-    assert input_align.delay_of(bulk, music(len(time)), SCRATCH) is not None
+    assert input_align.delay_of(bulk, music(len(time))) is not None
     flat = np.zeros(len(time))
     flat[0] = 1
     even = np.where(time % 64 == 0, 1.0, 0.0)
-    assert input_align.delay_of(input_align.analyse(flat), even + quieter, SCRATCH) is None
+    assert input_align.delay_of(input_align.analyse(flat), even + quieter) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_silence_has_no_delay(dtype):
     reference = real_music(6000).astype(dtype)
     silent = np.zeros(6000, dtype)
-    assert input_align.delay_of(input_align.analyse(reference), silent, SCRATCH) is None
-    assert input_align.delay_of(input_align.analyse(reference), silent + dtype(0.25), SCRATCH) is None
+    assert input_align.delay_of(input_align.analyse(reference), silent) is None
+    assert input_align.delay_of(input_align.analyse(reference), silent + dtype(0.25)) is None
     constant = input_align.analyse(np.full(6000, 0.5))
-    assert input_align.delay_of(constant, reference, SCRATCH) is None
+    assert input_align.delay_of(constant, reference) is None
     with pytest.raises(IndexError):
         input_align.analyse(silent)
 

@@ -19,6 +19,7 @@ from harness.haaqi.evaluator import EarSignals, Score
 from harness.haaqi.fast import nalr
 from harness.haaqi.fast.double import engine as double
 from harness.haaqi.fast.double import hair_cells
+from harness.haaqi.fast.memory import PASSING, Workspace
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS
 from harness.haaqi.fast.result import Result
@@ -32,8 +33,6 @@ _SOFTEST, _LOUDEST = 1e-8, 1e4  # peak amplitude; full scale is 1
 
 class _Precision(Protocol):
     """What `single.engine` and `double.engine` are: the stages of HAAQI in one precision."""
-
-    def Workspace(self) -> Any: ...  # noqa: N802
 
     def prepare(self, reference: Any) -> Any: ...
 
@@ -69,9 +68,7 @@ class _Ear:
 
     def in_double_precision(self, noise: Noise, offset: int) -> Result:
         """The result, with memory that is given back at once: few ears need it."""
-        found = double.score(
-            self.analyse(double, double.Workspace()), self.processed, noise, offset, double.Workspace()
-        )
+        found = double.score(self.analyse(double, Workspace()), self.processed, noise, offset, Workspace())
         if found is None:
             raise _TooOdd
         return found
@@ -150,10 +147,13 @@ class HaaqiFunction:
     def _score(self, ear: _Ear) -> Result:
         noise = Noise(np.random.mtrand._rand, _capacity(len(ear.reference)))
         found = None
+        engine = _engine(in_double=False)
+        engine.kept.clear()
         if not self._in_double:
-            reference = ear.analyse(single, single.Workspace())
-            found = single.score(reference, ear.processed, noise, 0, single.Workspace())
+            reference = ear.analyse(single, engine.memory["left"])
+            found = single.score(reference, ear.processed, noise, 0, engine.scratch)
         if found is None or not found.certain:
+            engine.make_room()
             found = ear.in_double_precision(noise, 0)
         noise.read(0, found.draws)
         return found
@@ -224,15 +224,15 @@ class _Engine:
         self.signals = _Signals()
         self.kept: dict[str, _Kept] = {}
         self.keeps_references = False
-        shared = precision.Workspace()
+        shared = Workspace()
         self.memory = {"left": shared, "right": shared}
-        self.scratch = precision.Workspace()
+        self.scratch = Workspace()
         self.last: tuple[str, Listener] | None = None
 
     def score_pair(self, scene_id: str, reference: Signal, processed: NDArray[np.float32], listener: Listener) -> Score:
         if self.last == (scene_id, listener) and not self.keeps_references:
             self.keeps_references = True
-            self.memory["right"] = self.precision.Workspace()
+            self.memory["right"] = Workspace()
         self.last = scene_id, listener
         found, offset = {}, 0
         for ear in EARS:
@@ -268,16 +268,16 @@ class _Engine:
             result = self.precision.score(kept.found, after, noise, offset, self.scratch)
             if result is None or not result.certain:
                 kept = None
-                self._make_room()
+                self.make_room()
                 result = subject.in_double_precision(noise, offset)
         evaluator.checked(ear, result.score)
         return result
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         """Give back the big arrays: those of an ear in double precision are larger still."""
         self.kept.clear()
-        self.scratch, left = self.precision.Workspace(), self.precision.Workspace()
-        self.memory = {"left": left, "right": self.precision.Workspace() if self.keeps_references else left}
+        for space in (self.scratch, *self.memory.values()):
+            space.clear()
 
     def _noise(self, scene_id: str, samples: int) -> Noise:
         """The random numbers of a scene: the left ear's, then the right ear's."""
@@ -296,6 +296,7 @@ def _engine(*, in_double: bool) -> _Engine:
 def forget() -> None:
     """See `harness.haaqi.fast.forget`."""
     _engine.cache_clear()
+    PASSING.clear()
 
 
 def score_pair(
@@ -323,9 +324,9 @@ def _load_code() -> None:
     noise = Noise(np.random.RandomState(0), 2 * _capacity(len(signal)))
     audiogram = ClarityAudiogram(levels=np.full(6, 40.0), frequencies=HAAQI_AUDIOGRAM_FREQUENCIES)
     for precision in (single, double):
-        space = precision.Workspace()
+        space = Workspace()
         for reference in (signal, signal.astype(np.float32)):
-            found = _Ear(reference, signal, audiogram, 2, 65.0).analyse(precision, precision.Workspace())
+            found = _Ear(reference, signal, audiogram, 2, 65.0).analyse(precision, Workspace())
             precision.score(found, signal, noise, 0, space)
 
 

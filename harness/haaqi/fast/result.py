@@ -31,7 +31,7 @@ class Result:
 
     @property
     def margin(self) -> float:
-        """The smallest margin as a multiple of what single precision can decide; 1, the least, if tiles were settled."""
+        """The smallest margin as a multiple of what single precision can decide, but 1 if tiles were settled."""
         smallest = min(self.delay_margin / NEAR_TIE, self.level_margin / NEAR_THRESHOLD)
         return min(smallest, 1.0) if self.settled else smallest
 

@@ -17,29 +17,19 @@ from harness.haaqi.fast import cepstrum, input_align, nalr
 from harness.haaqi.fast.double import covariance, envelope_align, filterbank, hair_cells
 from harness.haaqi.fast.double.filterbank import CENTER, WIDEST
 from harness.haaqi.fast.input_align import Samples
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F32, F64
 from harness.haaqi.fast.result import Result
 
 
-class Workspace:
-    """Memory for one signal's big arrays, used again and again: 3 x 32 x 4 bytes for each sample at 24 kHz."""
-
-    def __init__(self) -> None:
-        self._memory: dict[str, F32] = {}
-
-    def array(self, name: str, samples: int, edge: int = 0) -> F32:
-        """(BANDS, edge + samples + edge), zeros at the edges and anything between."""
-        width = samples + 2 * edge
-        memory = self._memory.get(name)
-        if memory is None or memory.size < BANDS * width:
-            self._memory.pop(name, None)
-            memory = self._memory[name] = np.empty(BANDS * width, np.float32)
-        array = memory[: BANDS * width].reshape(BANDS, width)
-        if edge:
-            array[:, :edge] = 0
-            array[:, width - edge :] = 0
-        return array
+def _with_edges(space: Workspace, name: str, samples: int, edge: int) -> F32:
+    """Memory of all bands, (BANDS, edge + samples + edge): zeros at the edges and anything between."""
+    width = samples + 2 * edge
+    array: F32 = space.array(name, BANDS * width).reshape(BANDS, width)
+    array[:, :edge] = 0
+    array[:, width - edge :] = 0
+    return array
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ def analyse_reference(
         hearing_loss: dB HL at `HAAQI_AUDIOGRAM_FREQUENCIES`.
         equalisation: 1 to amplify the reference by NAL-R here, 2 if it is amplified.
         level1: dB SPL of an amplitude of 1.
-        own: memory that lasts as long as the result.
+        own: memory that lasts as long as the result: 3 x 32 x 4 bytes for each sample.
     """
     cut = reference[bulk.start : bulk.stop]
     if equalisation == 1:
@@ -128,7 +118,7 @@ def _heard(reference: Reference, noise: Noise, offset: int) -> Heard:
         response = hair_cells.respond(
             vibration.envelope, vibration.motion, np.zeros((2, BANDS), np.int64), reference.correct,
             reference.hearing.inner_attenuation, reference.level1, noise.read(offset, BANDS * size),
-            reference.own.array("power", size),
+            reference.own.array("power", BANDS * size).reshape(BANDS, size),
         )  # fmt: skip
         reference.heard = Heard(
             offset,
@@ -162,7 +152,8 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
         return None
     response = hair_cells.respond(
         vibration.envelope, vibration.motion, delay, reference.correct, reference.hearing.inner_attenuation,
-        reference.level1, noise.read(offset + BANDS * size, BANDS * size), scratch.array("power", size),
+        reference.level1, noise.read(offset + BANDS * size, BANDS * size),
+        scratch.array("power", BANDS * size).reshape(BANDS, size),
     )  # fmt: skip
     weights, coherence = heard.tiles.weights, 0.0
     if weights is not None:
@@ -183,11 +174,17 @@ def _cochlea(
     Also the filters' bandwidth relative to normal hearing, and the signal's spectrum in dB above threshold: (BANDS,).
     """
     size, edge = signal.size, envelope_align.EDGE
-    path = filterbank.control(signal, CENTER, WIDEST, space.array("power", size).reshape(size, BANDS))
+    path = filterbank.control(signal, CENTER, WIDEST, space.array("power", BANDS * size).reshape(size, BANDS))
     bandwidth = filterbank.adjusted_bandwidth(path.rms, hearing.bandwidth, WIDEST, level1)
     design = filterbank.filters(CENTER, bandwidth)
     vibration, rms = filterbank.analyse(
-        signal, design, path, hearing, level1, space.array("envelope", size, edge), space.array("motion", size, edge)
+        signal,
+        design,
+        path,
+        hearing,
+        level1,
+        _with_edges(space, "envelope", size, edge),
+        _with_edges(space, "motion", size, edge),
     )
     spectrum = eb.convert_rms_to_sl(
         rms, path.rms, hearing.outer_attenuation, hearing.knee, hearing.ratio, hearing.inner_attenuation, level1

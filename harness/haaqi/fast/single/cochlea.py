@@ -7,30 +7,15 @@ from clarity.evaluator.haspi import eb
 from numpy.typing import NDArray
 
 from harness.haaqi.fast.double import filterbank as double
+from harness.haaqi.fast.memory import PASSING, Workspace
 from harness.haaqi.fast.numerics import BANDS, F32, F64
 from harness.haaqi.fast.single import filterbank
 from harness.haaqi.fast.single.envelope_align import EDGE, STEPS, Rate, Vibration, taps
 from harness.haaqi.fast.single.filterbank import GROUPS
 from harness.haaqi.fast.single.hair_cells import SPAN
-from harness.haaqi.fast.single.memory import aligned
 from harness.haaqi.fast.single.vectors import LANES
 
 _ROOM = 1024  # samples before a signal, for the latest band; no filter is later
-
-
-class Workspace:
-    """Memory for one signal's envelopes and motions, used again and again: 2 x 32 x 4 bytes for each sample."""
-
-    def __init__(self) -> None:
-        self._memory: dict[str, F32] = {}
-
-    def array(self, name: str, samples: int) -> F32:
-        """(samples * LANES,), with anything in it."""
-        memory = self._memory.get(name)
-        if memory is None or memory.size < samples * LANES:
-            self._memory.pop(name, None)
-            memory = self._memory[name] = aligned(samples * LANES)
-        return memory[: samples * LANES]
 
 
 @dataclass(frozen=True)
@@ -63,9 +48,6 @@ def _row_starts(group: int, row: int) -> NDArray[np.int64]:
     return (group * LANES + np.arange(LANES)) * row + _ROOM
 
 
-_gains = Workspace()
-
-
 def control(signal: F64, hearing: double.Hearing, level1: float) -> Control:
     """Run the control path. What it returns is good until it is run again: the gains share one memory.
 
@@ -79,7 +61,7 @@ def control(signal: F64, hearing: double.Hearing, level1: float) -> Control:
     padded = np.zeros(row)
     padded[_ROOM : _ROOM + size] = signal
     single = padded.astype(np.float32)
-    gains = _gains.array("gains", BANDS * row // LANES)
+    gains = PASSING.array("gains", BANDS * row)
     # Before and after a signal they are multiplied by zeros.
     rows = gains.reshape(BANDS, row)
     rows[:, :_ROOM] = 0
@@ -111,7 +93,7 @@ def analyse(
         path: its control path.
         late: (BANDS,), see *Group time* in `filterbank`.
         hearing, level1: as in `control`.
-        space: memory that lasts as long as the result.
+        space: memory that lasts as long as the result: 2 x 32 x 4 bytes for each sample.
 
     Returns:
         The result, and the signal's spectrum in dB above threshold, (BANDS,).
@@ -161,12 +143,13 @@ def _storage(space: Workspace, kind: int, group: int, length: int) -> _Stored:
     """Room for the envelopes (kind 0) or the motions of a group, from time 0 to length."""
     rate = Rate(STEPS[kind][group])
     rows, filtered = rate.rows(length), rate.step > 1
-    wave = space.array(f"wave {kind} {group}", length + 2 * EDGE if filtered else max(length + 2 * EDGE, rows))
+    samples = length + 2 * EDGE if filtered else max(length + 2 * EDGE, rows)
+    wave = space.array(f"wave {kind} {group}", samples * LANES)
     wave[: EDGE * LANES] = 0
     wave[(EDGE + length) * LANES :] = 0
     if not filtered:
         return _Stored(wave, wave, (1, 0, 0, 0))
-    slow = space.array(f"slow {kind} {group}", rows)
+    slow = space.array(f"slow {kind} {group}", rows * LANES)
     slow[: rate.margin * LANES] = 0
     slow[(rate.margin + length // rate.step) * LANES :] = 0
     first, count = taps()[1][rate.step]

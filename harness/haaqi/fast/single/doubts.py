@@ -20,7 +20,7 @@ from harness.haaqi.fast.double.hair_cells import ADAPTATION, NOISE_DB
 from harness.haaqi.fast.numerics import F32, F64, SAMPLE_RATE
 from harness.haaqi.fast.result import NEAR_THRESHOLD
 
-_CLOSE = 2 * NEAR_THRESHOLD
+CLOSE = 2 * NEAR_THRESHOLD
 """Distance of a tile from threshold in dB; more than elsewhere, since to be sure costs little here."""
 
 _SMALL = 1e-30
@@ -87,9 +87,9 @@ class Origin:
 
 def _filtered(baseband: NDArray[np.complex128], band: int, bandwidth: float) -> NDArray[np.complex128]:
     """A signal that was brought down to baseband, (samples,), through a band's filter."""
-    design = double.filters(CENTER[band], np.float64(bandwidth))
-    a_1, a_5, _, a_2, a_3, a_4, _, _ = design.coefficients
-    return np.asarray(design.gain * lfilter([1, a_1, a_5], [1, -a_1, -a_2, -a_3, -a_4], baseband))
+    design = double.filters(CENTER[band : band + 1], np.array([bandwidth]))
+    a_1, a_5, _, a_2, a_3, a_4, _, _ = design.coefficients[:, 0]
+    return np.asarray(design.gain[0] * lfilter([1, a_1, a_5], [1, -a_1, -a_2, -a_3, -a_4], baseband))
 
 
 def _adaptation() -> tuple[F64, F64]:
@@ -129,7 +129,7 @@ def settled(origin: Origin, squares: F64, late: NDArray[np.int32], noise: F32) -
         The weights, with the margin of what single precision decided, and whether anything was replaced.
     """
     found = tiles(squares)
-    close = found.distance < _CLOSE
+    close = found.distance < CLOSE
     if not close.any() or found.window_margin < NEAR_THRESHOLD:
         # Whether a window counts depends on all bands.
         return found, False

@@ -21,14 +21,11 @@ from harness.haaqi.fast.double import covariance
 from harness.haaqi.fast.double import filterbank as double
 from harness.haaqi.fast.double.engine import combine
 from harness.haaqi.fast.input_align import Samples, middle_ear, shifted
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F64
 from harness.haaqi.fast.result import Result
 from harness.haaqi.fast.single import cochlea, comparison, doubts, envelope_align, input_align
-from harness.haaqi.fast.single.cochlea import Workspace as Workspace
-from harness.haaqi.fast.single.filterbank import CENTER
-
-_scratch = input_align.Scratch()
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def analyse_reference(
     cut = reference[bulk.start : bulk.stop]
     if equalisation == 1:
         cut = nalr.amplified(cut, hearing_loss)
-    hearing = double.Hearing(*eb.loss_parameters(hearing_loss, CENTER))
+    hearing = double.Hearing(*eb.loss_parameters(hearing_loss, double.CENTER))
     origin = doubts.Origin(middle_ear(cut), hearing, level1)
     path = cochlea.control(origin.signal, hearing, level1)
     for band in double.close_delays(path.bandwidth).tolist():
@@ -84,7 +81,7 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
     """
     hearing, level1 = reference.hearing, reference.level1
     bulk = reference.bulk
-    delay = input_align.delay_of(bulk, processed, _scratch)
+    delay = input_align.delay_of(bulk, processed)
     if delay is None:
         return None
     path = cochlea.control(middle_ear(shifted(processed, delay, bulk.start, bulk.stop)), hearing, level1)

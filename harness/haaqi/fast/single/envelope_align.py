@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.haaqi.fast.double.envelope_align import BLOCK, MAX_LAG, ROUNDING, SAFETY, Blocks
+from harness.haaqi.fast.memory import PASSING
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import GROUPS
-from harness.haaqi.fast.single.memory import aligned, scratch
+from harness.haaqi.fast.single.memory import scratch
 from harness.haaqi.fast.single.transform import factors, frequencies, positions, transform, transform_of_two
 from harness.haaqi.fast.single.vectors import LANES, larger, load, reaches, some, splat, store, widen
 
@@ -241,26 +242,10 @@ class Aligned:
     margin: float
 
 
-class _Scratch:
-    """Memory for the transforms, the same for all signals."""
-
-    def __init__(self) -> None:
-        self.z = aligned(2 * BLOCK * LANES)
-        self.spectra = tuple(aligned(2 * BLOCK * LANES) for _ in range(2))
-        self.delays = np.empty(2 * MAX_LAG, np.int64)
-        self.lanes = np.empty((2 * MAX_LAG, LANES), np.bool_)
-        self.found = aligned(4 * MAX_LAG * LANES)
-
-
 @lru_cache(maxsize=8)
 def mirrors(block: int) -> NDArray[np.int64]:
     """Where a transform leaves the frequency -k of the one that it leaves at each place: (block,)."""
     return positions(block)[-frequencies(block) % block]
-
-
-@lru_cache(maxsize=1)
-def _scratch() -> _Scratch:
-    return _Scratch()
 
 
 def delays(reference: Vibration, processed: Vibration) -> Aligned:
@@ -284,7 +269,9 @@ def _filtered_correlations(reference: Vibration, processed: Vibration, group: in
 
     They are those of the reference with a processed signal that has the reference's energy.
     """
-    scratch, table = _scratch(), factors(BLOCK)
+    table, z = factors(BLOCK), PASSING.array("blocks", 2 * BLOCK * LANES)
+    spectra = [PASSING.array(f"cross-spectrum {kind}", 2 * BLOCK * LANES) for kind in range(2)]
+    found = PASSING.array("correlations", 4 * MAX_LAG * LANES)
     rates = []
     for kind in range(2):
         rate = Rate(STEPS[kind][group])
@@ -298,14 +285,14 @@ def _filtered_correlations(reference: Vibration, processed: Vibration, group: in
             raise ValueError(f"the decimated signals have {len(x)} and {len(y)} numbers, but blocks need {reach}")
         _cross_spectrum(
             x, y, rate.block, rate.margin, blocks, np.sqrt(ratio).astype(np.float32), table,
-            mirrors(rate.block), scratch.z, scratch.spectra[kind],
+            mirrors(rate.block), z, spectra[kind],
         )  # fmt: skip
         rates.append(rate)
     _correlations(
-        *scratch.spectra, np.array([rate.block for rate in rates]), np.array([rate.margin for rate in rates]),
-        *(frequencies(rate.block) for rate in rates), table, positions(BLOCK), scratch.z, scratch.found,
+        *spectra, np.array([rate.block for rate in rates]), np.array([rate.margin for rate in rates]),
+        *(frequencies(rate.block) for rate in rates), table, positions(BLOCK), z, found,
     )  # fmt: skip
-    return scratch.found.reshape(2, 2 * MAX_LAG * LANES)
+    return found.reshape(2, 2 * MAX_LAG * LANES)
 
 
 def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, found: F32) -> Aligned:
@@ -320,9 +307,9 @@ def _decide(reference: Vibration, processed: Vibration, kind: int, group: int, f
         )
         margin += SAFETY * np.sqrt(np.prod(list(lost), axis=0))
     # 2 MAX_LAG of them where nothing has any energy.
-    scratch = _scratch()
-    count = _possible(found, (2 * margin * x_energy).astype(np.float32), scratch.delays, scratch.lanes)
-    candidates, possible = scratch.delays[:count], scratch.lanes[:count]
+    all_delays, lanes = np.empty(2 * MAX_LAG, np.int64), np.empty((2 * MAX_LAG, LANES), np.bool_)
+    count = _possible(found, (2 * margin * x_energy).astype(np.float32), all_delays, lanes)
+    candidates, possible = all_delays[:count], lanes[:count]
     # Of equal ones the largest delay.
     best = candidates[count - 1 - np.argmax(possible[::-1], axis=0)]
     undecided = (possible.sum(axis=0) > 1) & (x_energy > 0) & (y_energy > 0)

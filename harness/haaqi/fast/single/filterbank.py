@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from clarity.evaluator.haspi import eb
 
-from harness.haaqi.fast.double.filterbank import EAR_Q, MIN_BANDWIDTH
+from harness.haaqi.fast.double.filterbank import CENTER, EAR_Q, MIN_BANDWIDTH
+from harness.haaqi.fast.memory import aligned_copy
 from harness.haaqi.fast.numerics import BANDS, F32, F64, SAMPLE_RATE, compiled, inlined
 from harness.haaqi.fast.single.decimation import decimate
 from harness.haaqi.fast.single.functions import exp2, log2
-from harness.haaqi.fast.single.memory import aligned_copy, scratch
+from harness.haaqi.fast.single.memory import scratch
 from harness.haaqi.fast.single.vectors import (
     LANES,
     above,
@@ -55,9 +55,6 @@ EXACT_BANDS = 16
 AHEAD = 192
 TILE = 96
 """Samples that are filtered at a time."""
-
-CENTER: F64 = eb.center_frequency(BANDS)
-"""(BANDS,) in Hz."""
 
 _PHASE = 2 * np.pi / SAMPLE_RATE * CENTER  # by which a carrier turns in a sample
 

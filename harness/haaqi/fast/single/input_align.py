@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.haaqi.fast.input_align import DISPERSION, Samples, kept
+from harness.haaqi.fast.memory import PASSING, aligned_copy
 from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
-from harness.haaqi.fast.single.memory import aligned, aligned_copy, scratch
+from harness.haaqi.fast.single.memory import scratch
 from harness.haaqi.fast.single.transform import factors, positions, transform
 from harness.haaqi.fast.single.vectors import (
     LANES,
@@ -215,21 +216,7 @@ def analyse(reference: Samples) -> Bulk:
     return Bulk(start, stop, centred, float(np.linalg.norm(centred)))
 
 
-class Scratch:
-    """Memory for the transforms, used again and again."""
-
-    def __init__(self) -> None:
-        self._memory: tuple[F32, F32] = np.empty(0, np.float32), np.empty(0, np.float32)
-
-    def arrays(self, numbers: int) -> tuple[F32, F32]:
-        """Two flat arrays of so many numbers, with anything in them."""
-        if self._memory[0].size != numbers:
-            self._memory = np.empty(0, np.float32), np.empty(0, np.float32)
-            self._memory = aligned(numbers), aligned(numbers)
-        return self._memory
-
-
-def delay_of(bulk: Bulk, processed: Samples, scratch: Scratch) -> int | None:
+def delay_of(bulk: Bulk, processed: Samples) -> int | None:
     """Samples by which the processed signal is late: where the correlation's magnitude is largest, less the dispersion.
 
     None if there are too many delays to choose from.
@@ -240,7 +227,7 @@ def delay_of(bulk: Bulk, processed: Samples, scratch: Scratch) -> int | None:
     if not (bulk.norm > 0 and norm > 0):
         return None
     tables = plan(samples)
-    z, w = scratch.arrays(2 * tables.length * LANES)
+    z, w = (PASSING.array(f"whole signal {part}", 2 * tables.length * LANES) for part in range(2))
     for part, signal, scale in ((0, bulk.centred, bulk.norm), (1, centred, norm)):
         into = z.reshape(-1, 2, LANES)[:, part]
         whole = samples // LANES
