@@ -6,6 +6,8 @@ Music of 10 s and 20 listeners with different losses, as in the official set; wh
 made for each listener and resampled as submissions are. In turns, in this one process:
 
     locked      one ear by pyclarity's `compute_haaqi`, another one in each round
+    a call      the same ear by `harness.haaqi.fast.compute_haaqi`, which draws its noise for each call
+    fast64      the ears of three listeners in double precision, with the noise of their scene drawn for them
     fast        all ears of the scene by `harness.haaqi.fast.score_pair`, as a worker scores them: noise and whatever
                 else the listeners of a scene have in common is made once. NAL-R and resampling are timed apart and
                 taken away, since the locked figure does not hold them either
@@ -30,7 +32,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,7 @@ from harness.music.evaluationset import Scene
 from harness.music.layout import load
 from harness.submission.flac import read_remix
 
+FEW = 3  # listeners
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 REST = "Python, copies, the rest"
 
@@ -173,8 +176,8 @@ def prepare(scene: Scene, listeners: int) -> Prepared:
     return Prepared(scene, reference_mixture(scene.read_stems(), mixture, scene.gains), submitted)
 
 
-def locked_ear(prepared: Prepared, index: int) -> float:
-    """Processor time of one ear with the locked evaluator."""
+def single_call(function: Callable[..., float], prepared: Prepared, index: int) -> float:
+    """Processor time of one ear by pyclarity's `compute_haaqi`, or by what stands in for it."""
     who, samples = list(prepared.submitted.items())[index // 2 % len(prepared.submitted)]
     channel = index % 2
     audiogram = (who.left, who.right)[channel]
@@ -185,20 +188,22 @@ def locked_ear(prepared: Prepared, index: int) -> float:
     ear = ClarityAudiogram(levels=np.array(audiogram.levels), frequencies=np.array(audiogram.frequencies))
     np.random.seed(PROTOCOL.seed(prepared.scene.id))
     start = time.process_time()
-    compute_haaqi(processed, amplified, 24000, 24000, ear, PROTOCOL.haaqi_equalisation, level)
+    function(processed, amplified, 24000, 24000, ear, PROTOCOL.haaqi_equalisation, level)
     return time.process_time() - start
 
 
-def fast_ears(prepared: Prepared, places: list[tuple[Any, str, str]]) -> tuple[Clock, float]:
+def fast_ears(
+    prepared: Prepared, places: list[tuple[Any, str, str]], *, in_double: bool = False
+) -> tuple[Clock, float]:
     """Score all listeners with the fast engine: what was timed inside, and the processor time for one ear of them."""
     # The scene before was another one: nothing of this one is kept yet.
     who, samples = next(iter(prepared.submitted.items()))
-    fast.score_pair("another scene", prepared.reference[:22050], samples[:16000], who)
+    fast.score_pair("another scene", prepared.reference[:22050], samples[:16000], who, in_double=in_double)
     clock = Clock()
     with clock.watching([*AROUND_HAAQI, *places]):
         start = time.process_time()
         for who, samples in prepared.submitted.items():
-            fast.score_pair(prepared.scene.id, prepared.reference, samples, who)
+            fast.score_pair(prepared.scene.id, prepared.reference, samples, who, in_double=in_double)
         taken = time.process_time() - start
     return clock, (taken - clock.seconds[AROUND]) / (2 * len(prepared.submitted))
 
@@ -217,7 +222,7 @@ def show_stages(prepared: Prepared) -> None:
 
     locked = Clock()
     with locked.watching(places("locked")):
-        locked_whole = locked_ear(prepared, 0)
+        locked_whole = single_call(compute_haaqi, prepared, 0)
     fast_clock, fast_whole = fast_ears(prepared, places("fast"))
     ears = 2 * len(prepared.submitted)
     print(f"\n{'stage':40}{'locked, s':>11}{'fast, s':>11}{'ratio':>8}{'study: locked, its own':>26}")
@@ -268,26 +273,33 @@ def main() -> None:
         (scene,) = build_slice(Path(folder) / "set", 1, wanted.seconds).scenes
         prepared = prepare(scene, wanted.listeners)
     short = Prepared(scene, prepared.reference[:22050], {who: x[:16000] for who, x in prepared.submitted.items()})
-    locked_ear(short, 0)  # both compile
+    few = replace(prepared, submitted=dict(list(prepared.submitted.items())[:FEW]))
+    single_call(compute_haaqi, short, 0)  # all of them compile
+    single_call(fast.compute_haaqi, short, 0)
     fast_ears(short, [])
+    fast_ears(short, [], in_double=True)
     print(f"one ear of {wanted.seconds:g} s, scene of {len(prepared.submitted)} listeners, one core, processor time")
     print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    print(f"{'':10}{'locked, s':>11}{'fast, s':>11}{'ratio':>8}{'fast is real time x':>22}")
+    print(
+        f"{'':10}{'locked, s':>11}{'fast, s':>11}{'ratio':>8}{'a call, s':>11}{'ratio':>8}{'fast64, s':>11}{'ratio':>8}"
+    )
 
     def show(name: str, row: Sequence[float]) -> None:
-        print(f"{name:10}{row[0]:11.2f}{row[1]:11.4f}{row[2]:8.1f}{row[3]:22.1f}", flush=True)
+        slow, quick, ratio, *others = row
+        figures = "".join(f"{value:11.3f}{times:8.1f}" for value, times in zip(others[::2], others[1::2], strict=True))
+        print(f"{name:10}{slow:11.2f}{quick:11.4f}{ratio:8.1f}{figures}", flush=True)
 
     rows = []
     for index in range(wanted.rounds):
-        slow = locked_ear(prepared, index)
-        _, quick = fast_ears(prepared, [])
-        rows.append((slow, quick, slow / quick, wanted.seconds / quick))
-        print(
-            f"round {index + 1:<4}{slow:11.2f}{quick:11.4f}{slow / quick:8.1f}{wanted.seconds / quick:22.1f}",
-            flush=True,
-        )
-    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    print(f"{'median':10}{medians[0]:11.2f}{medians[1]:11.4f}{medians[2]:8.1f}{medians[3]:22.1f}")
+        slow = single_call(compute_haaqi, prepared, index)
+        quick = [
+            fast_ears(prepared, [])[1],
+            single_call(fast.compute_haaqi, prepared, index),
+            fast_ears(few, [], in_double=True)[1],
+        ]
+        rows.append((slow, *(figure for each in quick for figure in (each, slow / each))))
+        show(f"round {index + 1}", rows[-1])
+    show("median", [statistics.median(column) for column in zip(*rows, strict=True)])
     show_stages(prepared)
     if GOLDEN.is_dir():
         show_golden()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.normals import draw_pairs, polar
 from harness.haaqi.fast.numerics import F32, F64
 
@@ -24,11 +25,12 @@ class Noise:
         generator: where the numbers come from. Never drawn further than is read, so that its state afterwards is
             that which the reference leaves.
         capacity: how many numbers will be read at most. Four bytes each are used for those that are read.
+        space: where they are kept, as long as it holds no other stream; memory of its own if none is given.
     """
 
-    def __init__(self, generator: np.random.RandomState, capacity: int) -> None:
+    def __init__(self, generator: np.random.RandomState, capacity: int, space: Workspace | None = None) -> None:
         self._generator = generator
-        self._values = np.empty(capacity, np.float32)
+        self._values: F32 = (space or Workspace()).array("noise", capacity)
         self._drawn = 0
 
     @property

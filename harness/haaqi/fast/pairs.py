@@ -145,10 +145,10 @@ class HaaqiFunction:
         return found.score
 
     def _score(self, ear: _Ear) -> Result:
-        noise = Noise(np.random.mtrand._rand, _capacity(len(ear.reference)))
-        found = None
         engine = _engine(in_double=False)
         engine.kept.clear()
+        noise = engine.draw(np.random.mtrand._rand, _capacity(len(ear.reference)))
+        found = None
         if not self._in_double:
             reference = ear.analyse(single, engine.memory["left"])
             found = single.score(reference, ear.processed, noise, 0, engine.scratch)
@@ -220,7 +220,8 @@ class _Engine:
     def __init__(self, precision: _Precision) -> None:
         self.precision = precision
         self.scene_id: str | None = None
-        self.noise: Noise
+        self.noise: Noise | None = None
+        self.numbers = Workspace()
         self.signals = _Signals()
         self.kept: dict[str, _Kept] = {}
         self.keeps_references = False
@@ -282,10 +283,15 @@ class _Engine:
     def _noise(self, scene_id: str, samples: int) -> Noise:
         """The random numbers of a scene: the left ear's, then the right ear's."""
         capacity = 2 * _capacity(samples)
-        if self.scene_id != scene_id or self.noise.capacity < capacity:
+        if self.noise is None or self.scene_id != scene_id or self.noise.capacity < capacity:
+            self.noise = self.draw(np.random.RandomState(PROTOCOL.seed(scene_id)), capacity)
             self.scene_id = scene_id
-            self.noise = Noise(np.random.RandomState(PROTOCOL.seed(scene_id)), capacity)
         return self.noise
+
+    def draw(self, generator: np.random.RandomState, capacity: int) -> Noise:
+        """A stream of random numbers, where those of the scene have been."""
+        self.noise = None
+        return Noise(generator, capacity, self.numbers)
 
 
 @lru_cache(maxsize=2)
