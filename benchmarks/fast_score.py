@@ -8,7 +8,7 @@ same workers:
 
     harness score DIR --data ROOT --limit 1 --engine fast        one scene
     harness score DIR --data ROOT --limit 1 --engine locked
-    harness score DIR --data ROOT --engine fast                  five scenes
+    harness score DIR --data ROOT --engine fast                  five scenes, and again with one worker
     harness score DIR --data ROOT --engine locked                with --whole only: half an hour on two cores
 
 Start, validation, hashing, the check of the sources, workers' start-up, and, with the fast engine, the ears that are
@@ -167,6 +167,8 @@ def main() -> None:
             show(SCENES, fast, locked.wall, locked.cpu)
         else:
             show(SCENES, fast, SCENES * locked.wall, SCENES * locked.cpu)
+        alone = score(folder, data, "fast", 1)
+        print(f"\nfast, {SCENES} x 20, 1 worker: {alone.wall:.1f} s, {alone.wall / fast.wall:.2f} times as long")
         print(f"largest difference of a score, {len(locked.scores)} pairs: {difference(fast, locked):.1e}")
         extrapolate(fast, locked)
     print(f"load average after: {os.getloadavg()[0]:.1f}")

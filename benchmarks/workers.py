@@ -1,10 +1,10 @@
 """What a second worker brings when pairs are scored, and how much memory a worker takes.
 
-    python benchmarks/workers.py [--seconds S] [--rounds N] [--memory-seconds S]
+    python benchmarks/workers.py [--engine locked|fast] [--seconds S] [--rounds N] [--memory-seconds S]
 
-Scores the same 8 pairs with 1 worker (in this process, which has compiled HAAQI beforehand) and with 2 (processes that
-start, import and compile first), in turns. The limit is 2 times, where two cores are free; the aim 1.8 times. Printed
-for each round and as medians:
+Scores the same 8 pairs (with the fast engine 40, of two scenes) with 1 worker (in this process, which has compiled
+HAAQI beforehand) and with 2 (processes that start, import and compile first), in turns. The limit is 2 times, where two
+cores are free; the aim 1.8 times. Printed for each round and as medians:
 
     wall        wall time with 1 worker over that with 2, start-up of the workers included
     started     the same without the start-up of the workers, which long runs do not notice. Start-up is the time until
@@ -27,15 +27,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from excerpt_set import build
+from excerpt_set import build, build_slice
 
 from harness.compute.local import map_unordered
 from harness.enhancement import amplify, to_remix_format
 from harness.files import sha256_of
+from harness.haaqi import fast
 from harness.haaqi.conformance import disagreements
-from harness.haaqi.evaluator import Score
+from harness.haaqi.evaluator import EngineName, Score
 from harness.music.evaluationset import EvaluationSet
 from harness.scoring import tasks
 from harness.submission.flac import encode
@@ -83,7 +85,7 @@ def _peak() -> float:
         return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def tasks_of(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
+def tasks_of(found: EvaluationSet, folder: Path, engine: EngineName) -> list[tasks.ScoreTask]:
     """Write for each pair a submission, the amplified mixture, and make the task to score it."""
     folder.mkdir()
     made = []
@@ -92,7 +94,7 @@ def tasks_of(found: EvaluationSet, folder: Path) -> list[tasks.ScoreTask]:
         samples, _ = to_remix_format(amplify(pair.scene.read("mixture"), pair.listener))
         path.write_bytes(encode(samples))
         music = tuple((file, sha256_of(file)) for file in (pair.scene.folder / f"{name}.wav" for name in tasks.MUSIC))
-        made.append(tasks.ScoreTask(pair, path.parent, sha256_of(path), music))
+        made.append(tasks.ScoreTask(pair, path.parent, sha256_of(path), music, engine))
     return made
 
 
@@ -137,6 +139,7 @@ def compare(todo: Sequence[tasks.ScoreTask]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=("locked", "fast"), default="locked", help="(default: locked)")
     parser.add_argument("--seconds", type=float, default=5.7, help="length of the music (default 5.7)")
     parser.add_argument("--rounds", type=int, default=1, help="rounds, some minutes each (default 1)")
     parser.add_argument("--memory-seconds", type=float, default=10.0, help="music for the memory (default 10)")
@@ -144,8 +147,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        todo = tasks_of(build(root / "set", wanted.seconds), root / "submission")
+        many = partial(build_slice, scenes=2) if wanted.engine == "fast" else build
+        todo = tasks_of(many(root / "set", seconds=wanted.seconds), root / "submission", wanted.engine)
         disagreements()  # compiles HAAQI
+        run(todo[:1], 1)  # imports the rest of what an engine needs
+        fast.forget()
         print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
         rows = []
         for _ in range(wanted.rounds):
@@ -157,7 +163,7 @@ def main() -> None:
         medians = (statistics.median(row[name] for row in rows) for name in rows[0])
         print("median  " + "".join(f"{value:14.2f}" for value in medians))
 
-        long = tasks_of(build(root / "long", wanted.memory_seconds), root / "long-submission")
+        long = tasks_of(build(root / "long", wanted.memory_seconds), root / "long-submission", wanted.engine)
         done, _ = run(long[:WORKERS], WORKERS)
     peak = max(work.memory for work in done)
     print(f"\npeak memory of a worker that scores a pair of {wanted.memory_seconds:g} s: {peak:.0f} MiB")

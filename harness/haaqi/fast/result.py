@@ -9,6 +9,9 @@ NEAR_TIE = 1e-9
 NEAR_THRESHOLD = 1e-5
 """Distance from a threshold in dB from which on single precision decides."""
 
+NEAR_HALF = 1e-5
+"""Distance of a filter's delay from half a sample, in samples, from which on single precision decides."""
+
 
 @dataclass(frozen=True)
 class Result:

@@ -95,9 +95,9 @@ def _delays(design: Filters) -> F64:
     return np.asarray(4 * a / (1 - a) + 4 * a / (1 + 2 * a))
 
 
-def close_delays(bandwidth: F64) -> NDArray[np.int64]:
-    """The bands of which the delay is so close to half a sample that the last digits may decide how it is rounded."""
-    return np.flatnonzero(np.abs(_delays(filters(CENTER, bandwidth)) % 1 - 0.5) < _NEAR_HALF)
+def close_delays(bandwidth: F64, within: float) -> NDArray[np.int64]:
+    """The bands of which the group delay is so close to half a sample that it may be rounded either way."""
+    return np.flatnonzero(np.abs(_delays(filters(CENTER, bandwidth)) % 1 - 0.5) < within)
 
 
 def group_delays(bandwidth: F64) -> NDArray[np.int64]:
@@ -111,7 +111,7 @@ def group_delays(bandwidth: F64) -> NDArray[np.int64]:
     """
     design = filters(CENTER, bandwidth)
     delays = _delays(design)
-    for band in close_delays(bandwidth):
+    for band in close_delays(bandwidth, _NEAR_HALF):
         a_1, a_5, _, a_2, a_3, a_4 = design.coefficients[:6, band]
         _, (delays[band],) = group_delay((np.array([1.0, a_1, a_5]), np.array([1.0, -a_1, -a_2, -a_3, -a_4])), w=1)
     rounded = np.rint(delays).astype(np.int64)

@@ -24,7 +24,7 @@ from harness.haaqi.fast.input_align import Samples, middle_ear, shifted
 from harness.haaqi.fast.memory import Workspace
 from harness.haaqi.fast.noise import Noise
 from harness.haaqi.fast.numerics import BANDS, F64
-from harness.haaqi.fast.result import Result
+from harness.haaqi.fast.result import NEAR_HALF, Result
 from harness.haaqi.fast.single import cochlea, comparison, doubts, envelope_align, input_align
 
 
@@ -67,7 +67,7 @@ def analyse_reference(
     hearing = double.Hearing(*eb.loss_parameters(hearing_loss, double.CENTER))
     origin = doubts.Origin(middle_ear(cut), hearing, level1)
     path = cochlea.control(origin.signal, hearing, level1)
-    for band in double.close_delays(path.bandwidth).tolist():
+    for band in double.close_delays(path.bandwidth, NEAR_HALF).tolist():
         path.bandwidth[band] = origin.bandwidth(band)
     late = double.group_delays(path.bandwidth).astype(np.int32)
     vibration, spectrum = cochlea.analyse(path, late, hearing, level1, own)
