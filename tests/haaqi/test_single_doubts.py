@@ -35,8 +35,9 @@ def soft():
     return found, covariance.mean_squares(double._heard(due, noise(), 0).motion)
 
 
-def of_noise(band):
-    return noise().read(band * SAMPLES, SAMPLES)
+def mean_squares(found, band, count):
+    given = found.bandwidth[band], int(found.late[band]), noise().read(band * SAMPLES, SAMPLES)
+    return np.array([found.origin.mean_square(band, *given, window, count) for window in range(count)])
 
 
 def levels(squares):
@@ -48,11 +49,23 @@ def test_mean_squares_are_those_of_the_double_engine(soft):
     assert found.late.max() > 0
     near = 0
     for band in (0, 1, 9, 17, 26, BANDS - 1):
-        windows = np.arange(due.shape[1])
-        squares = found.origin.mean_squares(band, windows, len(windows), int(found.late[band]), of_noise(band))
+        squares = mean_squares(found, band, due.shape[1])
         assert levels(squares) == pytest.approx(levels(due[band]), abs=NOT_ROUNDED, rel=1e-6)
         near += int((np.abs(levels(squares) - covariance.THRESHOLD_DB) < 1).sum())
     assert near > 20
+
+
+def test_of_what_was_before_nothing_is_left(soft, monkeypatch):
+    """The slowest pole decides: of the adaptation, or of the lowest band's filter."""
+    found, due = soft
+    poles = [*np.abs(np.roots(doubts._ADAPTATION[1])), np.exp(-2 * np.pi / RATE * 1.019 * 24.7)]
+    assert max(poles) ** doubts._SETTLING < 1e-12
+    # All of the excerpt is within that. With less there is something to be seen.
+    whole = mean_squares(found, 0, due.shape[1])
+    monkeypatch.setattr(doubts, "_SETTLING", 2000)
+    shorter = mean_squares(found, 0, due.shape[1])
+    assert levels(shorter) == pytest.approx(levels(whole), abs=0.1)
+    assert (levels(shorter) != levels(whole)).any()
 
 
 def test_bandwidths_are_those_of_the_double_engine(soft):
@@ -76,7 +89,9 @@ def settle(soft):
     def settle(band, window, distance):
         squares = due.copy()
         squares[band, window] = (covariance.THRESHOLD_DB + distance) ** 2 / 2
-        tiles, settled = doubts.settled(found.origin, squares, found.late, noise().read(0, BANDS * SAMPLES))
+        tiles, settled = doubts.settled(
+            found.origin, squares, found.bandwidth, found.late, noise().read(0, BANDS * SAMPLES)
+        )
         return tiles, settled, squares
 
     return settle
@@ -130,6 +145,21 @@ def test_a_close_window_is_left_to_the_double_engine(soft, settle, monkeypatch):
 def test_a_covariance_is_there_for_a_tile_that_turns_out_to_count(soft):
     """That single precision finds below threshold."""
     assert single.comparison.LOUD[0] < (covariance.THRESHOLD_DB - doubts.CLOSE) ** 2 / 2 * covariance.POWER[0]
+
+
+def test_an_ear_of_which_tiles_are_settled_has_its_score(monkeypatch):
+    music = 0.1 * real_music(SAMPLES)
+    found = single.analyse_reference(music, single.prepare(music), LOSS, 2, LEVEL1, Workspace())
+    processed = music + 0.01 * real_music(SAMPLES, "vocals")
+    due = single.score(found, processed, noise(), 0, Workspace())
+    assert not due.settled
+    monkeypatch.setattr(doubts, "CLOSE", 0.3)
+    monkeypatch.setattr(doubts, "_SETTLING", round(0.4 * RATE))
+    settled = single.score(found, processed, noise(), 0, Workspace())
+    assert settled.settled
+    assert settled.score == pytest.approx(due.score, abs=1e-7)
+    # So that it is among the first that are checked.
+    assert (settled.margin, settled.certain) == (min(1, due.margin), due.certain)
 
 
 # Filters' delays

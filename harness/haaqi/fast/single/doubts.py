@@ -23,6 +23,9 @@ from harness.haaqi.fast.result import NEAR_THRESHOLD
 CLOSE = 2 * NEAR_THRESHOLD
 """Distance of a tile from threshold in dB; more than elsewhere, since to be sure costs little here."""
 
+_SETTLING = round(2 * SAMPLE_RATE)
+"""Samples before a window after which nothing is left of what was before: all filters are faster than 60 ms."""
+
 _SMALL = 1e-30
 
 
@@ -42,46 +45,49 @@ class Origin:
 
     def bandwidth(self, band: int) -> float:
         """Bandwidth of a band's filter at the level of the signal, relative to normal hearing."""
-        return self._bandwidth(band, self._control(band, self._carrier(band)))
-
-    def mean_squares(self, band: int, windows: NDArray[np.int64], count: int, late: int, noise: F32) -> F64:
-        """The mean square of a band's motion in some windows.
-
-        Args:
-            band: which one.
-            windows: which ones; there are `count`.
-            late: samples by which the band is delayed.
-            noise: (samples,), this band's, of unit variance.
-
-        Returns:
-            (windows,).
-        """
-        motion = np.concatenate([np.zeros(late), self._motion(band, noise)])[: self.signal.size]
-        return np.array([_mean_square(motion, index, count) for index in windows.tolist()])
-
-    def _carrier(self, band: int) -> NDArray[np.complex128]:
-        return np.asarray(np.exp(2j * np.pi / SAMPLE_RATE * CENTER[band] * np.arange(self.signal.size)))
-
-    def _control(self, band: int, carrier: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        return _filtered(self.signal * carrier, band, double.WIDEST[band])
-
-    def _bandwidth(self, band: int, control: NDArray[np.complex128]) -> float:
+        control = _filtered(self.signal * self._carrier(band, self.signal.size), band, double.WIDEST[band])
         rms = np.sqrt(np.mean(control.real**2 + control.imag**2))
         return float(double.adjusted_bandwidth(rms, self.hearing.bandwidth[band], double.WIDEST[band], self.level1))
 
-    def _motion(self, band: int, noise: F32) -> F64:
-        """Motion of a band with an envelope in dB above threshold, adapted and with noise: (samples,)."""
-        hearing, level1, carrier = self.hearing, self.level1, self._carrier(band)
-        control = self._control(band, carrier)
-        band_signal = _filtered(self.signal * carrier, band, self._bandwidth(band, control))
+    def mean_square(self, band: int, bandwidth: float, late: int, noise: F32, window: int, count: int) -> float:
+        """The mean square of a band's motion in a window.
+
+        Args:
+            band: which one.
+            bandwidth: of its filter.
+            late: samples by which the band is delayed.
+            noise: (samples,), this band's, of unit variance.
+            window: which one; there are `count`, of which the first and the last are halves.
+            count: windows of the whole signal.
+        """
+        half = window in (0, count - 1)
+        samples = HALF if half else LENGTH
+        begin = window * HALF - late
+        part = np.zeros(samples)
+        if begin + samples > 0:
+            first = max(0, begin - _SETTLING)
+            motion = self._motion(band, bandwidth, slice(first, begin + samples), noise)[max(begin, 0) - first :]
+            part[samples - motion.size :] = motion
+        part *= WINDOW[HALF if window == 0 else 0 :][:samples]
+        return float(((part - part.mean()) ** 2).sum() / POWER[1 if half else 0])
+
+    def _carrier(self, band: int, samples: int) -> NDArray[np.complex128]:
+        return np.asarray(np.exp(2j * np.pi / SAMPLE_RATE * CENTER[band] * np.arange(samples)))
+
+    def _motion(self, band: int, bandwidth: float, when: slice, noise: F32) -> F64:
+        """Motion of a band with an envelope in dB above threshold, adapted and with noise: (samples,) of a slice."""
+        hearing, level1, signal = self.hearing, self.level1, self.signal[when]
+        carrier = self._carrier(band, signal.size)
+        wide = _filtered(signal * carrier, band, double.WIDEST[band])
+        own = _filtered(signal * carrier, band, bandwidth)
         envelope, motion = eb.env_compress_basilar_membrane(
-            np.abs(band_signal), (band_signal * carrier.conj()).real, np.abs(control), hearing.outer_attenuation[band],
+            np.abs(own), (own * carrier.conj()).real, np.abs(wide), hearing.outer_attenuation[band],
             hearing.knee[band], hearing.ratio[band], SAMPLE_RATE, level1,
         )  # fmt: skip
         envelope, motion = eb.envelope_sl(envelope, motion, hearing.inner_attenuation[band], level1)
         adapted = np.maximum(lfilter(*_ADAPTATION, envelope), 0)
         motion *= (adapted + _SMALL) / (envelope + _SMALL)
-        motion += 10 ** ((NOISE_DB - level1) / 20) * noise
+        motion += 10 ** ((NOISE_DB - level1) / 20) * noise[when]
         return np.asarray(motion)
 
 
@@ -108,21 +114,13 @@ def _adaptation() -> tuple[F64, F64]:
 _ADAPTATION = _adaptation()
 
 
-def _mean_square(motion: F64, index: int, count: int) -> float:
-    """Of one of `count` windows; the first and the last one are halves."""
-    half = index in (0, count - 1)
-    part = motion[index * HALF :][: HALF if half else LENGTH]
-    part = part * WINDOW[HALF if index == 0 else 0 :][: part.size]
-    return float(((part - part.mean()) ** 2).sum() / POWER[1 if half else 0])
-
-
-def settled(origin: Origin, squares: F64, late: NDArray[np.int32], noise: F32) -> tuple[Tiles, bool]:
+def settled(origin: Origin, squares: F64, bandwidth: F64, late: NDArray[np.int32], noise: F32) -> tuple[Tiles, bool]:
     """Weigh tiles; those close to threshold by their mean squares in double precision.
 
     Args:
         origin: of the reference.
         squares: its mean squares in single precision, (BANDS, windows); those of close tiles are replaced.
-        late: (BANDS,), samples by which the bands are delayed.
+        bandwidth, late: (BANDS,), of the bands' filters, and samples by which the bands are delayed.
         noise: (BANDS * samples,), the reference's, of unit variance.
 
     Returns:
@@ -134,8 +132,7 @@ def settled(origin: Origin, squares: F64, late: NDArray[np.int32], noise: F32) -
         # Whether a window counts depends on all bands.
         return found, False
     samples, count = origin.signal.size, squares.shape[1]
-    for band in np.flatnonzero(close.any(axis=1)).tolist():
-        windows = np.flatnonzero(close[band])
+    for band, window in np.argwhere(close).tolist():
         own_noise = noise[band * samples : (band + 1) * samples]
-        squares[band, windows] = origin.mean_squares(band, windows, count, int(late[band]), own_noise)
+        squares[band, window] = origin.mean_square(band, bandwidth[band], int(late[band]), own_noise, window, count)
     return tiles(squares, close), True

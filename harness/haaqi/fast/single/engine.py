@@ -34,6 +34,7 @@ class Reference:
 
     Attributes:
         late: (BANDS,) int32, see *Group time* in `filterbank`.
+        bandwidth: (BANDS,), of the filters, relative to normal hearing.
         origin: of what `doubts` may have to compute again.
         spectrum: in dB above threshold, (BANDS,).
     """
@@ -43,6 +44,7 @@ class Reference:
     level1: float
     vibration: envelope_align.Vibration
     late: NDArray[np.int32]
+    bandwidth: F64
     origin: doubts.Origin
     spectrum: F64
 
@@ -71,7 +73,7 @@ def analyse_reference(
         path.bandwidth[band] = origin.bandwidth(band)
     late = double.group_delays(path.bandwidth).astype(np.int32)
     vibration, spectrum = cochlea.analyse(path, late, hearing, level1, own)
-    return Reference(bulk, hearing, level1, vibration, late, origin, spectrum)
+    return Reference(bulk, hearing, level1, vibration, late, path.bandwidth, origin, spectrum)
 
 
 def score(reference: Reference, processed: Samples, noise: Noise, offset: int, scratch: Workspace) -> Result | None:
@@ -92,7 +94,11 @@ def score(reference: Reference, processed: Samples, noise: Noise, offset: int, s
     )
     modulation = cepstrum.reference_modulation(found.reference)
     tiles, settled = doubts.settled(
-        reference.origin, found.squares, reference.late, noise.read(offset, BANDS * reference.samples)
+        reference.origin,
+        found.squares,
+        reference.bandwidth,
+        reference.late,
+        noise.read(offset, BANDS * reference.samples),
     )
     return Result(
         combine(
