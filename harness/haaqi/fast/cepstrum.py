@@ -70,7 +70,7 @@ def reference_modulation(smooth: F64) -> Modulation:
 
 
 def _filtered(smooth: F64) -> F64:
-    cepstra = _basis().T @ smooth
+    cepstra = np.einsum("bc,bw->cw", _basis(), smooth)
     cepstra -= cepstra.mean(axis=1, keepdims=True)
     count = cepstra.shape[1]
     length = scipy.fft.next_fast_len(count + _ORDER, real=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.haaqi.fast.double.envelope_align import BLOCK, MAX_LAG, ROUNDING, SAFETY, Blocks
 from harness.haaqi.fast.memory import PASSING
-from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
+from harness.haaqi.fast.numerics import F32, F64, compiled, inlined, inner
 from harness.haaqi.fast.single.decimation import low_pass
 from harness.haaqi.fast.single.filterbank import GROUPS
 from harness.haaqi.fast.single.memory import scratch
@@ -341,8 +341,8 @@ def _in_double(
         signal.waves[kind][group].reshape(-1, LANES)[: signal.length + 2 * EDGE, lane].astype(np.float64)
         for signal in (reference, processed)
     )
-    inner = x[EDGE : EDGE + reference.length]
-    return np.array([inner @ y[EDGE + delay : EDGE + delay + reference.length] for delay in candidates])
+    between = x[EDGE : EDGE + reference.length]
+    return np.array([inner(between, y[EDGE + delay : EDGE + delay + reference.length]) for delay in candidates])
 
 
 def _exact(x: F32, y: F32, length: int, candidates: NDArray[np.int64]) -> F64:

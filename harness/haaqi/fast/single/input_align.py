@@ -13,6 +13,7 @@ Reference x and processed signal y are the real and the imaginary part of one si
 those of z at k and M - k. The transform back of a real result's spectrum is the transform there of its conjugate.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness.haaqi.fast.input_align import DISPERSION, Samples, kept
 from harness.haaqi.fast.memory import PASSING, aligned_copy
-from harness.haaqi.fast.numerics import F32, F64, compiled, inlined
+from harness.haaqi.fast.numerics import F32, F64, compiled, inlined, inner
 from harness.haaqi.fast.single.memory import scratch
 from harness.haaqi.fast.single.transform import factors, positions, transform
 from harness.haaqi.fast.single.vectors import (
@@ -213,7 +214,7 @@ def analyse(reference: Samples) -> Bulk:
     """Prepare a reference. Raises IndexError if it is silent, as the reference implementation does."""
     start, stop = kept(reference)
     centred = np.asarray(reference - np.mean(reference), np.float64)
-    return Bulk(start, stop, centred, float(np.linalg.norm(centred)))
+    return Bulk(start, stop, centred, math.sqrt(inner(centred, centred)))
 
 
 def delay_of(bulk: Bulk, processed: Samples) -> int | None:
@@ -223,7 +224,7 @@ def delay_of(bulk: Bulk, processed: Samples) -> int | None:
     """
     samples = len(bulk.centred)
     centred = np.asarray(processed - np.mean(processed), np.float64)
-    norm = float(np.linalg.norm(centred))
+    norm = math.sqrt(inner(centred, centred))
     if not (bulk.norm > 0 and norm > 0):
         return None
     tables = plan(samples)
@@ -248,4 +249,4 @@ def delay_of(bulk: Bulk, processed: Samples) -> int | None:
 def _correlation(x: F64, y: F64, delay: int) -> float:
     """Sum over t of x(t) y(t + delay)."""
     size = len(x)
-    return float(x[: size - delay] @ y[delay:] if delay >= 0 else x[-delay:] @ y[: size + delay])
+    return inner(x[: size - delay], y[delay:]) if delay >= 0 else inner(x[-delay:], y[: size + delay])
