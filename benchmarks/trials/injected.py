@@ -116,12 +116,12 @@ def remember_scores() -> None:
     folder.mkdir(exist_ok=True)
 
     def remembering(name: str, engine: Callable[..., Any]) -> Callable[..., Any]:
-        def score_pair(scene_id: str, reference: Any, processed: Any, listener: Any) -> Any:
-            content = (name, scene_id, reference.tobytes(), processed.tobytes(), repr(listener))
+        def score_pair(scene_id: str, reference: Any, processed: Any, listener: Any, **precision: bool) -> Any:
+            content = (name, scene_id, reference.tobytes(), processed.tobytes(), repr(listener), precision)
             path = folder / hashlib.sha256(pickle.dumps(content)).hexdigest()
             if path.exists():
                 return pickle.loads(path.read_bytes())
-            score = engine(scene_id, reference, processed, listener)
+            score = engine(scene_id, reference, processed, listener, **precision)
             unfinished = path.with_name(f"{path.name}.{os.getpid()}")
             unfinished.write_bytes(pickle.dumps(score))
             unfinished.rename(path)  # `watch` counts os.replace alone
