@@ -10,7 +10,8 @@ HERE = Path(__file__).resolve().parent
 CHECKPOINTS = HERE.parent / "plugins" / "harness_plugins" / "checkpoints"
 
 TRAIN_PIECES = 150
-HELD_OUT_PIECES = 12
+HELD_OUT_PIECES = 16
+TEST_PIECES = 24
 SEED = 0
 DEMUCS_STEPS = 1700
 UMX_STEPS = 800
@@ -27,14 +28,16 @@ Steps = Annotated[int, typer.Option(help="of the whole training", min=1)]
 def render(
     work: Work = HERE / "work",
     train: Annotated[int, typer.Option(help="pieces to train on", min=1)] = TRAIN_PIECES,
-    held_out: Annotated[int, typer.Option(help="pieces to validate with", min=1)] = HELD_OUT_PIECES,
+    held_out: Annotated[int, typer.Option(help="pieces to validate with and to choose on", min=1)] = HELD_OUT_PIECES,
+    test: Annotated[int, typer.Option(help="pieces to report on", min=0)] = TEST_PIECES,
     seed: Seed = SEED,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Render the music, or what is missing of it."""
     from training import pieces
 
-    pieces.render(work / "pieces", train, held_out, seed, workers)
+    counts = {"train": train, "held-out": held_out, "test": test}
+    pieces.render(work / "pieces", counts, seed, workers)
 
 
 @app.command()
@@ -51,6 +54,24 @@ def umx(work: Work = HERE / "work", out: Out = CHECKPOINTS, steps: Steps = UMX_S
     from training import umx_demo
 
     umx_demo.train(work / "pieces", work / "umx", out / "umx", steps, seed)
+
+
+@app.command()
+def blend(work: Work = HERE / "work", out: Out = CHECKPOINTS) -> None:
+    """Choose how much of the mixture the models' stems hold, by HAAQI on the held-out pieces."""
+    from training import blending
+
+    root = blending.evaluation_set(work / "pieces" / "held-out", work, "choice")
+    for system in ("demucs", "umx"):
+        blending.choose(system, root, "choice", out / system)
+
+
+@app.command("test")
+def make_test(work: Work = HERE / "work") -> None:
+    """Make the evaluation set of the pieces that nothing was chosen on."""
+    from training import blending
+
+    print(blending.evaluation_set(work / "pieces" / "test", work, "test"))
 
 
 def main() -> None:

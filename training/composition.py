@@ -408,7 +408,7 @@ def compose(rng: np.random.Generator, seconds: float, vocal_range: tuple[int, in
         parts.append(Part("bass", "bass", composer.bass()))
     roles: list[Role] = ["pad", "comp", "strum", "power", "arpeggio", "riff", "lead"]
     chances = np.array([0.18, 0.2, 0.18, 0.16, 0.12, 0.08, 0.08])
-    for role in rng.choice(len(roles), int(rng.integers(1, 5)), replace=True, p=chances):
+    for role in rng.choice(len(roles), int(rng.integers(1, 6)), replace=True, p=chances):
         name = roles[int(role)]
         octave = {"power": 2, "strum": 3, "pad": int(rng.integers(3, 5)), "lead": int(rng.integers(4, 6))}.get(
             name, int(rng.integers(3, 6))

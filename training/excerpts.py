@@ -5,7 +5,8 @@ stereo, 44.1 kHz, all of the same length. A stem may be silent.
 
 The augmentation is the usual one of music separation: stems of different pieces remixed, gains, channels swapped,
 signs, speed and pitch (Uhlich et al., "Improving music source separation based on deep neural networks through data
-augmentation and network blending", ICASSP 2017; Défossez, arXiv:2111.03600), with shelving filters and stereo width.
+augmentation and network blending", ICASSP 2017; Défossez, arXiv:2111.03600), with shelving filters, stereo width,
+effects, and loudspeakers before a head (`effects`).
 """
 
 import os
@@ -23,6 +24,8 @@ import rich.progress
 import soundfile
 import soxr
 
+from training import effects
+
 STEMS = ("drums", "bass", "other", "vocals")
 """The order of demucs' own models."""
 
@@ -32,8 +35,11 @@ FULL_SCALE = 32768.0
 COHERENT = 0.5
 """Share of excerpts whose stems belong together: one piece, one time, one speed."""
 
-STEM_GAIN = (-9.0, 6.0)
-"""Range of each stem's gain in dB."""
+STEM_GAIN = ((-9.0, 6.0), (-9.0, 6.0), (-8.0, 8.0), (-15.0, 6.0))
+"""Range of each stem's gain in dB, in the order of `STEMS`: vocals are quiet in much music."""
+
+DOUBLED = (0.0, 0.0, 0.3, 0.15)
+"""How often the same stem of another piece is added to it, where stems do not belong together anyway."""
 
 LEVEL = (-10.0, 4.0)
 """Range of the whole mixture's gain in dB. Open-Unmix does not normalise its input, so it has to meet all levels."""
@@ -89,11 +95,16 @@ def load(folder: Path) -> list[Piece]:
     if not paths:
         raise TrainingProblem(f"{folder}: no pieces in it; render them first (python -m training render)")
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        pieces = threads.map(_read, paths)
+        pieces = threads.map(read, paths)
         return list(rich.progress.track(pieces, f"Reading {folder}", total=len(paths)))
 
 
-def _read(folder: Path) -> Piece:
+def read(folder: Path) -> Piece:
+    """Read a piece.
+
+    Raises:
+        TrainingProblem: a file is missing, unreadable or of another form.
+    """
     paths = [folder / f"{stem}.flac" for stem in STEMS]
     try:
         forms = {(info.frames, info.channels, info.samplerate) for info in map(soundfile.info, paths)}
@@ -133,13 +144,20 @@ def batch(pieces: Sequence[Piece], rng: np.random.Generator, size: int, samples:
     excerpts = np.zeros((size, len(STEMS), 2, samples), np.float32)
     for stems in excerpts:
         level = rng.uniform(*LEVEL)
-        if rng.random() < COHERENT:
+        coherent = rng.random() < COHERENT
+        if coherent:
             sources = [_source(pieces, rng, samples, range(len(STEMS)))] * len(STEMS)
         else:
             sources = [_source(pieces, rng, samples, [index]) for index in range(len(STEMS))]
         for index, (source, dropped) in enumerate(zip(sources, DROPPED, strict=True)):
-            if rng.random() >= dropped:
-                _augment(_played(source, index, samples), rng, level, stems[index])
+            if rng.random() < dropped:
+                continue
+            played = _played(source, index, samples)
+            if not coherent and rng.random() < DOUBLED[index]:
+                played = played + _played(_source(pieces, rng, samples, [index]), index, samples)
+            _augment(played, rng, rng.uniform(*STEM_GAIN[index]) + level, stems[index])
+        if rng.random() < effects.AT_EARS:
+            effects.at_ears(stems, rng)
     return excerpts
 
 
@@ -191,21 +209,21 @@ def _rms(recorded: npt.NDArray[np.int16]) -> float:
     return float(np.sqrt(np.mean(part**2)))
 
 
-def _augment(played: npt.NDArray[np.float32], rng: np.random.Generator, level: float, out: Batch) -> None:
-    """Filter a stem (samples, 2), change gain, sign, sides and width, and write it to `out` (2, samples)."""
-    signal = np.ascontiguousarray(played.T)
+def _augment(played: npt.NDArray[np.float32], rng: np.random.Generator, gain: float, out: Batch) -> None:
+    """Treat a stem (samples, 2), change its gain (dB), sign, sides and width, and write it to `out` (2, samples)."""
+    signal = effects.treat(np.ascontiguousarray(played.T), rng)
     if rng.random() < SHELVED:
-        gain = rng.uniform(*SHELF_GAIN)
+        shelf = rng.uniform(*SHELF_GAIN)
         if rng.random() < 0.5:
-            signal = pedalboard.LowShelfFilter(_log_uniform(rng, *LOW_SHELF), gain)(signal, SAMPLE_RATE)
+            signal = pedalboard.LowShelfFilter(_log_uniform(rng, *LOW_SHELF), shelf)(signal, SAMPLE_RATE)
         else:
-            signal = pedalboard.HighShelfFilter(_log_uniform(rng, *HIGH_SHELF), gain)(signal, SAMPLE_RATE)
+            signal = pedalboard.HighShelfFilter(_log_uniform(rng, *HIGH_SHELF), shelf)(signal, SAMPLE_RATE)
     width = rng.uniform(*WIDTH) if rng.random() < CHANGED_WIDTH else 1.0
     channels = np.array([[1 + width, 1 - width], [1 - width, 1 + width]]) / 2
     if rng.random() < 0.5:
         channels = channels[::-1]
     sign = rng.choice((-1.0, 1.0))
-    factor = sign * 10 ** ((rng.uniform(*STEM_GAIN) + level) / 20)
+    factor = sign * 10 ** (gain / 20)
     np.matmul((factor * channels).astype(np.float32), signal, out=out)
 
 
@@ -242,10 +260,10 @@ def batches(
 
 def held_out(pieces: Sequence[Piece], samples: int) -> Batch:
     """One excerpt of each piece, as it is: where the four stems taken together sound most."""
-    return np.stack([_richest(piece, samples) for piece in pieces])
+    return np.stack([richest(piece, samples) for piece in pieces])
 
 
-def _richest(piece: Piece, samples: int) -> Batch:
+def richest(piece: Piece, samples: int) -> Batch:
     """The excerpt (4, 2, samples) with the highest sum of the stems' levels in dB, silence counting as -50 dB."""
 
     def richness(start: int) -> float:

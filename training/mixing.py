@@ -15,7 +15,7 @@ from training.composition import Role, Stem
 from training.excerpts import SAMPLE_RATE
 from training.sounds import Stereo
 
-LEVELS: dict[Stem, tuple[float, float]] = {"vocals": (-2, 4), "drums": (-5, 4), "bass": (-7, 2), "other": (-6, 3)}
+LEVELS: dict[Stem, tuple[float, float]] = {"vocals": (-8, 4), "drums": (-5, 4), "bass": (-7, 2), "other": (-6, 4)}
 """Range of a stem's loudness around -20 LUFS."""
 
 MASTER = (-18.0, -9.0)

@@ -2,7 +2,8 @@
 
     PIECES/voices.npz                                   what the singers sing, analysed
     PIECES/train/0000/{drums,bass,other,vocals}.flac    16 bit, stereo, 44.1 kHz
-    PIECES/held-out/0000/...                            other voices and other drum kits
+    PIECES/held-out/0000/...                            other voices, drum kits and instruments: to choose on
+    PIECES/test/0000/...                                the same, other pieces: to report on
 
 Piece number n depends on the seed and on n alone. A piece is there whole or not at all, so rendering resumes after an
 interruption.
@@ -11,6 +12,7 @@ interruption.
 import multiprocessing
 import os
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields
 from pathlib import Path
@@ -30,20 +32,28 @@ TRAINING_KITS = (
     "Millo-Drums_v.1", "Millo_MultiLayered2", "The Black Pearl 1.0", "VariBreaks", "rumpf_kit_z01_h2",
 )  # fmt: skip
 HELD_OUT_KITS = ("Millo_MultiLayered3",)
-"""Heard in the held-out pieces alone, like the voices of `voice.HELD_OUT_SPEAKERS`."""
+TRAINING_FONTS = ("fluid", "musescore")
+HELD_OUT_FONTS = ("tim",)
+"""Never heard in training, like `HELD_OUT_KITS` and the voices of `voice.HELD_OUT_SPEAKERS`."""
+
+ODD = 0.35
+"""How often an instrument of `other` is one that its role is not known for."""
 
 SECONDS = 36.0
 UTTERANCES = 8
 
 
-def render(folder: Path, train: int, held_out: int, seed: int, workers: int) -> None:
-    """Render what is missing of `train` and `held_out` pieces.
+PARTS = ("train", "held-out", "test")
+
+
+def render(folder: Path, counts: Mapping[str, int], seed: int, workers: int) -> None:
+    """Render what is missing of so many pieces of each of `PARTS`.
 
     Raises:
         FileNotFoundError: a sound font, drum kit or speech synthesiser is not installed; see system-packages.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [("train", n) for n in range(train)] + [("held-out", n) for n in range(held_out)]
+    jobs = [(part, n) for part in PARTS for n in range(counts[part])]
     jobs = [(part, n) for part, n in jobs if not (folder / part / f"{n:04d}").is_dir()]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     context = multiprocessing.get_context("spawn")
@@ -92,20 +102,21 @@ def _utterances(path: Path, speaker: int) -> list[voice.Utterance]:
 
 def render_piece(folder: Path, part: str, number: int, seed: int) -> None:
     """Render one piece into `folder/part/number`."""
-    rng = np.random.default_rng([seed, int(part == "held-out"), number])
+    rng = np.random.default_rng([seed, PARTS.index(part), number])
+    training = part == "train"
     known = len(voice.SPEAKERS)
     speakers = [*voice.SPEAKERS, *voice.HELD_OUT_SPEAKERS]
-    singer = int(rng.integers(known) if part == "train" else known + rng.integers(len(voice.HELD_OUT_SPEAKERS)))
+    singer = int(rng.integers(known) if training else known + rng.integers(len(voice.HELD_OUT_SPEAKERS)))
     shift = int(rng.integers(-3, 4))
     piece = compose(rng, SECONDS, (speakers[singer].low + shift, speakers[singer].high + shift))
     length = int((piece.seconds + TAIL) * SAMPLE_RATE)
     stems: dict[Any, Stereo] = {stem: np.zeros((length, 2), np.float32) for stem in STEMS}
-    font = str(rng.choice(list(sounds.SOUND_FONTS), p=[0.45, 0.4, 0.15]))
+    font = str(rng.choice(TRAINING_FONTS if training else HELD_OUT_FONTS))
     for player in piece.parts:
         if player.role == "vocals":
             takes = _vocals(player, piece, _utterances(folder / "voices.npz", singer), rng)
         else:
-            takes = _played(player, piece, font, HELD_OUT_KITS if part == "held-out" else TRAINING_KITS, rng)
+            takes = _played(player, piece, font, TRAINING_KITS if training else HELD_OUT_KITS, rng)
         for take in takes:
             stems[player.stem] += take[:length]
     target = folder / part / f"{number:04d}"
@@ -133,6 +144,8 @@ def _played(player: Part, piece: Piece, font: str, kits: tuple[str, ...], rng: n
         return [mixing.levelled(mixing.treat(sound, player.role, rng), level)]
     programs = sounds.BASS_PROGRAMS if player.role == "bass" else sounds.PROGRAMS[player.role]
     program = int(rng.choice(programs))
+    if player.stem == "other" and rng.random() < ODD:
+        program = int(rng.choice(sounds.ANY_PROGRAM))
     if player.role in ("power", "strum") and rng.random() < 0.6:
         side = float(rng.uniform(0.4, 1))
         takes = []
@@ -156,7 +169,7 @@ def _vocals(player: Part, piece: Piece, utterances: list[voice.Utterance], rng: 
 
     words = int(rng.integers(2**31))
     takes = [take(player.notes, -20, 0)]
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         side = float(rng.uniform(0.2, 0.9))
         takes += [take(_again(player.notes, rng), -26, place) for place in (-side, side)]
     if rng.random() < 0.35:

@@ -74,6 +74,9 @@ PROGRAMS = {
 }
 """General MIDI programs, from 0, that may play a role."""
 
+ANY_PROGRAM = (*range(32), *range(40, 52), *range(55, 112))
+"""All of General MIDI's instruments but for basses, voices and effects."""
+
 TAIL = 2.0
 """Seconds that sounds may ring on after the last note."""
 

@@ -28,12 +28,14 @@ from harness.systems.options import Option
 from harness.systems.streaming import StreamingSeparator
 
 __all__ = [
+    "BLEND",
     "DEVICE",
     "OUT_OF_MEMORY",
     "TorchBatchSeparator",
     "TorchEnhancer",
     "TorchSeparator",
     "TorchStreamingSeparator",
+    "blended",
     "choose_device",
     "count_parameters",
     "is_out_of_memory",
@@ -43,6 +45,15 @@ __all__ = [
 ]
 
 DEVICE = Option("device", str, "auto", "where to compute: auto (cuda, else mps, else cpu) or a torch device")
+
+BLEND = Option(
+    "blend",
+    float,
+    None,
+    "share of the plain mixture in each stem: more has fewer artefacts, less separates further (by default 0)",
+    minimum=0.0,
+    maximum=1.0,
+)
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """What backends say in lower case when memory runs out; each has its own way."""
@@ -203,6 +214,9 @@ class _TorchSystem(System):
     more_memory: str = "use --option device=cpu"
     """What a user can do when memory runs out."""
 
+    shared_options: ClassVar[tuple[Option, ...]] = (DEVICE,)
+    """What every such system can be told, beside the options that it declares itself."""
+
     moves_itself: ClassVar[bool] = False
     """True if the system moves the model to `self.device` where it needs it; `load` then leaves it where it is."""
 
@@ -216,11 +230,10 @@ class _TorchSystem(System):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        # A class that lists options of its own would lose this one. What is no list is discovery's to refuse.
-        if isinstance(cls.options, (list, tuple)) and all(
-            getattr(option, "name", None) != DEVICE.name for option in cls.options
-        ):
-            cls.options = (*cls.options, DEVICE)
+        # A class that lists options of its own would lose these. What is no list is discovery's to refuse.
+        if isinstance(cls.options, (list, tuple)):
+            named = {getattr(option, "name", None) for option in cls.options}
+            cls.options = (*cls.options, *(option for option in cls.shared_options if option.name not in named))
 
     @abstractmethod
     def load_model(self) -> Any:
@@ -330,10 +343,24 @@ class TorchSeparator(_TorchSystem, Separator):
         stem_order: the order in which the model gives the stems.
         more_memory: what a user can do when memory runs out.
 
-    The option `device` is added to those that the class declares.
+    The options `device` and `blend` are added to those that the class declares. A class that declares a `blend` of its
+    own does with it what it likes.
     """
 
     stem_order: Sequence[str] = STEMS
+    shared_options = (DEVICE, BLEND)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._blends = BLEND in self.options
+        if self._blends and self.settings[BLEND.name] is None:
+            # So that the manifest says what was done.
+            self.settings[BLEND.name] = self.default_blend
+
+    @property
+    def default_blend(self) -> float:
+        """The blend that is used if none is asked for; it may depend on the settings."""
+        return 0.0
 
     @abstractmethod
     def separate_tensor(self, model: Any, mixture: Any) -> Any:
@@ -363,17 +390,19 @@ class TorchSeparator(_TorchSystem, Separator):
     def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
         self._require_loaded("separate")
         stems = self._compute(self.estimate, _resampled(mixture, sample_rate, self.model_rate))
-        return self._at_rate(stems, sample_rate, len(mixture))
+        return self._finished(stems, mixture, sample_rate)
 
-    def _at_rate(self, stems: Mapping[str, Signal], sample_rate: int, frames: int) -> Mapping[str, Signal]:
-        """The four stems, resampled from the model's rate, of so many samples."""
+    def _finished(self, stems: Mapping[str, Signal], mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
+        """The four stems of a mixture, resampled from the model's rate and blended."""
         lacking = [stem for stem in STEMS if stem not in stems]
         if lacking:
             raise SystemFailure(
                 f"{self.name}: no {', '.join(lacking)} among its stems ({', '.join(stems)}), "
                 f"expected {', '.join(STEMS)}"
             )
-        return {stem: _fitted(_resampled(stems[stem], self.model_rate, sample_rate), frames) for stem in STEMS}
+        frames = len(mixture)
+        at_rate = {stem: _fitted(_resampled(stems[stem], self.model_rate, sample_rate), frames) for stem in STEMS}
+        return blended(at_rate, mixture, self.settings[BLEND.name]) if self._blends else at_rate
 
 
 class TorchBatchSeparator(TorchSeparator):
@@ -412,7 +441,7 @@ class TorchBatchSeparator(TorchSeparator):
                 found[indices[0]] = self._compute(self.estimate, alike[0])
             else:
                 found.update(zip(indices, self._compute(self.estimate_many, alike), strict=True))
-        return [self._at_rate(found[index], sample_rate, len(mixture)) for index, mixture in enumerate(mixtures)]
+        return [self._finished(found[index], mixture, sample_rate) for index, mixture in enumerate(mixtures)]
 
 
 class TorchStreamingSeparator(_TorchSystem, StreamingSeparator):
@@ -455,6 +484,22 @@ class TorchEnhancer(_TorchSystem, Enhancer):
         result = self._compute(self.enhance_tensor, self.model, self._tensor(at_rate), listener, gains)
         remix = self._array(result, (1, 2, len(at_rate)), "enhance_tensor").T
         return _fitted(_resampled(remix, self.model_rate, sample_rate), len(mixture))
+
+
+def blended(stems: Mapping[str, Signal], mixture: Signal, blend: float) -> dict[str, Signal]:
+    """Stems with their equal share of the mixture in them: what was taken from one stem for another comes back in part.
+
+    Stems that sum to the mixture still do.
+
+    Args:
+        stems: by name, each of the mixture's shape.
+        mixture: (samples, 2).
+        blend: from 0, the stems as they are, to 1, equal parts of the mixture.
+    """
+    if not blend:
+        return dict(stems)
+    share = blend / len(stems) * mixture
+    return {name: (1.0 - blend) * stem + share for name, stem in stems.items()}
 
 
 def _described(value: Any) -> str:

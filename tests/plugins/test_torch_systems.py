@@ -14,7 +14,7 @@ import torch
 from support import Outcome, RunCli, TinySet
 
 from harness.systems import STEMS, Audiogram, Gains, Listener, Option, Signal, SystemFailure, WeightsMissing
-from harness.systems.torch import TorchEnhancer, TorchSeparator, load_checkpoint
+from harness.systems.torch import TorchEnhancer, TorchSeparator, blended, load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 RATE = 44100
@@ -96,11 +96,11 @@ def test_the_example_of_the_documentation_runs(
     manifest = json.loads((tmp_path / "made/submission.json").read_text())
     assert manifest["parameters"] == 4 * 2 * (2 * 9 + 1)
     assert re.fullmatch("[0-9a-f]{64}", manifest["weights_sha256"])
-    assert manifest["settings"] == {"checkpoint": "mysep.pt", "device": "auto"}
+    assert manifest["settings"] == {"checkpoint": "mysep.pt", "device": "auto", "blend": 0.0}
     assert len(list((tmp_path / "made").glob("scene_V001_*_remix.flac"))) == 2
 
     options = run_cli("systems", "mysep", "--plugin", "mysep.py", "--json").json["options"]
-    assert [option["name"] for option in options] == ["checkpoint", "device"]
+    assert [option["name"] for option in options] == ["checkpoint", "device", "blend"]
 
     # Trained again, it is another system: what was made with the old weights is not taken for its work.
     state = torch.load("mysep.pt", weights_only=True)
@@ -139,14 +139,56 @@ def test_importing_it_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-def test_the_device_is_added_to_the_options_and_can_be_replaced() -> None:
-    own = Option("device", str, "cpu", "one of its own", choices=("cpu",))
+def test_device_and_blend_are_added_to_the_options_and_can_be_replaced() -> None:
+    own = Option("device", str, "cpu", "one of its own", choices=("cpu",)), Option("blend", str, "all", "another")
 
     class OnCpu(Filters):
-        options = (own,)
+        options = own
 
-    assert [option.name for option in Filters.options] == ["hidden", "device"]
-    assert OnCpu.options == (own,)
+    assert [option.name for option in Filters.options] == ["hidden", "device", "blend"]
+    assert OnCpu.options == own
+
+
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE])
+def test_a_blend_gives_each_stem_its_share_of_the_mixture(rate: int) -> None:
+    plain, mixed = Filters(device="cpu"), Filters(device="cpu", blend=0.4)
+    assert (plain.settings["blend"], mixed.settings["blend"]) == (0.0, 0.4)
+    plain.load()
+    mixed.load()
+    mixture = music()
+    before, after = plain.separate(mixture, rate), mixed.separate(mixture, rate)
+    for stem in STEMS:
+        np.testing.assert_allclose(after[stem], 0.6 * before[stem] + 0.1 * mixture, atol=1e-12)
+
+
+def test_a_blend_may_depend_on_what_is_chosen() -> None:
+    class Cautious(Filters):
+        @property
+        def default_blend(self) -> float:
+            return 0.25 if self.settings["hidden"] == 2 else 0.0
+
+    assert Cautious().settings["blend"] == 0.0
+    # So it is in the manifest.
+    assert Cautious(hidden=2).settings["blend"] == 0.25
+    assert Cautious(hidden=2, blend=0.0).settings["blend"] == 0.0
+
+
+def test_a_blend_of_ones_own_is_left_to_its_author() -> None:
+    class Own(Filters):
+        options = (Option("blend", float, 0.5, "does something else"),)
+
+    own, plain = Own(device="cpu"), Filters(device="cpu")
+    own.load()
+    plain.load()
+    for ours, theirs in zip(own.separate(music(), RATE).values(), plain.separate(music(), RATE).values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_stems_that_sum_to_the_mixture_still_do() -> None:
+    mixture = music()
+    stems = {stem: share * mixture for stem, share in zip(STEMS, (0.1, 0.2, 0.3, 0.4), strict=True)}
+    for blend in (0.0, 0.3, 1.0):
+        np.testing.assert_allclose(sum(blended(stems, mixture, blend).values()), mixture, atol=1e-12)
 
 
 def test_stems_are_the_models_in_the_order_that_is_declared() -> None:

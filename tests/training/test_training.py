@@ -11,7 +11,7 @@ import soundfile
 
 from harness_plugins.demucs import Demucs
 from harness_plugins.umx import OpenUnmix
-from training import composition, curves, demucs_demo, excerpts, learning, sounds, states, umx_demo
+from training import composition, curves, demucs_demo, effects, excerpts, learning, sounds, states, umx_demo
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
 TINY_DEMUCS = {"channels": 4, "depth": 5, "dconv_mode": 0, "segment": 1, "samplerate": SAMPLE_RATE}
@@ -61,6 +61,50 @@ def test_pieces_that_are_not_as_expected(pieces: Path, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "0000" / f"{stem}.flac", np.zeros((100 + len(stem), 2)), SAMPLE_RATE)
     with pytest.raises(TrainingProblem, match="differ in length"):
         excerpts.load(tmp_path)
+
+
+# ---- effects --------------------------------------------------------------------------------------------
+
+
+def noise(seed: int) -> Any:
+    return np.random.default_rng(seed).normal(0, 0.1, (2, 8000)).astype(np.float32)
+
+
+def test_effects_keep_how_loud_a_stem_is() -> None:
+    changed = 0
+    for seed in range(60):
+        sound = noise(seed)
+        treated = effects.treat(sound.copy(), np.random.default_rng(seed))
+        assert treated.shape == sound.shape
+        assert treated.dtype == np.float32
+        assert np.std(treated) == pytest.approx(np.std(sound), rel=0.02)
+        changed += not np.array_equal(treated, sound)
+        assert np.array_equal(treated, effects.treat(sound.copy(), np.random.default_rng(seed)))
+    assert 0.15 < changed / 60 < 0.55
+    silence = np.zeros((2, 8000), np.float32)
+    assert all(not effects.treat(silence, np.random.default_rng(seed)).any() for seed in range(20))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_ears_hear_the_sum_of_what_they_hear_of_each_stem(seed: int) -> None:
+    stems = np.stack([noise(seed + number) for number in range(4)])
+    together = np.concatenate([stems.sum(axis=0, keepdims=True), np.zeros((3, *stems.shape[1:]), np.float32)])
+    effects.at_ears(stems, np.random.default_rng(seed))
+    effects.at_ears(together, np.random.default_rng(seed))
+    np.testing.assert_allclose(stems.sum(axis=0), together[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_far_ear_hears_a_loudspeaker_later_and_duller(seed: int) -> None:
+    stems = np.zeros((4, 2, 8000), np.float32)
+    stems[0, 0, 1000] = 1  # a click, on the left
+    effects.at_ears(stems, np.random.default_rng(seed))
+    left, right = np.abs(stems[0])
+    late = int(np.argmax(right > 0.1 * right.max())) - int(np.argmax(left > 0.1 * left.max()))
+    assert 0.1e-3 < late / SAMPLE_RATE < 0.9e-3
+    near, far = (np.abs(np.fft.rfft(ear)) for ear in stems[0])
+    high = slice(2000, 3500)  # 11 to 19 kHz
+    assert far[high].mean() / near[high].mean() < far[20:60].mean() / near[20:60].mean()
 
 
 # ---- learning -------------------------------------------------------------------------------------------
