@@ -42,7 +42,7 @@ def treat(sound: Stereo, rng: np.random.Generator) -> Stereo:
 
 def _compressor(rng: np.random.Generator) -> Any:
     return pb.Compressor(
-        rng.uniform(-34, -14), rng.uniform(1.5, 8), _log_uniform(rng, 0.5, 40), _log_uniform(rng, 30, 400)
+        rng.uniform(-34, -14), rng.uniform(1.5, 8), log_uniform(rng, 0.5, 40), log_uniform(rng, 30, 400)
     )
 
 
@@ -60,13 +60,13 @@ def _chorus(rng: np.random.Generator) -> Any:
 
 
 def _peak(rng: np.random.Generator) -> Any:
-    return pb.PeakFilter(_log_uniform(rng, 150, 9000), rng.uniform(-9, 9), _log_uniform(rng, 0.4, 3))
+    return pb.PeakFilter(log_uniform(rng, 150, 9000), rng.uniform(-9, 9), log_uniform(rng, 0.4, 3))
 
 
 def _cut(rng: np.random.Generator) -> Any:
     if rng.random() < 0.5:
-        return pb.LowpassFilter(_log_uniform(rng, 2500, 15000))
-    return pb.HighpassFilter(_log_uniform(rng, 40, 250))
+        return pb.LowpassFilter(log_uniform(rng, 2500, 15000))
+    return pb.HighpassFilter(log_uniform(rng, 40, 250))
 
 
 _EFFECTS = (_compressor, _distortion, _reverb, _chorus, _peak, _peak, _cut)
@@ -79,9 +79,9 @@ def at_ears(stems: npt.NDArray[np.float32], rng: np.random.Generator) -> None:
     frequencies, the near ear with more of them; ears, microphones and the room colour both. The filters are the
     same for all stems, and drawn anew for each excerpt.
     """
-    shelf = _log_uniform(rng, 900, 3000)
+    shelf = log_uniform(rng, 900, 3000)
     near, far = pb.HighShelfFilter(shelf, rng.uniform(0, 5)), pb.HighShelfFilter(shelf, rng.uniform(-16, -4))
-    colour = pb.Pedalboard([_peak(rng), pb.PeakFilter(_log_uniform(rng, 2000, 5000), rng.uniform(-2, 8), 1.0)])
+    colour = pb.Pedalboard([_peak(rng), pb.PeakFilter(log_uniform(rng, 2000, 5000), rng.uniform(-2, 8), 1.0)])
     angles = np.radians(rng.uniform(*ANGLE) + rng.uniform(-8, 8, 2))
     delays = np.rint(HEAD_RADIUS / SOUND * (angles + np.sin(angles)) * SAMPLE_RATE).astype(int)
     level = np.float32(10 ** (rng.uniform(-3, 0) / 20))
@@ -92,5 +92,6 @@ def at_ears(stems: npt.NDArray[np.float32], rng: np.random.Generator) -> None:
         stem[:] = np.float32(0.7) * colour(direct, SAMPLE_RATE)
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between two, each octave as likely as any other."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

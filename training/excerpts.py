@@ -29,7 +29,7 @@ from training import effects
 STEMS = ("drums", "bass", "other", "vocals")
 """The order of demucs' own models."""
 
-SAMPLE_RATE = 44100
+SAMPLE_RATE = effects.SAMPLE_RATE
 FULL_SCALE = 32768.0
 
 COHERENT = 0.5
@@ -215,9 +215,9 @@ def _augment(played: npt.NDArray[np.float32], rng: np.random.Generator, gain: fl
     if rng.random() < SHELVED:
         shelf = rng.uniform(*SHELF_GAIN)
         if rng.random() < 0.5:
-            signal = pedalboard.LowShelfFilter(_log_uniform(rng, *LOW_SHELF), shelf)(signal, SAMPLE_RATE)
+            signal = pedalboard.LowShelfFilter(effects.log_uniform(rng, *LOW_SHELF), shelf)(signal, SAMPLE_RATE)
         else:
-            signal = pedalboard.HighShelfFilter(_log_uniform(rng, *HIGH_SHELF), shelf)(signal, SAMPLE_RATE)
+            signal = pedalboard.HighShelfFilter(effects.log_uniform(rng, *HIGH_SHELF), shelf)(signal, SAMPLE_RATE)
     width = rng.uniform(*WIDTH) if rng.random() < CHANGED_WIDTH else 1.0
     channels = np.array([[1 + width, 1 - width], [1 - width, 1 + width]]) / 2
     if rng.random() < 0.5:
@@ -225,10 +225,6 @@ def _augment(played: npt.NDArray[np.float32], rng: np.random.Generator, gain: fl
     sign = rng.choice((-1.0, 1.0))
     factor = sign * 10 ** (gain / 20)
     np.matmul((factor * channels).astype(np.float32), signal, out=out)
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def batches(

@@ -70,6 +70,7 @@ def reference_modulation(smooth: F64) -> Modulation:
 
 
 def _filtered(smooth: F64) -> F64:
+    # Not by BLAS: see `numerics.inner`.
     cepstra = np.einsum("bc,bw->cw", _basis(), smooth)
     cepstra -= cepstra.mean(axis=1, keepdims=True)
     count = cepstra.shape[1]

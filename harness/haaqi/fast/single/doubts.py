@@ -1,7 +1,7 @@
 """What of the reference is too close for single precision to decide, in double precision.
 
 Where a tile is close to threshold, its mean square; where a filter's delay is close to half a sample, the bandwidth
-that the delay depends on. One tile in some hundred thousand is that close, and one filter in a thousand, so only
+that the delay depends on. Few are that close, a tile in one ear of twenty and a filter in one of a thousand, and only
 their bands are computed again. This is the metric as it is written (Kates & Arehart 2016, section II), one band at a
 time, by SciPy's filters, and by pyclarity's own functions where these are not compiled when they are first called.
 """

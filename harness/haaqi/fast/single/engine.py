@@ -6,8 +6,7 @@ cells and covariance), `cepstrum`, and pyclarity's own `spectrum_diff`.
 Single precision changes scores by some 1e-8, as long as nothing is decided otherwise: which of two delays fits better,
 whether a window is loud enough to count. So each score comes with the margins of these decisions. Where a tile is too
 close to threshold, `doubts` decides it in double precision, as it does where a filter's delay is close to half a
-sample; where anything else is too close, there is no score, and
-the engine in double precision has to decide all.
+sample; where anything else is too close, there is no score, and the engine in double precision has to decide all.
 """
 
 from dataclasses import dataclass
