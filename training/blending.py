@@ -21,16 +21,17 @@ import soundfile
 import harness
 from harness.systems.discovery import Plugins
 from harness.systems.torch import blended
-from harness_plugins.torch_support import DEMO
+from harness_plugins.torch_support import BLEND_FILE, DEMO
 from training import excerpts
 from training.excerpts import FULL_SCALE, SAMPLE_RATE, STEMS
 
-BLEND_FILE = "blend.json"
+MODELS = ("demucs", "umx")
 BLENDS = tuple(round(0.1 * tenth, 1) for tenth in range(10))
 SECONDS = 10.0
 SCENES_PER_PIECE = 2
-LISTENERS = "bisgaard"
-"""Standard audiograms, from mild to severe: two of them for each scene."""
+LISTENERS = "clarity"
+"""Those of the challenge's training set, two for each scene. Of the standard audiograms N5 to N7 tell nothing: NAL-R
+clips most of the samples for them, and true stems score no higher than the mixture."""
 
 
 def evaluation_set(pieces: Path, work: Path, split: str) -> Path:
@@ -63,9 +64,29 @@ def evaluation_set(pieces: Path, work: Path, split: str) -> Path:
     return root
 
 
-def _run(*arguments: object) -> None:
+def compare(root: Path, split: str, work: Path) -> None:
+    """Run and score the demonstration models on an evaluation set, and what they are measured by; print comparisons.
+
+    Args:
+        root, split: the evaluation set.
+        work: gets `submissions/SPLIT/SYSTEM` and `SPLIT.db`. What is there already is not computed again.
+    """
+    database = ("--db", work / f"{split}.db")
+    where = ("--data", root, "--split", split)
+    for system, options in (
+        ("passthrough", ()),
+        ("centre", ()),
+        *((name, ("--option", "model=demo")) for name in MODELS),
+    ):
+        output = ("--output", work / "submissions" / split / system)
+        _run("run", "--system", system, *options, *where, *output, *database, "--engine", "fast")
+    for first, second in ((model, other) for model in MODELS for other in ("passthrough", "centre")):
+        _run("compare", first, second, *where, *database, "--worst", 0, show=True)
+
+
+def _run(*arguments: object, show: bool = False) -> None:
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    done = subprocess.run(command, check=False, stdout=None if show else subprocess.DEVNULL)  # noqa: S603
     if done.returncode:
         raise excerpts.TrainingProblem(f"harness {' '.join(map(str, arguments))} ended with {done.returncode}")
 

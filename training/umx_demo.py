@@ -33,8 +33,8 @@ BANDWIDTH = 16000
 BATCH = 8
 SECONDS = 4.0
 
-ROOTS = 1.0
-"""Weight of the roots of the magnitudes beside the magnitudes."""
+ROOTS = 5.0
+"""Weight of the roots of the magnitudes beside the magnitudes: with it both count about the same."""
 
 ROOT_OF = 1e-4
 """Added before a root is taken, because it has no slope at 0."""

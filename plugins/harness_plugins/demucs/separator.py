@@ -16,7 +16,7 @@ from harness.systems.torch import DEVICE, TorchBatchSeparator, count_parameters,
 from harness_plugins.demucs.judging import LICENCE, judge, licence_of, local_parts, published_parts
 from harness_plugins.demucs.loading import load_local, load_published
 from harness_plugins.demucs.published import PUBLISHED
-from harness_plugins.torch_support import DEMO, TRAINING, demo_folder, package_version
+from harness_plugins.torch_support import DEMO, TRAINING, demo_blend, demo_folder, package_version
 
 STEM_OF = {**{stem: stem for stem in STEMS}, "guitar": "other", "piano": "other"}
 """To which stem each source that a demucs model may have belongs."""
@@ -72,9 +72,9 @@ class Demucs(TorchBatchSeparator):
         super().__init__(**settings)
         self._model_name: str = self.settings["model"]
         self._repo: Path | None = self.settings["repo"]
-        demo = self._repo is None and self._model_name == DEMO
-        self._consistent: bool = demo if self.settings["consistent"] is None else self.settings["consistent"]
-        if demo:
+        consistent: bool | None = self.settings["consistent"]
+        self._consistent = self._is_demo if consistent is None else consistent
+        if self._is_demo:
             self._repo = demo_folder(self.name, f"{DEMO}-*.th")
         name = self._model_name
         parts = local_parts(name, self._repo) if self._repo else published_parts(name)
@@ -82,8 +82,17 @@ class Demucs(TorchBatchSeparator):
         self.licence = licence_of(parts)
 
     @property
+    def _is_demo(self) -> bool:
+        return self.settings["repo"] is None and self.settings["model"] == DEMO
+
+    @property
     def not_eligible(self) -> str | None:
         return self._not_eligible
+
+    @property
+    def default_blend(self) -> float:
+        """For the demonstration model what was chosen for it; 0 for any other."""
+        return demo_blend(self.name) if self._is_demo else 0.0
 
     def load_model(self) -> Any:
         model = load_local(self._model_name, self._repo) if self._repo else load_published(self._model_name)

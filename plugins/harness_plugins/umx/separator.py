@@ -13,6 +13,7 @@ from harness_plugins.torch_support import (
     DEMO_REASON,
     DEMO_TRAINING_DATA,
     TRAINING,
+    demo_blend,
     demo_folder,
     package_version,
     refuse_relabelling,
@@ -80,6 +81,12 @@ class OpenUnmix(TorchBatchSeparator):
     @property
     def not_eligible(self) -> str | None:
         return self._not_eligible
+
+    @property
+    def default_blend(self) -> float:
+        """For the demonstration model what was chosen for it; 0 for any other."""
+        is_demo = self.settings["repo"] is None and self.settings["model"] == DEMO
+        return demo_blend(self.name) if is_demo else 0.0
 
     def load_model(self) -> Any:
         if importlib.util.find_spec("openunmix") is None:
