@@ -268,7 +268,8 @@ class OwnStream(Stream):
 
     Args:
         system: a StreamingSeparator or StreamingEnhancer, loaded.
-        listener, gains: for a StreamingEnhancer.
+        listener: for a StreamingEnhancer.
+        gains: the same.
 
     Raises:
         SystemFailure: its block or latency is out of range.
