@@ -338,7 +338,7 @@ class _TorchSystem(System):
 class TorchSeparator(_TorchSystem, Separator):
     """A separator around a torch model: implement `load_model` and `separate_tensor`.
 
-    Class attributes to set besides those of every system:
+    Attributes:
         model_rate: sample rate of the model in Hz, 44100 unless set: signals are resampled to it and back.
         stem_order: the order in which the model gives the stems.
         more_memory: what a user can do when memory runs out.
@@ -428,7 +428,15 @@ class TorchBatchSeparator(TorchSeparator):
         return [{name: stem.T for name, stem in zip(self.stem_order, stems, strict=True)} for stems in separated]
 
     def separate_many(self, mixtures: Sequence[Signal], sample_rate: int) -> Sequence[Mapping[str, Signal]]:
-        """Separate several mixtures at once: see `Separator`."""
+        """Separate several mixtures at once: see `Separator`.
+
+        Args:
+            mixtures: each (samples, 2), float64, full scale +-1; their lengths may differ.
+            sample_rate: 44100.
+
+        Returns:
+            For each mixture what `separate` returns for it.
+        """
         self._require_loaded("separate_many")
         at_rate = [_resampled(mixture, sample_rate, self.model_rate) for mixture in mixtures]
         by_length: dict[int, list[int]] = {}
