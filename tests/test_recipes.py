@@ -1,4 +1,4 @@
-"""Every step of the published recipes beside ours: the tables of docs/agreement.md, each row of which is a test.
+"""Every step of the published recipes beside ours: the tables of docs/explanation/agreement.md, each row of which is a test.
 
 The recipes' own functions are called, as pyclarity ships them. What the first challenge's official program (v0.3.4)
 does otherwise than those shipped now shows in its scores, which stand in `conformance_cad1.csv`.
@@ -41,7 +41,7 @@ from harness.submission.flac import encode, read_remix
 from harness.submission.stems import StemsForm, processed, stem_files
 from harness_plugins.demucs.separator import Demucs
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "agreement.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "explanation" / "agreement.md"
 RATE = PROTOCOL.sample_rate
 SCENES = conformance.scenes()  # the second has a silent stem
 LISTENERS = tuple(conformance.LISTENERS.values())
