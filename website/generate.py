@@ -7,7 +7,7 @@ import mkdocs_gen_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from website.reference import pages  # noqa: E402
+from website.reference import pages
 
 for path, text in pages():
     with mkdocs_gen_files.open(path, "w", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
 """Makes the pictures of the documentation: a board, and two pages of a report, from systems that are run for it.
 
-    python -m website.pictures        make pictures; it takes Chromium, and two minutes
+python -m website.pictures        make pictures; it takes Chromium, and two minutes
 """
 
 import io

@@ -87,7 +87,13 @@ def _keys(part: dict[str, Any], required: set[str]) -> list[str]:
     rows = ["| key | form | |", "|---|---|---|"]
     for name, form in part["properties"].items():
         default = form.get("default")
-        left_out = "**required**" if name in required else "" if default in (None, "", {}, []) else f"default `{json.dumps(default)}`"
+        left_out = (
+            "**required**"
+            if name in required
+            else ""
+            if default in (None, "", {}, [])
+            else f"default `{json.dumps(default)}`"
+        )
         rows.append(f"| `{name}` | {_form(form)} | {left_out} |")
     return rows
 
@@ -112,7 +118,12 @@ def _form(form: dict[str, Any]) -> str:
         return f"list of {_form(form.get('items', {}))}"
     bounds = [
         f"{words} {form[key]:,}" if isinstance(form[key], int) else f"{words} {form[key]:g}"
-        for key, words in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below"))
+        for key, words in (
+            ("minimum", "from"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "to"),
+            ("exclusiveMaximum", "below"),
+        )
         if key in form
     ]
     if "minLength" in form or "maxLength" in form:
@@ -151,7 +162,9 @@ def _columns(table: Table) -> list[str]:
     rows = ["| column | type | |", "|---|---|---|"]
     for column in table.columns:
         notes = ["primary key"] if column.primary_key else []
-        notes += [f"[{key.column.table.name}](#{key.column.table.name}).{key.column.name}" for key in column.foreign_keys]
+        notes += [
+            f"[{key.column.table.name}](#{key.column.table.name}).{key.column.name}" for key in column.foreign_keys
+        ]
         notes += [] if column.nullable else ["not null"] if not column.primary_key else []
         rows.append(f"| `{column.name}` | {str(column.type).lower()} | {', '.join(notes)} |")
     return rows

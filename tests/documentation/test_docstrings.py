@@ -16,7 +16,17 @@ NAMES = [
     for page in sorted((ROOT / "docs" / "reference").glob("*.md"))
     for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
 ]
-SAID_IN_WORDS = {"STEMS", "TRAINING_DATA", "Gains", "Signal", "Listener", "Audiogram", "hookimpl", "parse_options", "Stream"}
+SAID_IN_WORDS = {
+    "STEMS",
+    "TRAINING_DATA",
+    "Gains",
+    "Signal",
+    "Listener",
+    "Audiogram",
+    "hookimpl",
+    "parse_options",
+    "Stream",
+}
 """Of `harness.systems`: constants and types that the pages describe, and what only the harness's own parts need."""
 
 Lacking = tuple[str, str]

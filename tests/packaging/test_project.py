@@ -23,7 +23,11 @@ def test_there_is_one_version() -> None:
 
 def test_the_rooms_are_those_of_the_documentation() -> None:
     """Every room and module of harness has its place in docs/explanation/design.md; `cli` and `fast` as folders."""
-    page = (ROOT / "docs" / "explanation" / "design.md").read_text(encoding="utf-8").partition("## The rooms of harness")[2]
+    page = (
+        (ROOT / "docs" / "explanation" / "design.md")
+        .read_text(encoding="utf-8")
+        .partition("## The rooms of harness")[2]
+    )
     rows = {
         name.rstrip("/"): row
         for row in page.splitlines()
@@ -43,7 +47,8 @@ def test_the_rooms_are_those_of_the_documentation() -> None:
 def test_every_tool_of_the_linters_has_an_exact_version() -> None:
     pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
     for requirement in PROJECT["project"]["optional-dependencies"]["dev"]:
-        assert re.split(r"[\[<>=]", requirement)[0] in pinned, requirement
+        name = re.split(r"[\[<>=]", requirement)[0]
+        assert name in (*pinned, PROJECT["project"]["name"]), requirement
 
 
 def test_the_engines_are_held_to_what_the_leaderboard_asks() -> None:

@@ -66,7 +66,9 @@ def failure_of(system: type[TorchSeparator], expected: type[SystemFailure] = Sys
 def example() -> str:
     (code,) = [
         block
-        for block in re.findall(r"```python[^\n]*\n(.*?)```", (ROOT / "docs/how-to/pytorch-model.md").read_text(encoding="utf-8"), re.S)
+        for block in re.findall(
+            r"```python[^\n]*\n(.*?)```", (ROOT / "docs/how-to/pytorch-model.md").read_text(encoding="utf-8"), re.S
+        )
         if "TorchSeparator" in block
     ]
     return str(code)

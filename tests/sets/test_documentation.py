@@ -18,7 +18,11 @@ def commands(text: str) -> list[list[str]]:
     """The commands in its blocks of code, as lists of arguments."""
     blocks = re.findall(r"^```([^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [
-        line for language, block in blocks if language in ("", "{.sh .run}") for line in block.splitlines() if line.startswith("harness ")
+        line
+        for language, block in blocks
+        if language in ("", "{.sh .run}")
+        for line in block.splitlines()
+        if line.startswith("harness ")
     ]
     # In the overview, two spaces and more set off what a command is for.
     return [shlex.split(re.split(r"\s{2,}", line)[0])[1:] for line in lines]
