@@ -1,4 +1,4 @@
-"""Every step of the published recipes beside ours: the tables of docs/explanation/agreement.md, each row of which is a test.
+"""Every step of the published recipes beside ours: each row of the tables in docs/explanation/agreement.md is a test.
 
 The recipes' own functions are called, as pyclarity ships them. What the first challenge's official program (v0.3.4)
 does otherwise than those shipped now shows in its scores, which stand in `conformance_cad1.csv`.

@@ -12,6 +12,7 @@ Everything of a page happens in one empty folder, from top to bottom.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,7 +104,12 @@ def _output(command: str, folder: Path) -> str:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     done = subprocess.run(  # noqa: S603
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [shutil.which("bash") or "sh", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise BlockFailure(f"$ {command}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")

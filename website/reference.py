@@ -40,8 +40,8 @@ def commands() -> str:
     rest = re.sub(r"\*\*Options\*\*:\n\n(?=\n|\Z|#)", "", rest)
     return (
         "# Commands\n\n"
-        "What `harness COMMAND --help` says, on one page. Every command has `--help`, and `--traceback` to show where an "
-        "error arose. [Exit codes](exit-codes.md) and [environment variables](environment.md) have pages of their own.\n"
+        "What `harness COMMAND --help` says, on one page. Every command has `--help`, and `--traceback` to show where "
+        "an error arose. [Exit codes](exit-codes.md) and [environment variables](environment.md) are pages, too.\n"
         + rest
     )
 
@@ -66,9 +66,10 @@ def manifest(schema: dict[str, Any]) -> str:
     lines = [
         "# The manifest",
         "",
-        "`submission.json` lies in every submission and says what made it. The harness writes it; whoever submits without the "
-        "harness writes the six keys that are required. [What each key means](submission.md#the-manifest) stands with the form of "
-        f"a submission; this page is its exact form, which is also there as [JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
+        "`submission.json` lies in every submission and says what made it. The harness writes it; whoever submits "
+        "without the harness writes the six keys that are required. [What each key means](submission.md#the-manifest) "
+        "stands with the form of a submission; this page is its exact form, which is also there as "
+        f"[JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
         "",
         *_keys(schema, required),
     ]
@@ -139,12 +140,13 @@ def _form(form: dict[str, Any]) -> str:
 def database() -> str:
     """The leaderboard's tables as Markdown."""
     tables = Base.metadata.sorted_tables
-    documented = {mapper.local_table.name: mapper.class_.__doc__ or "" for mapper in Base.registry.mappers}
+    documented = {str(mapper.local_table): mapper.class_.__doc__ or "" for mapper in Base.registry.mappers}
     lines = [
         "# The database",
         "",
-        "The leaderboard: SQLite or PostgreSQL, the same tables. Read it with [`harness.load_results`](python.md) rather than with SQL "
-        "of your own: that checks every score against its checksum. Never write to it: what was changed outside the harness has no rank.",
+        "The leaderboard: SQLite or PostgreSQL, the same tables. Read it with [`harness.load_results`](python.md) "
+        "rather than with SQL of your own: that checks every score against its checksum. Never write to it: what was changed "
+        "outside the harness has no rank.",
         "",
         "Times are UTC, ISO 8601, as text; hashes are SHA-256, hexadecimal; scores are HAAQI, 0 to 1.",
     ]
