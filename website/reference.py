@@ -145,8 +145,8 @@ def database() -> str:
         "# The database",
         "",
         "The leaderboard: SQLite or PostgreSQL, the same tables. Read it with [`harness.load_results`](python.md) "
-        "rather than with SQL of your own: that checks every score against its checksum. Never write to it: what was changed "
-        "outside the harness has no rank.",
+        "rather than with SQL of your own: that checks every score against its checksum. Never write to it: what was "
+        "changed outside the harness has no rank.",
         "",
         "Times are UTC, ISO 8601, as text; hashes are SHA-256, hexadecimal; scores are HAAQI, 0 to 1.",
     ]
