@@ -52,6 +52,9 @@ def commands() -> str:
 def manifest_schema() -> dict[str, Any]:
     """JSON Schema of `submission.json`, draft 2020-12."""
     schema = Manifest.model_json_schema(by_alias=True)
+    for name, field in Manifest.model_fields.items():
+        if field.exclude:  # the harness's own, in memory
+            del schema["properties"][name]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -95,7 +98,8 @@ def _keys(part: dict[str, Any], required: set[str]) -> list[str]:
             if default in (None, "", {}, [])
             else f"default `{json.dumps(default)}`"
         )
-        rows.append(f"| `{name}` | {_form(form)} | {left_out} |")
+        words = " ".join(form.get("description", "").split())
+        rows.append(f"| `{name}` | {_form(form)} | {'. '.join(filter(None, [left_out, words]))} |")
     return rows
 
 
