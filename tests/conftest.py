@@ -213,6 +213,7 @@ SLOW = (
     "test_recipes.py",
     "apart/test_foreign.py",
     "plugins/test_demucs.py",
+    "report/test_figures.py",
     "apart/test_sandbox.py",
 )
 """Files that take more than some seconds for what they test, the longest first: `make quick` leaves them out.
