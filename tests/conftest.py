@@ -212,6 +212,7 @@ SLOW = (
     "haaqi/test_double_stages.py",
     "test_recipes.py",
     "apart/test_foreign.py",
+    "plugins/test_demucs_weights.py",
     "plugins/test_demucs.py",
     "report/test_figures.py",
     "apart/test_sandbox.py",
