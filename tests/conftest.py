@@ -192,6 +192,7 @@ SLOW = (
     "haaqi/test_agreement.py",
     "sets/test_building.py",
     "sets/test_checking.py",
+    "sets/test_checking_damage.py",
     "report/test_charts.py",
     "making/test_streaming_systems.py",
     "plugins/test_umx.py",
