@@ -1,4 +1,4 @@
-"""A report on the embedded set with real systems, and a real browser to look at it."""
+"""A report on the embedded set with real systems, a real browser to look at it, and a made-up view for charts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from browsing import Watched, browser, look, served
 from support import run_app
+from synthetic import synthetic_view
+
+from harness.report.view import BoardView
 
 __all__ = ["Watched", "browser", "look", "served"]
 
@@ -32,3 +35,9 @@ def site(board: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_app("report", "--db", f"sqlite:///{board}", "--output", folder, "--audio", "2")
     assert done.code == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def view() -> BoardView:
+    """A leaderboard with made-up scores of scenes."""
+    return synthetic_view()
