@@ -131,7 +131,7 @@ class Manifest(Document, extra="forbid"):
     soft_clip: bool = False
     """Whether remixes were passed through tanh before they were clipped."""
     inputs_sha256: Annotated[dict[_Name, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
-    """What files and folders held that options name, by option. The harness writes this and what follows, to `batch`."""
+    """What files and folders held that options name, by option. The harness writes this and the rest, to `batch`."""
     pipeline_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     """Of the harness's own processing."""
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
