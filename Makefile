@@ -63,6 +63,8 @@ checkpoints: $(VENV)/installed-for-training  ## train the demonstration models a
 	$(BIN)/python -m training render
 	$(BIN)/python -m training demucs
 	$(BIN)/python -m training umx
+	$(BIN)/python -m training blend
+	$(BIN)/python -m training test
 
 install: $(VENV)/installed
 

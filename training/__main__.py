@@ -9,16 +9,16 @@ import typer
 HERE = Path(__file__).resolve().parent
 CHECKPOINTS = HERE.parent / "plugins" / "harness_plugins" / "checkpoints"
 
-TRAIN_PIECES = 150
+TRAIN_PIECES = 220
 HELD_OUT_PIECES = 16
 TEST_PIECES = 24
 SEED = 0
-DEMUCS_STEPS = 1700
-UMX_STEPS = 800
+DEMUCS_STEPS = 1000
+UMX_STEPS = 1000
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
-Work = Annotated[Path, typer.Option(help="where music and unfinished trainings are kept (5 GB)", file_okay=False)]
+Work = Annotated[Path, typer.Option(help="where music and unfinished trainings are kept (3 GB)", file_okay=False)]
 Out = Annotated[Path, typer.Option(help="where the checkpoints go: DIR/demucs and DIR/umx", file_okay=False)]
 Seed = Annotated[int, typer.Option(help="decides everything random", min=0)]
 Steps = Annotated[int, typer.Option(help="of the whole training", min=1)]
@@ -62,16 +62,17 @@ def blend(work: Work = HERE / "work", out: Out = CHECKPOINTS) -> None:
     from training import blending
 
     root = blending.evaluation_set(work / "pieces" / "held-out", work, "choice")
-    for system in ("demucs", "umx"):
+    for system in blending.MODELS:
         blending.choose(system, root, "choice", out / system)
 
 
 @app.command("test")
 def make_test(work: Work = HERE / "work") -> None:
-    """Make the evaluation set of the pieces that nothing was chosen on."""
+    """Compare the models with `passthrough` and `centre` on the pieces that nothing was chosen on."""
     from training import blending
 
-    print(blending.evaluation_set(work / "pieces" / "test", work, "test"))
+    root = blending.evaluation_set(work / "pieces" / "test", work, "test")
+    blending.compare(root, "test", work)
 
 
 def main() -> None:

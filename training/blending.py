@@ -7,6 +7,7 @@ What a listener hears is the remix, so that is what is scored: the stems with ea
 loudness, NAL-R and HAAQI, at ears before loudspeakers as in the challenge. The model separates each scene once.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -19,18 +20,26 @@ import rich.progress
 import soundfile
 
 import harness
+from harness.music import heads
 from harness.systems.discovery import Plugins
 from harness.systems.torch import blended
-from harness_plugins.torch_support import DEMO
+from harness_plugins.torch_support import BLEND_FILE, DEMO
 from training import excerpts
 from training.excerpts import FULL_SCALE, SAMPLE_RATE, STEMS
 
-BLEND_FILE = "blend.json"
+MODELS = ("demucs", "umx")
 BLENDS = tuple(round(0.1 * tenth, 1) for tenth in range(10))
 SECONDS = 10.0
 SCENES_PER_PIECE = 2
-LISTENERS = "bisgaard"
-"""Standard audiograms, from mild to severe: two of them for each scene."""
+LISTENERS = "clarity"
+"""Those of the challenge's training set, two for each scene. Of the standard audiograms N5 to N7 tell nothing: NAL-R
+clips most of the samples for them, and true stems score no higher than the mixture."""
+
+
+SUBJECT, MIC = "SPHERE", "side"
+ANGLES = (22.5, 30.0, 37.5)
+"""Degrees of the challenge's loudspeakers to either side. Its microphones sit behind the ears, so a sphere without ear
+canals stands for its heads: in KEMAR's canals 3 kHz is 10 dB louder, and what NAL-R adds makes most remixes clip."""
 
 
 def evaluation_set(pieces: Path, work: Path, split: str) -> Path:
@@ -56,16 +65,54 @@ def evaluation_set(pieces: Path, work: Path, split: str) -> Path:
             samples = np.rint(stem.T * FULL_SCALE).astype(np.int16)
             soundfile.write(partial / f"{name}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
         partial.rename(folder)
+    positions = _spheres(work / "heads")
     _run(
         *("set", "new", root, "--songs", songs, "--listeners", LISTENERS, "--split", split),
-        *("--per-song", SCENES_PER_PIECE),
+        *("--per-song", SCENES_PER_PIECE, "--positions", positions, "--hrtf", positions.parent),
     )
     return root
 
 
-def _run(*arguments: object) -> None:
+def _spheres(folder: Path) -> Path:
+    """Write the impulse responses of a spherical head, and the positions of loudspeakers around it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for angle in ANGLES:
+        for sign, letter in ((-1, "n"), (1, "p")):
+            response = heads.impulse_responses(sign * angle)
+            soundfile.write(folder / f"{MIC}-{SUBJECT}-{letter}{angle}.wav", response, SAMPLE_RATE, subtype="FLOAT")
+    pairs = enumerate(itertools.product(ANGLES, ANGLES), 1)
+    positions = {
+        f"hlp_{number:04d}": {"subject": SUBJECT, "left_angle": -left, "right_angle": right, "mic": MIC}
+        for number, (left, right) in pairs
+    }
+    path = folder / "positions.json"
+    path.write_text(json.dumps(positions, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def compare(root: Path, split: str, work: Path) -> None:
+    """Run and score the demonstration models on an evaluation set, and what they are measured by; print comparisons.
+
+    Args:
+        root, split: the evaluation set.
+        work: gets `submissions/SPLIT/SYSTEM` and `SPLIT.db`. What is there already is not computed again.
+    """
+    database = ("--db", work / f"{split}.db")
+    where = ("--data", root, "--split", split)
+    for system, options in (
+        ("passthrough", ()),
+        ("centre", ()),
+        *((name, ("--option", "model=demo")) for name in MODELS),
+    ):
+        output = ("--output", work / "submissions" / split / system)
+        _run("run", "--system", system, *options, *where, *output, *database, "--engine", "fast")
+    for first, second in ((model, other) for model in MODELS for other in ("passthrough", "centre")):
+        _run("compare", first, second, *where, *database, "--worst", 0, show=True)
+
+
+def _run(*arguments: object, show: bool = False) -> None:
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    done = subprocess.run(command, check=False, stdout=None if show else subprocess.DEVNULL)  # noqa: S603
     if done.returncode:
         raise excerpts.TrainingProblem(f"harness {' '.join(map(str, arguments))} ended with {done.returncode}")
 

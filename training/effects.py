@@ -12,10 +12,10 @@ import pedalboard as pb
 
 SAMPLE_RATE = 44100
 
-TREATED = 0.35
+TREATED = 0.15
 """How often a stem gets an effect; half of them get a second one."""
 
-AT_EARS = 0.5
+AT_EARS = 0.25
 """How often the music is heard by two ears before two loudspeakers, as in the challenge's scenes."""
 
 HEAD_RADIUS = 0.0875  # m, Woodworth & Schlosberg 1954

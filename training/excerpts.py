@@ -35,10 +35,10 @@ FULL_SCALE = 32768.0
 COHERENT = 0.5
 """Share of excerpts whose stems belong together: one piece, one time, one speed."""
 
-STEM_GAIN = ((-9.0, 6.0), (-9.0, 6.0), (-8.0, 8.0), (-15.0, 6.0))
+STEM_GAIN = ((-9.0, 6.0), (-9.0, 6.0), (-8.0, 8.0), (-12.0, 6.0))
 """Range of each stem's gain in dB, in the order of `STEMS`: vocals are quiet in much music."""
 
-DOUBLED = (0.0, 0.0, 0.3, 0.15)
+DOUBLED = (0.0, 0.0, 0.15, 0.1)
 """How often the same stem of another piece is added to it, where stems do not belong together anyway."""
 
 LEVEL = (-10.0, 4.0)

@@ -24,7 +24,7 @@ from harness_plugins.umx import OpenUnmix, import_openunmix
 from training import curves, figures, learning
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
-HIDDEN_SIZE = 128
+HIDDEN_SIZE = 208
 FFT = 4096
 HOP = 1024
 BANDWIDTH = 16000
@@ -33,8 +33,8 @@ BANDWIDTH = 16000
 BATCH = 8
 SECONDS = 4.0
 
-ROOTS = 1.0
-"""Weight of the roots of the magnitudes beside the magnitudes."""
+ROOTS = 5.0
+"""Weight of the roots of the magnitudes beside the magnitudes: with it both count about the same."""
 
 ROOT_OF = 1e-4
 """Added before a root is taken, because it has no slope at 0."""

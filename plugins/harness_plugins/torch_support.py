@@ -4,6 +4,7 @@ PyTorch takes seconds to import, so every function imports it for itself: listin
 """
 
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,10 @@ DEMO_ADVICE = f"or use --option model={DEMO} (small, synthetic, needs no network
 """The last line of the error about weights that cannot be fetched."""
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-"""A folder for each system with a demonstration model: weights, model card, loss curve."""
+"""A folder for each system with a demonstration model: weights, model card, loss curve, and `BLEND_FILE`."""
+
+BLEND_FILE = "blend.json"
+"""How much of the mixture a demonstration model's stems hold, and how that was chosen: `python -m training blend`."""
 
 ANSWER_SECONDS = 5.0
 """How long a server has to show that it is there. Bounds the wait of a machine without a network."""
@@ -95,6 +99,19 @@ def demo_folder(system: str, *files: str) -> Path:
             f"{', '.join(missing)} missing in {folder}: install the harness again"
         )
     return folder
+
+
+def demo_blend(system: str) -> float:
+    """The share of the mixture in each stem that was chosen for a system's demonstration model, 0 to below 1.
+
+    Raises:
+        WeightsMissing: the file with it is missing or damaged: the installation is broken.
+    """
+    path = demo_folder(system, BLEND_FILE) / BLEND_FILE
+    try:
+        return float(json.loads(path.read_bytes())["blend"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsMissing(f"option model={DEMO}: {path} is damaged: install the harness again") from error
 
 
 def weights_missing(model: str, problems: Sequence[str], fetch: str, instead: str = DEMO_ADVICE) -> WeightsMissing:

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def own_repo(tmp_path: Path) -> Path:
 # ---- separation -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("niter", [0, 1])
-def test_separates_as_openunmix_does(repo: Path, niter: int) -> None:
+@pytest.mark.parametrize(("niter", "softmask"), [(0, False), (1, False), (0, True)])
+def test_separates_as_openunmix_does(repo: Path, niter: int, softmask: bool) -> None:
     mixture = music(1.5)
     import_openunmix()
     from openunmix.utils import load_separator
@@ -70,10 +71,11 @@ def test_separates_as_openunmix_does(repo: Path, niter: int) -> None:
     # Another order of targets: each network must still answer for its own stem.
     reference = load_separator(str(repo), targets=["bass", "vocals", "other", "drums"], niter=niter)
     reference.freeze()
+    reference.softmask = softmask
     with torch.no_grad():
         audio = torch.tensor(mixture.T, dtype=torch.float32)[None]
         expected = reference.to_dict(reference(audio))
-    stems = separated(loaded(repo, niter=niter), mixture)
+    stems = separated(loaded(repo, niter=niter, softmask=softmask), mixture)
     for stem in STEMS:
         assert np.abs(stems[stem]).max() > 1e-3
         np.testing.assert_allclose(stems[stem], expected[stem][0].numpy().T, atol=1e-6)
@@ -88,9 +90,9 @@ def test_same_input_gives_the_same_bits(repo: Path) -> None:
         np.testing.assert_array_equal(first[stem], again[stem])
 
 
-@pytest.mark.parametrize("niter", [0, 2])
-def test_silence_stays_silent(repo: Path, niter: int) -> None:
-    stems = separated(loaded(repo, niter=niter), np.zeros((RATE, 2)))
+@pytest.mark.parametrize("settings", [{}, {"niter": 2}, {"softmask": True}])
+def test_silence_stays_silent(repo: Path, settings: dict[str, Any]) -> None:
+    stems = separated(loaded(repo, **settings), np.zeros((RATE, 2)))
     assert max(np.abs(stem).max() for stem in stems.values()) < 1e-6
 
 

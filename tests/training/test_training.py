@@ -1,5 +1,6 @@
 """The training of the demonstration models, on little music and with tiny networks: does it learn, resume, export?"""
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
+import harness
 from harness_plugins.demucs import Demucs
+from harness_plugins.torch_support import BLEND_FILE
 from harness_plugins.umx import OpenUnmix
-from training import composition, curves, demucs_demo, effects, excerpts, learning, sounds, states, umx_demo
+from training import blending, composition, curves, demucs_demo, effects, excerpts, learning, sounds, states, umx_demo
 from training.excerpts import SAMPLE_RATE, STEMS, TrainingProblem
 
 TINY_DEMUCS = {"channels": 4, "depth": 5, "dconv_mode": 0, "segment": 1, "samplerate": SAMPLE_RATE}
@@ -105,6 +108,27 @@ def test_the_far_ear_hears_a_loudspeaker_later_and_duller(seed: int) -> None:
     near, far = (np.abs(np.fft.rfft(ear)) for ear in stems[0])
     high = slice(2000, 3500)  # 11 to 19 kHz
     assert far[high].mean() / near[high].mean() < far[20:60].mean() / near[20:60].mean()
+
+
+# ---- blending -------------------------------------------------------------------------------------------
+
+
+def test_the_blend_is_chosen_by_haaqi(pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the model that ships, on an evaluation set of half a second of one piece."""
+    monkeypatch.setattr(blending, "SECONDS", 0.6)
+    monkeypatch.setattr(blending, "BLENDS", (0.0, 0.5))
+    root = blending.evaluation_set(pieces / "held-out", tmp_path, "choice")
+    again = blending.evaluation_set(pieces / "held-out", tmp_path, "choice")
+    data = harness.load_evaluation_set(again, "choice")
+    assert root == again
+    assert [scene.track for scene in data.scenes] == ["0000"] * blending.SCENES_PER_PIECE
+    blending.choose("umx", root, "choice", tmp_path)
+    chosen = json.loads((tmp_path / BLEND_FILE).read_text())
+    found = blending.scores("umx", root, "choice").groupby("blend")["haaqi"].mean()
+    assert chosen["blend"] == found.idxmax()
+    assert chosen["mean_haaqi"] == {"0": round(found[0.0], 4), "0.5": round(found[0.5], 4)}
+    assert chosen["pieces"] == 1
+    assert chosen["pairs"] == sum(len(scene.listeners) for scene in data.scenes)
 
 
 # ---- learning -------------------------------------------------------------------------------------------

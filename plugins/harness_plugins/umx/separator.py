@@ -13,6 +13,7 @@ from harness_plugins.torch_support import (
     DEMO_REASON,
     DEMO_TRAINING_DATA,
     TRAINING,
+    demo_blend,
     demo_folder,
     package_version,
     refuse_relabelling,
@@ -26,7 +27,7 @@ class OpenUnmix(TorchBatchSeparator):
     """Separates with Open-Unmix: four networks estimate magnitudes, the phase is the mixture's.
 
     The mixture is not normalised. With `niter` the estimates are refined by so many rounds of a multichannel
-    Wiener filter; the challenge's baseline uses none.
+    Wiener filter, with `softmask` they are only what the mixture is divided by; the challenge's baseline uses neither.
 
     The published models hear the whole piece before they separate its start. A model of your own whose files say that
     it is unidirectional looks ahead by no more than a window of the Fourier transform (93 ms), as long as there is no
@@ -57,15 +58,23 @@ class OpenUnmix(TorchBatchSeparator):
         TRAINING,
         DEVICE,
         Option("niter", int, 0, "rounds of the Wiener filter", minimum=0, maximum=10),
+        Option(
+            "softmask",
+            bool,
+            None,
+            "make the stems add up to the mixture: divide it by their magnitudes (by default for model=demo only)",
+        ),
     )
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._repo: Path | None = self.settings["repo"]
+        softmask: bool | None = self.settings["softmask"]
+        self._softmask = self._is_demo if softmask is None else softmask
         declared: str | None = self.settings["training"]
         if self._repo is None:
             model = self.settings["model"]
-            if model == DEMO:
+            if self._is_demo:
                 self.training_data, self.licence = DEMO_TRAINING_DATA, DEMO_LICENCE
                 self._not_eligible: str | None = f"{model} {DEMO_REASON}"
             else:
@@ -78,8 +87,17 @@ class OpenUnmix(TorchBatchSeparator):
             self._not_eligible = why_not_eligible(self._repo, declared)
 
     @property
+    def _is_demo(self) -> bool:
+        return self.settings["repo"] is None and self.settings["model"] == DEMO
+
+    @property
     def not_eligible(self) -> str | None:
         return self._not_eligible
+
+    @property
+    def default_blend(self) -> float:
+        """For the demonstration model what was chosen for it; 0 for any other."""
+        return demo_blend(self.name) if self._is_demo else 0.0
 
     def load_model(self) -> Any:
         if importlib.util.find_spec("openunmix") is None:
@@ -87,11 +105,12 @@ class OpenUnmix(TorchBatchSeparator):
         niter = self.settings["niter"]
         if self._repo:
             model = load_local(self._repo, niter)
-        elif self.settings["model"] == DEMO:
+        elif self._is_demo:
             files = [f"{stem}.{ending}" for stem in STEMS for ending in ("json", "pth")]
             model = load_local(demo_folder(self.name, "separator.json", *files), niter)
         else:
             model = load_published(self.settings["model"], niter)
+        model.softmask = self._softmask
         self.model_rate = float(model.sample_rate)
         self.stem_order = tuple(model.target_models)
         unidirectional = not any(network.lstm.bidirectional for network in model.target_models.values())
