@@ -64,7 +64,7 @@ WINDOW = PROTOCOL.sample_rate
 COLUMNS = (*STEMS, "mean")
 
 SILENCE = 1e-4
-"""RMS below which a stem has no plain SDR."""
+"""RMS below which a stem has no SDR."""
 
 Figures = dict[str, float]
 """dB of each stem, and their mean."""
@@ -91,14 +91,16 @@ def museval_metrics() -> ModuleType:
 
 
 def bss_eval_sdr(metrics: ModuleType, true: Mapping[str, Signal], estimates: Mapping[str, Signal]) -> list[float]:
-    """SDR of BSS Eval v4 of each stem in dB: median over windows; NaN where no window counts."""
+    """SDR of BSS Eval v4 of each stem in dB: median over windows; NaN where no window counts, or the stem is silent."""
+    sounding = [stem for stem in STEMS if np.std(true[stem]) > SILENCE]
     sdr, *_ = metrics.bss_eval(
-        np.stack([true[stem] for stem in STEMS]),
-        np.stack([estimates[stem] for stem in STEMS]),
+        np.stack([true[stem] for stem in sounding]),
+        np.stack([estimates[stem] for stem in sounding]),
         window=WINDOW,
         hop=WINDOW,
     )
-    return [float(value) for value in np.nanmedian(sdr, axis=1)]
+    found = dict(zip(sounding, np.nanmedian(sdr, axis=1), strict=True))
+    return [float(found.get(stem, np.nan)) for stem in STEMS]
 
 
 def plain_sdr(true: Mapping[str, Signal], estimates: Mapping[str, Signal]) -> list[float]:

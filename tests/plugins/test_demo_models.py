@@ -33,7 +33,7 @@ QUARTER_DB = 1.0
 """How far the mean of the four stems must be above that of a quarter of the mixture, which separates nothing."""
 
 WORTH_HAAQI = {"demucs": 0.001, "umx": 0.01}
-"""How far mean HAAQI must be above that of `passthrough`. Hybrid Demucs has learned less in the same time (its card)."""
+"""How far mean HAAQI must be above that of `passthrough`. Hybrid Demucs learns less in its time (see its card)."""
 
 LARGEST_BYTES = 25e6
 """Both folders together, as they are shipped."""
@@ -86,7 +86,7 @@ def test_separates_the_embedded_music(name: str) -> None:
     [("demucs", "consistent", 1000, 1e-12), ("demucs", "consistent", 50_000, 1e-12), ("umx", "softmask", 50_000, 1e-5)],
 )
 def test_their_stems_add_up_to_the_mixture(name: str, option: str, samples: int, error: float) -> None:
-    """Unless they are told not to, or for any other model: the networks themselves leave some of the music to nobody."""
+    """Unless they are told not to, or for any other model: the networks leave some of the music to nobody."""
     mixture = demo().scenes[0].read("mixture")[:samples]
     stems = loaded(name, model="demo").separate(mixture.copy(), 44100)
     assert np.abs(sum(stems.values()) - mixture).max() < error
