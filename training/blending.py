@@ -32,9 +32,7 @@ BLENDS = tuple(round(0.1 * tenth, 1) for tenth in range(10))
 SECONDS = 10.0
 SCENES_PER_PIECE = 2
 LISTENERS = "clarity"
-"""Those of the challenge's training set, two for each scene. Of the standard audiograms N5 to N7 tell nothing: NAL-R
-clips most of the samples for them, and true stems score no higher than the mixture."""
-
+"""Those of the challenge's training set, two for each scene."""
 
 SUBJECT, MIC = "SPHERE", "side"
 ANGLES = (22.5, 30.0, 37.5)
