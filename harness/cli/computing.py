@@ -26,7 +26,7 @@ Cluster = Annotated[
 ClusterConfig = Annotated[
     Path | None,
     typer.Option(
-        "--cluster-config", metavar="FILE", help="How Slurm's jobs are to be: a YAML file (docs/clusters.md)."
+        "--cluster-config", metavar="FILE", help="How Slurm's jobs are to be: a YAML file (docs/how-to/slurm.md)."
     ),
 ]
 PartOption = Annotated[

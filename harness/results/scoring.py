@@ -49,10 +49,12 @@ def haaqi(
     Args:
         remix: as the listener gets it, amplification included (see `remix`), at most NAL-R's tail longer than the
             scene's music. (samples, 2), full scale +-1; at 32 kHz int16 will do.
-        scene, listener: names in `data`, or the objects.
+        scene: its name in `data`, or the object.
+        listener: the same.
         rate: sample rate of the remix in Hz: 44,100, or 32,000 as in a submission.
         engine: "fast"; "fast64", the same with everything in double precision; or "locked" for the locked evaluator.
-        data, split: the evaluation set of the names, as for `evaluate`.
+        data: the evaluation set of the names, as for `evaluate`.
+        split: of that set, where it has several.
 
     Raises:
         UsageError: there is no such scene or listener, it is not one of the ICASSP 2024 challenge, or the remix has the
@@ -82,7 +84,13 @@ def haaqi_batch(
     The processes that do it stay for the next call, with the references that they keep, until the program ends.
 
     Args:
-        remixes, scenes, listeners: of the same length: the first remix is of the first scene for the first listener.
+        remixes: each as for `haaqi`.
+        scenes: as many: the first remix is of the first scene, for the first listener.
+        listeners: as many.
+        rate: as for `haaqi`, of all remixes.
+        engine: as for `haaqi`.
+        data: the evaluation set of the names, as for `evaluate`.
+        split: of that set, where it has several.
         workers: number of processes, one for each core by default; with 1, this process does the work.
 
     Returns:
@@ -129,8 +137,10 @@ def remix(
     Args:
         stems: by the names in `harness.STEMS`, each (samples, 2) at 44,100 Hz and as long as the scene's mixture; or
             an array (4, samples, 2) in their order.
-        scene, listener: names in `data`, or the objects.
-        data, split: the evaluation set of the names, as for `evaluate`.
+        scene: its name in `data`, or the object.
+        listener: the same.
+        data: the evaluation set of the names, as for `evaluate`.
+        split: of that set, where it has several.
 
     Returns:
         The amplified remix, (samples + 220, 2), float64, at 44,100 Hz, not limited to +-1.
