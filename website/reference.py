@@ -78,7 +78,7 @@ def manifest(schema: dict[str, Any]) -> str:
     ]
     for name, part in sorted(schema.get("$defs", {}).items()):
         lines += ["", f"## {name}", ""]
-        summary = str(part.get("description", "")).split("\n\n", 1)[0].replace("\n", " ")
+        summary = _paragraph(part.get("description", ""))
         lines += [summary, ""] if summary else []
         if "properties" in part:
             lines += _keys(part, set(part.get("required", ())))
@@ -160,7 +160,7 @@ def database() -> str:
 
 
 def _paragraph(docstring: str) -> str:
-    """The first paragraph of a docstring, with what Markdown would take for markup left alone."""
+    """The first paragraph of a docstring, on one line."""
     return docstring.strip().split("\n\n", 1)[0].replace("\n", " ")
 
 

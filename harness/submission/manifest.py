@@ -1,11 +1,7 @@
-"""Submissions: a folder with one stereo remix for each scene and listener, and a manifest.
+"""The manifest of a submission, `submission.json`: what made it, for which evaluation set, SHA-256 of every file.
 
-```
-<submission>/submission.json                  what made it, for which evaluation set, SHA-256 of every file
-<submission>/<scene>_<listener>_remix.flac    stereo, 32 kHz, 16 bit
-```
-A submission may come from a stranger: sizes are bounded before anything is read, links are not followed, and each
-file is read once, so that what was checked and hashed is what is scored.
+It may come from a stranger: its size is bounded before it is read, and so are the number and length of all that it
+holds.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the author of an enhancement system imports: everything that a plugin needs, and nothing else.
+"""The base classes of systems, and what a system declares of itself.
 
 Two kinds of systems compete:
 

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import harness_leaderboard
 from harness import __version__
 from harness.haaqi import agreement
 from harness_leaderboard.records import CHECK_TOLERANCE
@@ -42,6 +43,13 @@ def test_the_rooms_are_those_of_the_documentation() -> None:
             for module in path.glob("*.py"):
                 if module.stem != "__init__":
                     assert f"`{module.stem}`" in rows[path.name], f"docs/explanation/design.md does not name {module}"
+
+
+def test_the_map_of_the_leaderboard_names_every_module() -> None:
+    for path in (ROOT / "leaderboard" / "harness_leaderboard").iterdir():
+        if path.name.startswith("__") or path.name == "py.typed":
+            continue
+        assert f"`{path.stem}`" in str(harness_leaderboard.__doc__), f"its docstring does not name {path.name}"
 
 
 def test_every_tool_of_the_linters_has_an_exact_version() -> None:
