@@ -117,5 +117,5 @@ def shape_of(tensor: Any) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def _shortened(text: str, length: int = 80) -> str:
-    return text if len(text) <= length else text[: length - 4] + " ..."
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:76] + " ..."
