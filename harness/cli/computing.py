@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from harness.cli.common import given
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.compute.cluster.config import Purpose
     from harness.compute.executor import Executor
 
 Cluster = Annotated[
@@ -39,8 +40,6 @@ PartOption = Annotated[
     ),
 ]
 
-Purpose = Literal["enhance", "score"]
-
 
 def check_cluster(cluster: str | None, config: Path | None) -> None:
     """Look at what the options say, before the work begins. Raises UsageError."""
@@ -55,7 +54,7 @@ def check_cluster(cluster: str | None, config: Path | None) -> None:
 
 @contextmanager
 def executor_of(
-    cluster: str | None, config: Path | None, purpose: Purpose, workers: int, apart: bool = False
+    cluster: str | None, config: Path | None, purpose: "Purpose", workers: int, apart: bool = False
 ) -> "Iterator[Executor]":
     """Who computes, as the options say; a cluster that we started ends with the context.
 
