@@ -64,7 +64,8 @@ def haaqi(
     """
     pair = _pair(scene, listener, data, split)
     samples = _submitted(remix, rate, *pair)
-    _ensure_ready(_known(engine))
+    check_arguments(engine)
+    _ensure_ready(engine)
     return _score(*pair, samples, engine)
 
 
@@ -103,9 +104,7 @@ def haaqi_batch(
         raise UsageError(
             f"{len(remixes)} remixes, {len(scenes)} scenes and {len(listeners)} listeners: give as many of each"
         )
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}: expected 1 or more")
-    _known(engine)
+    check_arguments(engine, workers=workers)
     groups: dict[tuple[Scene, Listener], list[tuple[int, NDArray[np.int16]]]] = {}
     for index, (remix, scene, listener) in enumerate(zip(remixes, scenes, listeners, strict=True)):
         pair = _pair(scene, listener, data, split)
@@ -163,13 +162,16 @@ def remix(
     return amplify(enhancement.remix(checked, where.gains, mixture), who)
 
 
-# Names and signals
+# Arguments, names and signals
 
 
-def _known(engine: str) -> EngineName:
+def check_arguments(engine: str, **counts: int | None) -> None:
+    """Raise UsageError for an engine that there is not, and for a number below 1."""
     if engine not in ENGINES:
         raise UsageError(f'engine is {engine!r}: expected "fast", "fast64" or "locked"')
-    return engine
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UsageError(f"{name} is {count}: expected 1 or more")
 
 
 @lru_cache(maxsize=8)
@@ -196,7 +198,7 @@ def _named_pair(scene: str | Scene, listener: str | Listener, data: Data, split:
         if listener in known:
             return scene, known[str(listener)]
     found = data if isinstance(data, EvaluationSet) else _found(data, split)
-    scenes, listeners = _by_name(found)
+    scenes, listeners = _named(found.whole)
     if where is None:
         if scene not in scenes:
             raise UsageError(f"no scene {scene} in {found.name} (it has {', '.join(list(scenes)[:3])}, ...)")
@@ -211,10 +213,6 @@ def _named_pair(scene: str | Scene, listener: str | Listener, data: Data, split:
 @lru_cache(maxsize=8)
 def _named(scenes: tuple[Scene, ...]) -> tuple[dict[str, Scene], dict[str, Listener]]:
     return {scene.id: scene for scene in scenes}, {who.id: who for scene in scenes for who in scene.listeners}
-
-
-def _by_name(found: EvaluationSet) -> tuple[dict[str, Scene], dict[str, Listener]]:
-    return _named(found.whole)
 
 
 def _checked(signal: Any, what: str, frames: int | None = None) -> Signal:
