@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from support import FRAMES, TinySet
+import support
+from support import FRAMES, Change, TinySet
 
 from harness.challenge import STEMS, Protocol
 from harness.errors import HarnessError
@@ -26,32 +27,19 @@ CFS = [250, 500, 1000, 2000, 3000, 4000, 6000, 8000]
 Damage = Callable[[TinySet], Any]
 
 
-def edit(name: str, change: Callable[[Any], Any]) -> Damage:
+def edit(name: str, change: Change) -> Damage:
     """Change what a file of metadata holds."""
     return lambda tiny: tiny.edit(name, change)
 
 
 def put(name: str, *path_and_value: Any) -> Damage:
     """Have a value stand in a file of metadata, at the end of a path of keys."""
-
-    def change(content: Any) -> None:
-        *path, last, value = path_and_value
-        for key in path:
-            content = content[key]
-        content[last] = value
-
-    return edit(name, change)
+    return edit(name, support.put(*path_and_value))
 
 
 def drop(name: str, *path: Any) -> Damage:
     """Take the entry at the end of a path of keys from a file of metadata."""
-
-    def change(content: Any) -> None:
-        for key in path[:-1]:
-            content = content[key]
-        del content[path[-1]]
-
-    return edit(name, change)
+    return edit(name, support.drop(*path))
 
 
 def music(name: str, damage: Callable[[Path], Any], scene: str = "scene_V001") -> Damage:
