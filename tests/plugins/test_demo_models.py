@@ -17,9 +17,10 @@ from support import RunCli, TinySet
 
 import harness
 from harness.music.demo import demo
-from harness.systems import STEMS, Separator, Signal, SystemFailure, WeightsMissing
+from harness.systems import STEMS, Separator, Signal, System, SystemFailure, WeightsMissing
 from harness_plugins import torch_support
 from harness_plugins.demucs import Demucs
+from harness_plugins.passthrough import Passthrough
 from harness_plugins.torch_support import BLEND_FILE, CHECKPOINTS
 from harness_plugins.umx import OpenUnmix
 
@@ -94,27 +95,22 @@ def test_their_stems_add_up_to_the_mixture(name: str, option: str, samples: int,
     assert decibels(mixture, mixture - sum(as_trained.values())) < 20
 
 
-def haaqi(name: str, **settings: Any) -> float:
+def haaqi(system: System) -> float:
     """Mean over the embedded set, by the fast engine."""
-    scenes = [scene for scene in demo().scenes for _ in scene.listeners]
-    listeners = [listener for scene in demo().scenes for listener in scene.listeners]
-    stems: dict[str, Any] = {}
-    for scene in demo().scenes:
-        mixture = scene.read("mixture")
-        if name == "passthrough":
-            stems[scene.id] = {stem: mixture / len(STEMS) for stem in STEMS}
-        else:
-            stems[scene.id] = loaded(name, **settings).separate(mixture, 44100)
-    remixes = [
-        harness.remix(stems[scene.id], scene, listener) for scene, listener in zip(scenes, listeners, strict=True)
-    ]
-    return float(np.mean([score.mean for score in harness.haaqi_batch(remixes, scenes, listeners)]))
+    pairs = harness.evaluate(system).pairs
+    assert set(pairs["state"]) == {"scored"}
+    return float(pairs["score"].mean())
+
+
+@pytest.fixture(scope="module")
+def doing_nothing() -> float:
+    return haaqi(Passthrough())
 
 
 @each_system
-def test_they_are_worth_a_listen(name: str) -> None:
+def test_they_are_worth_a_listen(name: str, doing_nothing: float) -> None:
     """Better than doing nothing by what the board measures, on real music."""
-    assert haaqi(name, model="demo") > WORTH_HAAQI[name] + haaqi("passthrough")
+    assert haaqi(loaded(name, model="demo")) > WORTH_HAAQI[name] + doing_nothing
 
 
 @each_system

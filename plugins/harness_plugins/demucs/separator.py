@@ -201,8 +201,7 @@ def _consistent(stems: Mapping[str, Signal], mixture: Signal) -> dict[str, Signa
 
     What the stems leave of the mixture goes to all alike first, as it did while the demonstration model learned. Then
     the mixture is divided in proportion to the stems' magnitudes, in frames of 93 ms at 44.1 kHz: its phase is better
-    than what a small network guesses. On the held-out pieces that are rendered for the choice (`training/blending.py`)
-    this raises HAAQI where no more of the mixture is in the stems.
+    than what a small network guesses.
 
     Sources: S. Wisdom et al., "Differentiable Consistency Constraints for Improved Deep Speech Enhancement", ICASSP
     2019, section 3.2 (equal shares); A. Liutkus, R. Badeau, "Generalized Wiener filtering with fractional power
