@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CONSTRAINTS := constraints.txt
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
 # An environment of its own for a system that cannot be installed beside the rest.
 SPLEETER := .venv-spleeter
 SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
@@ -12,7 +13,7 @@ SPLEETER_REQUIREMENTS := plugins/harness_plugins/spleeter/requirements.txt
 TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
     $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo spleeter spleeter-environment browser sound services test quick lint format checkpoints install clean
+.PHONY: demo spleeter spleeter-environment browser sound services test quick lint format docs pictures release checkpoints install clean
 
 # Folders of their own for the small models, so that `umx` and `demucs` are free for published ones.
 demo: $(VENV)/installed  ## install, then run every bundled system on the embedded set, without a network
@@ -59,6 +60,16 @@ format: $(VENV)/installed-for-development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(VENV)/installed-for-development  ## the documentation as a site, into build/site, without a network
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs --quiet build
+
+pictures: $(VENV)/installed-for-development browser  ## the pictures of the documentation, and what its commands print
+	$(BIN)/python -m website.pictures
+	$(BIN)/python -m website.blocks docs/tutorial.md docs/how-to/paper.md
+
+release:  ## sdist and wheel into dist/, checked, installed and tried outside of the checkout
+	.ci/release $(PYTHON)
+
 checkpoints: $(VENV)/installed-for-training  ## train the demonstration models anew (hours without a GPU; resumes if interrupted)
 	$(BIN)/python -m training render
 	$(BIN)/python -m training demucs
@@ -78,7 +89,7 @@ $(VENV)/bin/pip:
 	sh .ci/system-packages $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/pip
 	@echo "installing into $(VENV): a few minutes and some GB, most of it PyTorch ..."
 	$(PIP) --editable .
 	@touch $@

@@ -1,7 +1,7 @@
 """Evaluation and leaderboard harness for music enhancement for people with hearing loss.
 
 For notebooks and scripts there are `evaluate`, `load_results`, `load_evaluation_set`, `remix`, `haaqi` and
-`haaqi_batch`: see docs/python.md.
+`haaqi_batch`: see docs/reference/python.md.
 """
 
 from importlib import import_module

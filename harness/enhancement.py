@@ -134,7 +134,15 @@ def amplify_ear(channel: Signal, audiogram: Audiogram) -> Signal:
 
 
 def amplify(signal: Signal, listener: Listener) -> Signal:
-    """NAL-R for both ears of a listener: (samples, 2) -> (samples + 220, 2)."""
+    """NAL-R for both ears of a listener, see `amplify_ear`.
+
+    Args:
+        signal: (samples, 2) at 44.1 kHz, left and right.
+        listener: the audiograms of both ears.
+
+    Returns:
+        The amplified signal, (samples + 220, 2); the filters delay it by 110 samples.
+    """
     return np.stack([amplify_ear(signal[:, 0], listener.left), amplify_ear(signal[:, 1], listener.right)], axis=1)
 
 

@@ -33,6 +33,9 @@ class HarnessError(Exception):
     """A problem that the user can act on.
 
     `str(error)` is one line that says what is wrong and what to do next.
+
+    Attributes:
+        exit_code: with which a command ends that meets it.
     """
 
     exit_code = 1

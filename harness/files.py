@@ -96,10 +96,15 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "make room or choose another place, then run the same command again: it continues"
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """What is wrong with a file or folder that cannot be written."""
+    return StorageError(
+        f"cannot write {path}: {error.strerror or error}; "
+        "make room or choose another place, then run the same command again: it continues"
+    )
 
 
 def remove_leftovers(folder: Path) -> None:

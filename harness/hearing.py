@@ -57,7 +57,13 @@ class Audiogram:
 
 @dataclass(frozen=True)
 class Listener:
-    """A listener: an identifier and the audiograms of both ears."""
+    """A listener.
+
+    Attributes:
+        id: as in the evaluation set, "L0001".
+        left: the left ear's audiogram.
+        right: the right ear's.
+    """
 
     id: str
     left: Audiogram

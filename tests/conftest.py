@@ -190,9 +190,12 @@ SLOW = (
     "plugins/test_through_cli.py",
     "leaderboard/test_models.py",
     "haaqi/test_agreement.py",
+    "scoring/test_several_submissions.py",
     "sets/test_building.py",
     "sets/test_checking.py",
+    "sets/test_checking_damage.py",
     "report/test_charts.py",
+    "scoring/test_disputes.py",
     "making/test_streaming_systems.py",
     "plugins/test_umx.py",
     "scoring/test_trust.py",
@@ -212,7 +215,10 @@ SLOW = (
     "haaqi/test_double_stages.py",
     "test_recipes.py",
     "apart/test_foreign.py",
+    "plugins/test_demucs_weights.py",
     "plugins/test_demucs.py",
+    "scoring/test_executors.py",
+    "report/test_figures.py",
     "apart/test_sandbox.py",
 )
 """Files that take more than some seconds for what they test, the longest first: `make quick` leaves them out.

@@ -113,6 +113,11 @@ def add(
     store.add_scores([score], fingerprint, {engine: environment if environment is not None else {"numpy": "2.0"}})
 
 
+def entered(store: Store) -> int:
+    """Number of the run of `RUN`, which is entered if it was not."""
+    return store.start_run(RUN, EVALUATION_SET, FINGERPRINT, {}, PAIRS)
+
+
 def mark(store: Store, run_id: int, scene: str, listener: str, file: str = FILE, clipped: int | None = 0) -> None:
     """Say that one file is there."""
     store.mark_all_enhanced(run_id, [EnhancedFile(scene, listener, file, clipped)])

@@ -19,12 +19,36 @@ AT_MIC = "Vector One-hlp_0001"
 HEADPHONES = "Vector Two"
 
 
-@dataclass(frozen=True)
-class TinySet:
-    """An evaluation set in the official layout that a test may damage: 2 scenes, 2 listeners, 0.7 s of music.
+Change = Callable[[Any], Any]
+"""Changes the content of a metadata file in place, or returns what is to stand there instead."""
 
-    scene_V001 is at the microphone, scene_V002 in headphone form; V1 has a mild loss, V2 one severe and one normal ear.
-    """
+
+def put(*path_and_value: Any) -> Change:
+    """Replace what stands at a path of keys; `put("V1", "name", 3)` sets content["V1"]["name"] = 3."""
+
+    def change(content: Any) -> None:
+        *path, last, value = path_and_value
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+def drop(*path: Any) -> Change:
+    """Remove what stands at a path of keys."""
+
+    def change(content: Any) -> None:
+        for key in path[:-1]:
+            content = content[key]
+        del content[path[-1]]
+
+    return change
+
+
+@dataclass(frozen=True)
+class _Tiny:
+    """An evaluation set in a folder, that a test may damage."""
 
     root: Path
 
@@ -32,21 +56,30 @@ class TinySet:
     def args(self) -> tuple[str, str]:
         return "--data", str(self.root)
 
-    @property
-    def names(self) -> list[str]:
-        return [f"{scene}_{who}_remix.flac" for scene in ("scene_V001", "scene_V002") for who in ("V1", "V2")]
-
     def metadata(self, name: str) -> Path:
-        path = self.root / "metadata" / f"{name}.json"
-        return path if name == "gains" else path.with_name(f"{name}.{SPLIT}.json")
+        return self.root / "metadata" / f"{name}.{SPLIT}.json"
 
-    def edit(self, name: str, change: Callable[[Any], Any]) -> Path:
-        """Change the content of a metadata file in place (or return what is to stand there instead)."""
+    def edit(self, name: str, change: Change) -> Path:
+        """Change the content of a metadata file."""
         path = self.metadata(name)
         content = json.loads(path.read_text())
         changed = change(content)
         path.write_text(json.dumps(content if changed is None else changed))
         return path
+
+
+class TinySet(_Tiny):
+    """An evaluation set in the official layout that a test may damage: 2 scenes, 2 listeners, 0.7 s of music.
+
+    scene_V001 is at the microphone, scene_V002 in headphone form; V1 has a mild loss, V2 one severe and one normal ear.
+    """
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{scene}_{who}_remix.flac" for scene in ("scene_V001", "scene_V002") for who in ("V1", "V2")]
+
+    def metadata(self, name: str) -> Path:
+        return self.root / "metadata" / "gains.json" if name == "gains" else super().metadata(name)
 
     def music(self, name: str = "mixture", scene: str = "scene_V001") -> Path:
         folder = {"scene_V001": f"at_mic_music/{SPLIT}/{AT_MIC}", "scene_V002": f"musdb18hq/{SPLIT}/{HEADPHONES}"}
@@ -95,15 +128,8 @@ SONGS = ("Vector One", "Vektor [red] & Söhne, 2")
 SONG_FRAMES = round(0.6 * CAD1.sample_rate)
 
 
-@dataclass(frozen=True)
-class TinySongs:
+class TinySongs(_Tiny):
     """An evaluation set of the first challenge that a test may damage: 2 songs of 0.6 s for 2 listeners."""
-
-    root: Path
-
-    @property
-    def args(self) -> tuple[str, str]:
-        return "--data", str(self.root)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -112,17 +138,6 @@ class TinySongs:
     @property
     def names(self) -> list[str]:
         return [name for pair in self.pairs for name in CAD1.files(*pair)]
-
-    def metadata(self, name: str) -> Path:
-        return self.root / "metadata" / f"{name}.{SPLIT}.json"
-
-    def edit(self, name: str, change: Callable[[Any], Any]) -> Path:
-        """Change the content of a metadata file in place (or return what is to stand there instead)."""
-        path = self.metadata(name)
-        content = json.loads(path.read_text())
-        changed = change(content)
-        path.write_text(json.dumps(content if changed is None else changed))
-        return path
 
     def music(self, name: str = "mixture", song: str = SONGS[0]) -> Path:
         return self.root / "audio" / "musdb18hq" / "train" / song / f"{name}.wav"

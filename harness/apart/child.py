@@ -37,19 +37,6 @@ DIMENSION = struct.Struct("<Q")
 DTYPES = ("<f2", "<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8")
 """What may travel. A system must return floats, but should be told what it returned instead."""
 
-FOREIGN = (
-    "apart/child.py",
-    "apart/foreign.py",
-    "errors.py",
-    "hearing.py",
-    "systems/options.py",
-    "systems/base.py",
-    "systems/streaming.py",
-    "systems/words.py",
-    "systems/watching.py",
-)
-"""Files of the harness that also run in other Python environments: Python 3.8, and nothing but NumPy."""
-
 SAMPLE_RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 

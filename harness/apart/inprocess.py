@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from harness.apart.child import Wrong
 from harness.apart.host import OwnHost
@@ -34,7 +34,7 @@ class InProcess:
         self.host = OwnHost()
 
     @classmethod
-    def of(cls, system: System) -> "InProcess":
+    def of(cls, system: System) -> Self:
         """A system that was made and loaded already."""
         running = cls(Wanted(system.name))
         running.host.system, running.host.kind = system, kind_of(type(system))

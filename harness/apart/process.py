@@ -19,6 +19,7 @@ from harness.apart.channel import Channel, Gone, TimedOut
 from harness.apart.measuring import Meter, end
 from harness.apart.output import Output, Pump
 from harness.apart.sandbox import MAX_PROCESSES, View
+from harness.compute.local import ONE_THREAD
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,6 @@ class Terms:
     memory: int | None = None
     sandbox: View | None = None
     one_thread: bool = False
-
-
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    ),
-    "1",
-)
-"""Variables that libraries look at when they are imported; torch, too, goes by those of OpenMP and MKL."""
 
 
 class Child:

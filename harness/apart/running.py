@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness import errors
 from harness.apart.channel import Gone
+from harness.apart.child import KNOWN_ERRORS
 from harness.apart.measuring import Cost
 from harness.apart.output import Output
 from harness.apart.places import interpreter_of, view_for
@@ -359,7 +360,7 @@ class Apart:
         trace = str(error.get("traceback", ""))
         self.output.log(f"{trace.rstrip()}\n".encode(errors="backslashreplace"))
         known = error.get("known")
-        if known in ("UsageError", "DataError", "PluginError", "SystemFailure", "WeightsMissing"):
+        if known in KNOWN_ERRORS:
             raise getattr(errors, str(known))(text + self._where)
         if error.get("wrong"):
             raise SystemFailure(text)

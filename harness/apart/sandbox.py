@@ -130,7 +130,8 @@ def ensure_possible() -> None:
         said = " ".join(tried.stderr.split())[:200] or f"exit code {tried.returncode}"
         raise UsageError(
             f"--isolate: no sandbox can be made here ({said}): ask the administrator to allow user namespaces for "
-            "bwrap (docs/isolation.md), or run the harness in a container of its own and leave --isolate out"
+            "bwrap (docs/how-to/strangers-code.md), or run the harness in a container of its own and leave "
+            "--isolate out"
         )
 
 

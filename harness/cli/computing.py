@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from harness.cli.common import given
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.compute.cluster.config import Purpose
     from harness.compute.executor import Executor
 
 Cluster = Annotated[
@@ -26,7 +27,7 @@ Cluster = Annotated[
 ClusterConfig = Annotated[
     Path | None,
     typer.Option(
-        "--cluster-config", metavar="FILE", help="How Slurm's jobs are to be: a YAML file (docs/clusters.md)."
+        "--cluster-config", metavar="FILE", help="How Slurm's jobs are to be: a YAML file (docs/how-to/slurm.md)."
     ),
 ]
 PartOption = Annotated[
@@ -38,8 +39,6 @@ PartOption = Annotated[
         help="Only this part of the scenes: the I-th of N, for the jobs of an array.",
     ),
 ]
-
-Purpose = Literal["enhance", "score"]
 
 
 def check_cluster(cluster: str | None, config: Path | None) -> None:
@@ -55,7 +54,7 @@ def check_cluster(cluster: str | None, config: Path | None) -> None:
 
 @contextmanager
 def executor_of(
-    cluster: str | None, config: Path | None, purpose: Purpose, workers: int, apart: bool = False
+    cluster: str | None, config: Path | None, purpose: "Purpose", workers: int, apart: bool = False
 ) -> "Iterator[Executor]":
     """Who computes, as the options say; a cluster that we started ends with the context.
 

@@ -221,16 +221,12 @@ def _sources(paths: Sequence[Path]) -> "list[Path | Verdict]":
     return list(found.values())
 
 
-def _reason(source: Path, error: HarnessError) -> str:
-    return str(error).removeprefix(f"{source}: ").removeprefix(f"{source} ")
-
-
 def _not_judged(source: Path, error: Exception) -> "Verdict":
     """The verdict on a submission that cannot be judged, whatever is the reason: the others are judged all the same."""
-    from harness.submission.validation import Verdict
+    from harness.submission.validation import Verdict, without
 
     if isinstance(error, HarnessError):
-        why = _reason(source, error)
+        why = without(source, error)
     elif isinstance(error, OSError):
         why = f"cannot be read: {error.strerror or error}"
     else:
@@ -273,7 +269,7 @@ def _judge(
     from harness.submission.archive import file_limits, open_archive, unpacking_folder
     from harness.submission.manifest import MANIFEST
     from harness.submission.protocols import form_of
-    from harness.submission.validation import Problem, Verdict, ensure_readable
+    from harness.submission.validation import Problem, Verdict, ensure_readable, without
 
     try:
         _check_name(source)
@@ -293,7 +289,7 @@ def _judge(
             problems += archive.strays({MANIFEST, *limits}, form_of(found.protocol))
         return judge_folder(folder, found, found.pairs, workers, source=source, problems=problems, part=part)
     except ArchiveRefused as error:
-        return Verdict(source, source, problems=[Problem("", _reason(source, error))])
+        return Verdict(source, source, problems=[Problem("", without(source, error))])
     except Exception as error:
         return _not_judged(source, error)
 

@@ -115,8 +115,8 @@ def _check_columns(names: Sequence[str] | None, stems: Sequence[str]) -> None:
         raise UsageError(f"--columns: {error}") from error
 
 
-def print_boards(store: "Store", only: str | None = None) -> None:
-    """Print the boards of a leaderboard as tables, or those of the evaluation set with the hash `only`."""
+def print_boards(store: "Store", only: str) -> None:
+    """Print the boards of the evaluation set with the hash `only` as tables."""
     _print(_boards(store, only))
 
 

@@ -197,7 +197,8 @@ def _not_streaming(name: str, plugins: list[str] | None) -> str:
     instead = (
         f"streaming systems are: {', '.join(known)}"
         if known
-        else "derive one from harness.systems.StreamingSeparator, which gets a block at a time (docs/systems.md)"
+        else "derive one from harness.systems.StreamingSeparator, which gets a block at a time "
+        "(docs/how-to/live-systems.md)"
     )
     return f"system {name} needs the whole piece before it returns a sample, and cannot be heard live; {instead}"
 

@@ -1,4 +1,4 @@
-"""How a system is run: the options that `run` and `enhance` share, and opening what they ask for."""
+"""How a system is run: the options of `run`, `enhance`, `audit-causality` and `live`, and opening what they ask for."""
 
 import importlib
 from collections.abc import Iterator

@@ -243,8 +243,8 @@ def _folder(system: str, output: str | None, in_process: bool) -> Path:
     """The folder of the submission."""
     resolved = output_folder(output, Path("submissions", system))
     # As the user wrote it, unless a system in our own process may change the current folder.
-    given = Path("submissions", system) if output is None else expanded(output, "--output")
-    return resolved if in_process else given
+    written = Path("submissions", system) if output is None else expanded(output, "--output")
+    return resolved if in_process else written
 
 
 def _hidden(folder: Path, data: str | None, db: str | None) -> list[Path]:

@@ -47,8 +47,18 @@ _PASSED = {
 }  # fmt: skip
 """Variables that workers are given, besides LC_*; those for Python and numba are not among them."""
 
-# The workers share the cores already.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ),
+    "1",
+)
+"""For processes that share the cores already: variables that libraries look at when they are imported; torch, too, goes
+by those of OpenMP and MKL."""
 
 DOUBTFUL = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "PYTHONOPTIMIZE")
 """Variables with which Python imports other modules than it would, or computes differently."""

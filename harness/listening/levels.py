@@ -7,6 +7,7 @@ import numpy as np
 from harness.challenge import PROTOCOL
 from harness.enhancement import MIN_SECONDS, Signal
 from harness.errors import EvaluatorError
+from harness.music.microphones import meter
 
 
 def rms(signal: Signal) -> float:
@@ -57,12 +58,10 @@ def lufs(signal: Signal) -> float | None:
     Returns:
         The loudness; None for silence, and for what is shorter than one gating block of 0.4 s.
     """
-    import pyloudnorm
-
     peak = float(np.abs(signal).max(initial=0.0))
     if not peak > 0 or len(signal) < MIN_SECONDS * PROTOCOL.sample_rate:
         return None
     # A lone click may lie below the gate nevertheless; the meter then takes the logarithm of zero.
     with np.errstate(divide="ignore", invalid="ignore"):
-        loudness = float(pyloudnorm.Meter(PROTOCOL.sample_rate).integrated_loudness(signal / peak))
+        loudness = float(meter().integrated_loudness(signal / peak))
     return loudness + 20 * math.log10(peak) if math.isfinite(loudness) else None

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from harness.chain import NALR_DELAY
 from harness.challenge import CAD1, PROTOCOL
 from harness.enhancement import MIN_SECONDS, Signal, amplify
 from harness.errors import SubmissionError
@@ -85,14 +86,12 @@ def sounds_of(
     mixture, before_nalr = _music(scene, hashes)
     full_scale = full_scale_spl(before_nalr)
     start, count = loudest_excerpt(before_nalr, seconds)
-    delay = PROTOCOL.nalr_order // 2
-
     signals = [
-        ("reference", _cut(amplify(before_nalr, pair.listener), start + delay, count)),
+        ("reference", _cut(amplify(before_nalr, pair.listener), start + NALR_DELAY, count)),
         ("mixture", _cut(mixture, start, count)),
     ]
     for name, path in remixes.items():
-        signals.append((name, _cut(_remix(path, pair, (hashes or {}).get(path)), start + delay, count)))
+        signals.append((name, _cut(_remix(path, pair, (hashes or {}).get(path)), start + NALR_DELAY, count)))
 
     def sound(name: str, signal: Signal) -> Sound:
         ears = _faded(heard(signal, pair.listener, full_scale))

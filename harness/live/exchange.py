@@ -73,9 +73,9 @@ class Exchange:
             self.failure = error
             outdata.fill(0)
 
-    def play(self, frames_only: Any, frames: int, time: Any, status: Any) -> None:
+    def play(self, outdata: Any, frames: int, time: Any, status: Any) -> None:
         """The same for `sounddevice.OutputStream`, which records nothing."""
-        self.callback(None, frames_only, frames, time, status)
+        self.callback(None, outdata, frames, time, status)
 
     def _serve(self, indata: Any, outdata: Any, frames: int, trouble: bool) -> None:
         if trouble:

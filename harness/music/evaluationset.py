@@ -104,7 +104,11 @@ class Scene:
         return np.asarray(signal)
 
     def read_stems(self, hashes: Mapping[Path, str] | None = None) -> dict[str, Signal]:
-        """Read the four true stems, as `read` does; all must be as long as the mixture."""
+        """Read the four true stems, as `read` does; all must be as long as the mixture.
+
+        Args:
+            hashes: SHA-256 that the files must have, by path; by default nothing is checked.
+        """
         stems = {name: self.read(name, hashes) for name in STEMS}
         expected = self.frames
         for name, stem in stems.items():
@@ -200,6 +204,10 @@ class EvaluationSet:
     def select(self, ids: Sequence[str] | None = None, limit: int | None = None) -> "EvaluationSet":
         """The same set with only some scenes selected: those named, then the first `limit` of them.
 
+        Args:
+            ids: names of scenes; by default all.
+            limit: how many of them; by default all.
+
         Raises:
             UsageError: a scene that is not in the set, or nothing is left.
         """
@@ -222,7 +230,11 @@ class EvaluationSet:
         return self._sha256(["mixture"])
 
     def hashes(self, names: Sequence[str]) -> dict[Path, str]:
-        """SHA-256 of these files ("mixture", stems) of all scenes, by path; of mixtures those that there are."""
+        """SHA-256 of audio files of all scenes, by path; of mixtures those that there are.
+
+        Args:
+            names: of the files: "mixture", or a stem.
+        """
         paths = sorted(
             {
                 scene.folder / f"{name}.wav"

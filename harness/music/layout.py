@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import FailFast, Field
+from pydantic import FailFast
 
 from harness.challenge import CAD1, PROTOCOL, Protocol
 from harness.errors import DataError, UsageError, printable
@@ -29,9 +29,9 @@ from harness.music.evaluationset import EvaluationSet, Scene
 from harness.music.metadata import (
     EACH_SCENE,
     MAX_LABEL,
-    MAX_SCENES,
     GainsRecord,
     MusicRecord,
+    MusicRecords,
     Name,
     PositionRecord,
     SceneRecord,
@@ -194,8 +194,7 @@ class _MusicFolders:
 
     @cached_property
     def tracks(self) -> dict[str, MusicRecord]:
-        kind = Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()]
-        return {music.track: music for music in read(self.tracks_file, kind)}
+        return {music.track: music for music in read(self.tracks_file, MusicRecords)}
 
     def find(self, scene_id: str, scene: SceneRecord) -> tuple[str, Path]:
         """Song name and folder of a scene's music."""

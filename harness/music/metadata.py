@@ -90,6 +90,9 @@ class MusicRecord(BaseModel):
     path: Annotated[str, Field(max_length=1000), PRINTABLE] | None = Field(alias="Path", default=None)
 
 
+MusicRecords = Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()]
+
+
 _Angle = Annotated[float, Field(strict=True, ge=-360, le=360, allow_inf_nan=False)]
 
 

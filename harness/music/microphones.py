@@ -50,7 +50,8 @@ class Rendered:
 
 
 @lru_cache(maxsize=1)
-def _meter() -> Any:
+def meter() -> Any:
+    """The loudness meter for music (BS.1770); its filters take time to design."""
     import pyloudnorm
 
     return pyloudnorm.Meter(PROTOCOL.sample_rate)
@@ -59,7 +60,7 @@ def _meter() -> Any:
 def loudness(signal: Signal) -> float:
     """Integrated loudness in LUFS (BS.1770, pyloudnorm) of at least 0.4 s of stereo; minus infinity for silence."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(_meter().integrated_loudness(signal))
+        return float(meter().integrated_loudness(signal))
 
 
 def at_microphones(music: Signal, music_loudness: float, left_speaker: Signal, right_speaker: Signal) -> Rendered:

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, FailFast, Field
+from pydantic import BaseModel, Field
 
 from harness.challenge import CAD1, STEMS
 from harness.enhancement import MIN_SECONDS
 from harness.errors import DataError
 from harness.hearing import Listener
 from harness.music.evaluationset import MAX_MUSIC_SECONDS, EvaluationSet, Scene
-from harness.music.metadata import EACH_SCENE, MAX_SCENES, MusicRecord, Text, check_names, read, read_listeners
+from harness.music.metadata import EACH_SCENE, MusicRecord, MusicRecords, Text, check_names, read, read_listeners
 
 MAX_NAME_BYTES = 255
 """Of a file's name, on the file systems of today."""
@@ -73,7 +73,7 @@ def load_songs(root: Path, split: str, name: str) -> EvaluationSet:
     """
     metadata = root / "metadata"
     songs_file = metadata / f"musdb18.{split}.json"
-    songs: list[MusicRecord] = read(songs_file, Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()])
+    songs: list[MusicRecord] = read(songs_file, MusicRecords)
     listeners = tuple(read_listeners(metadata / f"listeners.{split}.json").values())
     segments_file = metadata / f"musdb18.segments.{split}.json"
     segments = read_segments(segments_file) if segments_file.exists() else None

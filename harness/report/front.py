@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from harness.report.view import BoardView
 from harness.report.words import challenge_of, hundredths, interval, p_value, score, title_of
@@ -105,7 +105,7 @@ def board_files(view: BoardView) -> dict[str, bytes]:
     return dict(zip((name for name, _ in DOWNLOADS), contents, strict=True))
 
 
-CLASSES: Sequence[Class] = ("live", "causal", "non-causal")
+CLASSES: Sequence[Class] = get_args(Class)
 
 
 def _within(board: Board, wanted: Class) -> Board | None:

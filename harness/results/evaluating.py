@@ -15,13 +15,14 @@ from harness.compute.local import LocalProcesses, available_cpus, kept_surroundi
 from harness.errors import UsageError
 from harness.files import database_url, expanded
 from harness.haaqi import lock
-from harness.haaqi.evaluator import ENGINES, EngineName
+from harness.haaqi.evaluator import EngineName
 from harness.making.make import enhance, loaded_manifest
 from harness.making.plan import Overwrite
 from harness.music.evaluationset import EvaluationSet
 from harness.music.finding import load_evaluation_set
 from harness.results.frames import Results, leaderboard_errors, results_of
 from harness.results.functions import Chosen, Separation, chosen
+from harness.results.scoring import check_arguments
 from harness.scoring.entries import Entry, checked_name
 from harness.scoring.run import store_and_score
 from harness.submission.protocols import form_of
@@ -65,8 +66,8 @@ def evaluate(
         limit: only so many of them.
         options: settings of the system.
         plugins: files or modules with systems that a name may stand for.
-        engine: what computes HAAQI: "fast", which is checked (docs/fast.md); "fast64", the same with everything in
-            double precision; or "locked".
+        engine: what computes HAAQI: "fast", which is checked (docs/explanation/fast-engine.md); "fast64", the same with
+            everything in double precision; or "locked".
         chain: what follows separation: "baseline", or "live" for the chain for live music.
         workers: processes that score; one for each core by default.
         db: the leaderboard that the run is stored in: an SQLite file, made if there is none, or the URL of a database.
@@ -83,14 +84,9 @@ def evaluate(
         HarnessError: in one line what is wrong, and what to do next. `UsageError`, `DataError`, `SystemFailure` and the
             rest of `harness.errors` are such.
     """
-    if engine not in ENGINES:
-        raise UsageError(f'engine is {engine!r}: expected "fast", "fast64" or "locked"')
+    check_arguments(engine, workers=workers, limit=limit)
     if chain not in CHAINS:
         raise UsageError(f"chain is {chain!r}: expected {' or '.join(map(repr, CHAINS))}")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}: expected 1 or more")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}: expected 1 or more")
     if name is not None:
         checked_name(name)
     with ExitStack() as stack:

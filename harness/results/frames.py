@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from pandas import DataFrame
@@ -20,6 +20,7 @@ from harness.hearing import GRADES, Listener, grade_of
 from harness.music.evaluationset import EvaluationSet, Scene
 from harness.music.finding import load_evaluation_set
 from harness_leaderboard import labels
+from harness_leaderboard.causality import Basis, Class
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, Row, boards
 from harness_leaderboard.records import PieceCost
@@ -30,7 +31,7 @@ from harness_leaderboard.whole import PairColumns, WholeRun
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Results as data frames. `docs/python.md` describes every column.
+    """Results as data frames. `docs/reference/results.md` describes every column.
 
     Attributes:
         runs: one row for each run under each evaluator that scored it, in the order of their numbers.
@@ -128,12 +129,10 @@ def _cpu_per_minute(costs: Sequence[PieceCost], scenes: DataFrame) -> float | No
 
 # Runs
 
-CLASSES = ["live", "causal", "non-causal"]
-BASES = ["declared", "measured", "streamed"]
-
 RUN_TYPES: Mapping[str, Any] = {
     "run": "int64", "label": "string", "name": "string", "system": "string", "version": "string", "settings": "object",
-    "class": pd.CategoricalDtype(CLASSES), "basis": pd.CategoricalDtype(BASES), "chain": "category",
+    "class": pd.CategoricalDtype(list(get_args(Class))), "basis": pd.CategoricalDtype(list(get_args(Basis))),
+    "chain": "category",
     "verdict": "category", "cuts": "Int64", "look_ahead": "Int64", "whole_piece": "boolean", "delay": "Int64",
     "through": "Int64", "load_p50": "float64", "load_p99": "float64", "load_worst": "float64", "load_late": "Int64",
     "processor": "string", "parameters": "Int64", "training_data": "category", "licence": "string",

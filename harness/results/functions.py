@@ -69,10 +69,6 @@ class Here(InProcess):
     taken for those of another call.
     """
 
-    def __init__(self, system: System) -> None:
-        super().__init__(Wanted(system.name))
-        self.host.system, self.host.kind = system, kind_of(type(system))
-
     def load(self) -> Mapping[str, Any]:
         """What it declares. The user has loaded it."""
         return {**words_of(self.host.system), "unidentified": True}
@@ -142,7 +138,7 @@ def chosen(
 
 def _here(system: System) -> Chosen:
     kind = type(system)
-    return Chosen(Here(system), Found(system.name, system.version, kind_of(kind), streaming=is_streaming(kind)))
+    return Chosen(Here.of(system), Found(system.name, system.version, kind_of(kind), streaming=is_streaming(kind)))
 
 
 def _made(system: type[System], options: Mapping[str, Any]) -> System:

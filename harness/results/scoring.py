@@ -49,10 +49,12 @@ def haaqi(
     Args:
         remix: as the listener gets it, amplification included (see `remix`), at most NAL-R's tail longer than the
             scene's music. (samples, 2), full scale +-1; at 32 kHz int16 will do.
-        scene, listener: names in `data`, or the objects.
+        scene: its name in `data`, or the object.
+        listener: the same.
         rate: sample rate of the remix in Hz: 44,100, or 32,000 as in a submission.
         engine: "fast"; "fast64", the same with everything in double precision; or "locked" for the locked evaluator.
-        data, split: the evaluation set of the names, as for `evaluate`.
+        data: the evaluation set of the names, as for `evaluate`.
+        split: of that set, where it has several.
 
     Raises:
         UsageError: there is no such scene or listener, it is not one of the ICASSP 2024 challenge, or the remix has the
@@ -62,7 +64,8 @@ def haaqi(
     """
     pair = _pair(scene, listener, data, split)
     samples = _submitted(remix, rate, *pair)
-    _ensure_ready(_known(engine))
+    check_arguments(engine)
+    _ensure_ready(engine)
     return _score(*pair, samples, engine)
 
 
@@ -82,7 +85,13 @@ def haaqi_batch(
     The processes that do it stay for the next call, with the references that they keep, until the program ends.
 
     Args:
-        remixes, scenes, listeners: of the same length: the first remix is of the first scene for the first listener.
+        remixes: each as for `haaqi`.
+        scenes: as many: the first remix is of the first scene, for the first listener.
+        listeners: as many.
+        rate: as for `haaqi`, of all remixes.
+        engine: as for `haaqi`.
+        data: the evaluation set of the names, as for `evaluate`.
+        split: of that set, where it has several.
         workers: number of processes, one for each core by default; with 1, this process does the work.
 
     Returns:
@@ -95,9 +104,7 @@ def haaqi_batch(
         raise UsageError(
             f"{len(remixes)} remixes, {len(scenes)} scenes and {len(listeners)} listeners: give as many of each"
         )
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}: expected 1 or more")
-    _known(engine)
+    check_arguments(engine, workers=workers)
     groups: dict[tuple[Scene, Listener], list[tuple[int, NDArray[np.int16]]]] = {}
     for index, (remix, scene, listener) in enumerate(zip(remixes, scenes, listeners, strict=True)):
         pair = _pair(scene, listener, data, split)
@@ -129,8 +136,10 @@ def remix(
     Args:
         stems: by the names in `harness.STEMS`, each (samples, 2) at 44,100 Hz and as long as the scene's mixture; or
             an array (4, samples, 2) in their order.
-        scene, listener: names in `data`, or the objects.
-        data, split: the evaluation set of the names, as for `evaluate`.
+        scene: its name in `data`, or the object.
+        listener: the same.
+        data: the evaluation set of the names, as for `evaluate`.
+        split: of that set, where it has several.
 
     Returns:
         The amplified remix, (samples + 220, 2), float64, at 44,100 Hz, not limited to +-1.
@@ -153,13 +162,16 @@ def remix(
     return amplify(enhancement.remix(checked, where.gains, mixture), who)
 
 
-# Names and signals
+# Arguments, names and signals
 
 
-def _known(engine: str) -> EngineName:
+def check_arguments(engine: str, **counts: int | None) -> None:
+    """Raise UsageError for an engine that there is not, and for a number below 1."""
     if engine not in ENGINES:
         raise UsageError(f'engine is {engine!r}: expected "fast", "fast64" or "locked"')
-    return engine
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UsageError(f"{name} is {count}: expected 1 or more")
 
 
 @lru_cache(maxsize=8)
@@ -186,7 +198,7 @@ def _named_pair(scene: str | Scene, listener: str | Listener, data: Data, split:
         if listener in known:
             return scene, known[str(listener)]
     found = data if isinstance(data, EvaluationSet) else _found(data, split)
-    scenes, listeners = _by_name(found)
+    scenes, listeners = _named(found.whole)
     if where is None:
         if scene not in scenes:
             raise UsageError(f"no scene {scene} in {found.name} (it has {', '.join(list(scenes)[:3])}, ...)")
@@ -201,10 +213,6 @@ def _named_pair(scene: str | Scene, listener: str | Listener, data: Data, split:
 @lru_cache(maxsize=8)
 def _named(scenes: tuple[Scene, ...]) -> tuple[dict[str, Scene], dict[str, Listener]]:
     return {scene.id: scene for scene in scenes}, {who.id: who for scene in scenes for who in scene.listeners}
-
-
-def _by_name(found: EvaluationSet) -> tuple[dict[str, Scene], dict[str, Listener]]:
-    return _named(found.whole)
 
 
 def _checked(signal: Any, what: str, frames: int | None = None) -> Signal:

@@ -118,7 +118,7 @@ def match(store: Store, entry: Entry, evaluation_set: EvaluationSet, fingerprint
         return store.find_run(status.id, fingerprint)
 
     here = str(verdict.source.resolve())
-    label = label_of(verdict)
+    label = verdict.label
     record = _declaration(run_record(declared, verdict, evaluation_set))
 
     def in_place(status: RunStatus) -> bool:
@@ -178,12 +178,7 @@ def _by_name(run: StoredRun, protocol: Protocol) -> dict[str, PairRecord]:
 
 def _declared(verdict: Verdict) -> str:
     """Identity of what a submission says made it: by its manifest, or the folder's name without one."""
-    return verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": label_of(verdict)})
-
-
-def label_of(verdict: Verdict) -> str:
-    """What to call a submission: the name of what the user gave."""
-    return verdict.label
+    return verdict.manifest.key if verdict.manifest else canonical_sha256({"submission": verdict.label})
 
 
 def _contents(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, str]:
@@ -206,7 +201,7 @@ def _may_be_hashed(path: Path) -> bool:
 
 def run_record(key: str, verdict: Verdict, evaluation_set: EvaluationSet) -> RunRecord:
     """What a submission declares, as the leaderboard keeps it."""
-    label = label_of(verdict)
+    label = verdict.label
     manifest = verdict.manifest or undeclared(label, evaluation_set)
     return RunRecord(
         key=key,

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import FailFast, Field
-
 from harness.challenge import STEMS
 from harness.errors import DataError
 from harness.files import is_inner_path, locked_folder, remove_leftovers, sha256_of
 from harness.music.layout import POSITION_FILES, positions_file
-from harness.music.metadata import EACH_SCENE, MAX_SCENES, MusicRecord, SceneRecord, Text, read
+from harness.music.metadata import EACH_SCENE, MusicRecord, MusicRecords, SceneRecord, Text, read
 from harness.sets.heads import Position, speaker_files
 from harness.sets.making import RECIPE, Made, Piece, clipped_in, make_pieces, silent_in, song_folder
 from harness.sets.positions import read_positions
@@ -107,9 +105,8 @@ def samples_of(root: Path, split: str) -> tuple[list[Sample], int]:
     metadata = root / "metadata"
     scenes_file, tracks_file = metadata / f"scenes.{split}.json", metadata / f"musdb18.{split}.json"
     scenes: dict[str, SceneRecord] = read(scenes_file, Annotated[dict[Text, SceneRecord], EACH_SCENE])
-    kind = Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()]
     tracks: dict[str, MusicRecord] = {}
-    for music in read(tracks_file, kind):
+    for music in read(tracks_file, MusicRecords):
         if tracks.setdefault(music.track, music) is not music:
             raise DataError(f"{tracks_file}: {music.track!r} is listed twice: each song has one entry")
     samples: dict[str, Sample] = {}

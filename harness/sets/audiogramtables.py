@@ -21,6 +21,7 @@ from typing import Any
 from harness.errors import DataError, SubmissionError, printable
 from harness.files import SAFE_NAME, read_bounded
 from harness.music.metadata import HAAQI_FREQUENCIES, LEVELS_DB_HL, MAX_SCENES
+from harness.sets.writing import plain
 
 MAX_TABLE_BYTES = 16 * 2**20
 """A hundred thousand listeners at eight frequencies would have some 40; nobody has measured so many."""
@@ -157,12 +158,7 @@ def _record(path: Path, name: str, ears: Ears) -> dict[str, Any]:
     frequencies = sorted(left)
     return {
         "name": name,
-        "audiogram_cfs": [_plain(frequency) for frequency in frequencies],
-        "audiogram_levels_l": [_plain(left[frequency][0]) for frequency in frequencies],
-        "audiogram_levels_r": [_plain(right[frequency][0]) for frequency in frequencies],
+        "audiogram_cfs": [plain(frequency) for frequency in frequencies],
+        "audiogram_levels_l": [plain(left[frequency][0]) for frequency in frequencies],
+        "audiogram_levels_r": [plain(right[frequency][0]) for frequency in frequencies],
     }
-
-
-def _plain(number: float) -> float:
-    """45 for 45.0: numbers as people write them."""
-    return int(number) if number == int(number) else number

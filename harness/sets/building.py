@@ -20,7 +20,7 @@ from harness.sets.making import RECIPE, Made, Piece, clipped_in, make_pieces, si
 from harness.sets.positions import records_of
 from harness.sets.provenance import excerpts_entry, hashes_of, read_provenance, write_provenance
 from harness.sets.scenes import draw_listeners, draw_scenes
-from harness.sets.songs import MAX_SHOWN, FoundSongs
+from harness.sets.songs import FoundSongs, in_short
 from harness.sets.writing import Content, as_official, difference_from, write_metadata
 
 COMMAND = "set new"
@@ -288,9 +288,8 @@ def _ensure_made(made: list[Made]) -> None:
     """Raise HarnessError if pieces of music could not be made."""
     failed = [f"{each.piece.name}: {each.problem}" for each in made if each.problem is not None]
     if failed:
-        more = [f"... and {len(failed) - MAX_SHOWN} more"] if len(failed) > MAX_SHOWN else []
         head = f"{len(failed)} of {len(made)} pieces of music could not be made; what was made is kept:"
-        raise HarnessError("\n  ".join([head, *failed[:MAX_SHOWN], *more]))
+        raise HarnessError(in_short(head, failed))
 
 
 def _unused(plan: Plan, pieces: list[Piece]) -> tuple[Path, ...]:

@@ -64,7 +64,7 @@ Cuts = Callable[[Song, int], Sequence[tuple[str, int, int]]]
 """Where a song of so many samples is cut: names, first samples, and those after the last."""
 
 
-def cut_song(song: Song, output: Path, cuts: Cuts, keep_silent: bool = False) -> list[Excerpt]:
+def cut_song(song: Song, output: Path, cuts: Cuts, keep_silent: bool) -> list[Excerpt]:
     """Cut a song, and write each excerpt as a song in the layout `folders`; files that say the same already stay.
 
     One signal of the song is in memory at a time.

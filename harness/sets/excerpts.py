@@ -32,7 +32,7 @@ DECISIONS = (
 )
 
 
-def consecutive(seconds: float = SECONDS) -> Cuts:
+def consecutive(seconds: float) -> Cuts:
     """Cuts into consecutive windows of so many seconds, named after song and start."""
     length = round(seconds * PROTOCOL.sample_rate)
 

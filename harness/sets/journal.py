@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.documents import ensure_few_values
-from harness.errors import DataError, StorageError, SubmissionError
-from harness.files import read_bounded
+from harness.errors import DataError, SubmissionError
+from harness.files import cannot_write, read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,15 +97,8 @@ def appending(path: Path) -> "Iterator[Callable[[Entry], None]]":
                     file.flush()
                     os.fsync(file.fileno())
                 except OSError as error:
-                    raise _cannot(path, error) from error
+                    raise cannot_write(path, error) from error
 
             yield append
     except OSError as error:
-        raise _cannot(path, error) from error
-
-
-def _cannot(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot write {path}: {error.strerror or error}; make room or choose another place, "
-        "then run the same command again: it continues"
-    )
+        raise cannot_write(path, error) from error

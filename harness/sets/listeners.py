@@ -16,6 +16,7 @@ from harness.music.audiograms import STANDARD_AUDIOGRAMS, listener_record
 from harness.music.metadata import EACH_SCENE, ListenerRecord, Name, Text, listener_of, read
 from harness.sets.audiogramtables import read_table
 from harness.sets.draws import choose, seeded
+from harness.sets.writing import plain
 
 CLARITY, BISGAARD = "clarity", "bisgaard"
 """Names of the listeners that are built in."""
@@ -86,20 +87,15 @@ def read_records(path: Path) -> Listeners:
             raise DataError(f"{path}: {key}.name is {record.name[:100]!r}, expected {key!r}: name and key must agree")
     if not records:
         raise DataError(f"{path}: holds no listener")
-    return {key: _plain(record) for key, record in records.items()}
+    return {key: _as_written(record) for key, record in records.items()}
 
 
-def _plain(record: _Named) -> dict[str, Any]:
-    """A record with its numbers as people write them: 45, not 45.0."""
-
-    def numbers(values: list[float]) -> list[float]:
-        return [int(value) if value == int(value) else value for value in values]
-
+def _as_written(record: _Named) -> dict[str, Any]:
     return {
         "name": record.name,
-        "audiogram_cfs": numbers(record.audiogram_cfs),
-        "audiogram_levels_l": numbers(record.audiogram_levels_l),
-        "audiogram_levels_r": numbers(record.audiogram_levels_r),
+        "audiogram_cfs": [*map(plain, record.audiogram_cfs)],
+        "audiogram_levels_l": [*map(plain, record.audiogram_levels_l)],
+        "audiogram_levels_r": [*map(plain, record.audiogram_levels_r)],
     }
 
 

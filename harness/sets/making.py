@@ -14,8 +14,8 @@ from typing import Any
 
 from harness.challenge import STEMS
 from harness.compute.local import map_unordered
-from harness.errors import DataError, HarnessError, StorageError
-from harness.files import canonical_sha256, remove_leftovers, sha256_of, sha256_of_all, write_whole
+from harness.errors import DataError, HarnessError
+from harness.files import cannot_write, canonical_sha256, remove_leftovers, sha256_of, sha256_of_all, write_whole
 from harness.music.microphones import Rendered, as_it_is, at_microphones, encoded, loudness
 from harness.sets.heads import read_impulse_responses
 from harness.sets.journal import Entry, appending, journal_file, read_journal
@@ -272,10 +272,7 @@ class _Work:
             remove_leftovers(folder)
             _target(root, piece, "mixture").unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"cannot write to {folder}: {error.strerror or error}; "
-                "make room or choose another place, then run the same command again: it continues"
-            ) from error
+            raise cannot_write(folder, error) from error
         return cls(root, piece, speakers, made_from, Made(piece, {}, {}, (), kept=False))
 
     def render(self, name: str, music: Any, level: float | None) -> None:

@@ -12,6 +12,7 @@ from harness.sets.gains import official_gains
 from harness.sets.heads import KEMAR_POSITIONS, Position, kemar_folder
 from harness.sets.positions import read_positions
 from harness.sets.songs import FoundSongs, find_songs
+from harness.sets.writing import plain
 
 DEMO = "demo"
 """Stands for the embedded excerpt among songs."""
@@ -53,7 +54,7 @@ def named_gains(named: str) -> dict[str, dict[str, float]]:
     known: dict[str, GainsRecord] = read(path, Annotated[dict[Text, GainsRecord], EACH_SCENE])
     if not known:
         raise DataError(f"{path} holds no gains: expected at least one set")
-    return {key: {stem: _plain(getattr(record, stem)) for stem in STEMS} for key, record in known.items()}
+    return {key: {stem: plain(getattr(record, stem)) for stem in STEMS} for key, record in known.items()}
 
 
 def named_positions(named: str, heads: str | None, root: Path) -> tuple[dict[str, Position], Path]:
@@ -88,8 +89,3 @@ def _file(named: str, option: str, else_: str) -> Path:
     if not path.is_file():
         raise UsageError(f"{option} {named}: no such file; {else_} will do as well")
     return path
-
-
-def _plain(value: float) -> float:
-    """A number as the official files write it: 6, not 6.0."""
-    return int(value) if value.is_integer() else value

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import FailFast, Field
-
 from harness.errors import DataError, UsageError
 from harness.files import locked_folder, sha256_of
 from harness.music.layout import POSITION_FILES, positions_file
-from harness.music.metadata import EACH_SCENE, MAX_SCENES, GainsRecord, MusicRecord, Text, read, read_listeners
+from harness.music.metadata import EACH_SCENE, GainsRecord, MusicRecords, Text, read, read_listeners
 from harness.sets.draws import choose, seeded
 from harness.sets.gains import official_gains
 from harness.sets.positions import official_positions, position_ids, records_of
@@ -185,9 +183,7 @@ def track_names(path: Path) -> list[str]:
     Raises:
         DataError: missing or malformed, no track, or one twice.
     """
-    tracks = [
-        music.track for music in read(path, Annotated[list[MusicRecord], Field(max_length=MAX_SCENES), FailFast()])
-    ]
+    tracks = [music.track for music in read(path, MusicRecords)]
     if not tracks:
         raise DataError(f"{path}: lists no song")
     if len(set(tracks)) != len(tracks):

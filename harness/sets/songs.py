@@ -8,7 +8,7 @@ and DIR/test. A song without a mixture gets the sum of its stems. Genre, Source 
 import csv
 import io
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ MAX_NAME_BYTES = 150
 """Of a song's name. With a position or a listener and a stem it becomes the name of a file, which may have 255."""
 
 MAX_SHOWN = 20
-"""Problems that a message shows."""
+"""Lines of a kind that a message shows; --json and the provenance have all."""
 
 TRACKLIST = "tracklist.csv"
 MAX_TRACKLIST_BYTES = 2**22
@@ -131,8 +131,13 @@ def raise_all(problems: list[str], what: str) -> None:
     if len(problems) == 1:
         raise DataError(problems[0])
     if problems:
-        more = [f"... and {len(problems) - MAX_SHOWN} more"] if len(problems) > MAX_SHOWN else []
-        raise DataError("\n  ".join([f"{what}:", *problems[:MAX_SHOWN], *more]))
+        raise DataError(in_short(f"{what}:", problems))
+
+
+def in_short(head: str, lines: Sequence[str]) -> str:
+    """A heading and indented lines, `MAX_SHOWN` at most, with how many more there are."""
+    more = [f"... and {len(lines) - MAX_SHOWN} more"] if len(lines) > MAX_SHOWN else []
+    return "\n  ".join([head, *lines[:MAX_SHOWN], *more])
 
 
 def _entries(folder: Path) -> Iterator[Path]:

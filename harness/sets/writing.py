@@ -16,6 +16,11 @@ def as_official(content: Content) -> bytes:
     return json.dumps(content, indent=4).encode("ascii")
 
 
+def plain(number: float) -> float:
+    """A number as people and the official files write it: 45, not 45.0."""
+    return int(number) if number == int(number) else number
+
+
 def write_metadata(path: Path, content: Content) -> bool:
     """Write a metadata file, whole or not at all.
 

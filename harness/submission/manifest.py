@@ -1,11 +1,7 @@
-"""Submissions: a folder with one stereo remix for each scene and listener, and a manifest.
+"""The manifest of a submission, `submission.json`: what made it, for which evaluation set, SHA-256 of every file.
 
-```
-<submission>/submission.json                  what made it, for which evaluation set, SHA-256 of every file
-<submission>/<scene>_<listener>_remix.flac    stereo, 32 kHz, 16 bit
-```
-A submission may come from a stranger: sizes are bounded before anything is read, links are not followed, and each
-file is read once, so that what was checked and hashed is what is scored.
+It may come from a stranger: its size is bounded before it is read, and so are the number and length of all that it
+holds.
 """
 
 import json
@@ -17,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -104,43 +101,81 @@ class EvaluationSetRecord(Document, extra="forbid"):
 class Manifest(Document, extra="forbid"):
     """What `submission.json` holds. Only the first six fields are required of a stranger's submission."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     format: Literal[1]
+    """Of the manifest itself."""
     system: _Name
+    """What made the files: its name."""
     version: _Name
+    """And its version."""
     class_: Literal["causal", "non-causal"] = Field(alias="class")
+    """Whether the system looks ahead by 5 ms at most."""
     training_data: str
+    """What the system was trained on: none, official, official + augmentation, official + supplementation, synthetic,
+    private, evaluation data or unknown; the last four are not eligible."""
     evaluation_set: EvaluationSetRecord
+    """For which evaluation set the submission is."""
     files: Annotated[dict[_FileName, FileRecord], at_most(2**20)] = Field(default_factory=dict)
+    """Each file's hash, by its name."""
     licence: _Text = "unknown"
+    """Of the weights."""
     parameters: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    """Number of learned parameters."""
     settings: Annotated[dict[_Name, _Setting], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    """The system's options."""
     soft_clip: bool = False
+    """Whether remixes were passed through tanh before they were clipped."""
     inputs_sha256: Annotated[dict[_Name, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    """What files and folders held that options name, by option. The harness writes this and the rest, to `batch`."""
     pipeline_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    """Of the harness's own processing."""
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    """Of the loaded weights."""
     code_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    """Of the system's code."""
     code_files: Annotated[dict[_Path, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    """Its files, by their place in the plugin."""
     weights_files: Annotated[dict[_Path, _Sha256], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    """Files that were read while the system was made and loaded."""
     packages: Annotated[dict[_Name, _Name], at_most(MAX_NAMED)] = Field(default_factory=dict)
+    """Versions of the packages that it uses."""
     unidentified: _Name | None = None
+    """What was learned and could not be hashed."""
     kind: Literal["separator", "enhancer", "reference"] | None = None
+    """What the system is."""
     isolation: Literal["process", "sandbox", "in-process"] | None = None
+    """Where the system ran: a process of its own, a sandbox, or the harness itself (for debugging, never ranked)."""
     python: _Name | None = None
+    """Its Python, where that is not the harness's."""
     costs: Annotated[dict[_Path, CostRecord], at_most(2**20)] = Field(default_factory=dict)
+    """What each piece of music cost, by its path."""
     chain: Chain = "baseline"
+    """What followed separation: the baseline's remix, or the chain for live music."""
     streaming: StreamingRecord | None = None
+    """Block and latency of a system that streams."""
     causality: CausalityRecord | None = None
+    """The verdict on its look-ahead. From elsewhere it only counts against the system."""
     loads: Annotated[dict[_Path, LoadRecord], at_most(2**20)] = Field(default_factory=dict)
+    """Real-time load of each piece of music."""
     batch: Annotated[int, Field(ge=2, le=2**20)] | None = None
     """The most pieces of music that were separated at once; None: one by one. The last bits may differ by it."""
     team: _Name | None = None
+    """Who made it."""
     contact: _Text | None = None
+    """How to reach them; it stays in the database."""
     url: _Link | None = None
+    """Where to read more."""
     paper: _Link | None = None
+    """Where it is described."""
     description: Annotated[str, Field(max_length=2000), PRINTABLE_LINES] | None = None
+    """What it is; may have several lines."""
     not_eligible: _Text | None = None
+    """Why the rules exclude it."""
     reference: bool = False
+    """True for a yardstick, which is handed the true stems."""
     harness: _Name | None = None
+    """Version of the harness that wrote it."""
     measure: bool = Field(default=False, exclude=True)
     """Whether the system asks to have its look-ahead measured, while it is at work; no part of the file."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from harness.errors import SubmissionError, UsageError
+from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.files import PARTIAL
 from harness.music.evaluationset import EvaluationSet, Pair, Scene
 from harness.submission.forms import Form, content
@@ -195,7 +195,7 @@ def judge(
             if isinstance(result, SubmissionError):
                 # A link, for one, is both found by the scan and refused by the reader: say it once.
                 if name not in reported:
-                    verdict.problems.append(Problem(name, _without(PurePosixPath(name).name, _without(name, result))))
+                    verdict.problems.append(Problem(name, without(PurePosixPath(name).name, without(name, result))))
             else:
                 verdict.hashes[name] = result
             advance(name)
@@ -243,7 +243,7 @@ def _why_misspelled(meant: str) -> str:
     return f"has its accents in another form of Unicode than {meant!a}, as macOS writes them: rename it"
 
 
-def _without(name: str, error: SubmissionError | str) -> str:
+def without(name: str | Path, error: HarnessError | str) -> str:
     """What an error says of the file that it begins with."""
     return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")
 
@@ -274,7 +274,7 @@ def _check_manifest(
         verdict.manifest = read_manifest(folder, max_manifest_bytes(pairs))
     except SubmissionError as error:
         if not any(problem.file == MANIFEST for problem in verdict.problems):
-            verdict.problems.append(Problem(MANIFEST, _without(MANIFEST, error).removeprefix(f"{folder / MANIFEST}: ")))
+            verdict.problems.append(Problem(MANIFEST, without(MANIFEST, error).removeprefix(f"{folder / MANIFEST}: ")))
         return
     manifest = verdict.manifest
     if manifest is None:

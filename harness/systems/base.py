@@ -1,4 +1,4 @@
-"""What the author of an enhancement system imports: everything that a plugin needs, and nothing else.
+"""The base classes of systems, and what a system declares of itself.
 
 Two kinds of systems compete:
 
@@ -46,7 +46,7 @@ The first four are the challenge's own classes of entries, with "none" for syste
 class System(ABC):
     """Common part of all systems: what a system declares about itself.
 
-    Class attributes to set:
+    Attributes:
         name: as used in `--system NAME`: letters, digits, dot, dash, underscore.
         version: change it whenever the output changes; results of different versions are never mixed.
         summary: one line for `harness systems`.
@@ -58,9 +58,11 @@ class System(ABC):
         options: the settings that `--option` may change.
         environment: name of the Python environment that the system needs, if that is not the harness's own: it then
             runs in the interpreter that `--python`, or HARNESS_PYTHON_<NAME>, names.
+        settings: the options' values, checked and complete: what was asked for, else the defaults.
+        reference: True for a `Reference`; nobody else sets it.
 
-    Settings, checked and complete, are in `self.settings`. What depends on them (training data of the chosen
-    model, for instance) may be set on the instance in `__init__` or `load`.
+    What depends on settings (training data of the chosen model, for instance) may be set on the instance in
+    `__init__` or `load`.
     """
 
     name: ClassVar[str]
@@ -73,11 +75,15 @@ class System(ABC):
     options: ClassVar[Sequence[Option]] = ()
     environment: ClassVar[str | None] = None
     reference: ClassVar[bool] = False
+    # What it is made of and may import: kept by `harness.systems.discovery` and `harness.systems.identity`.
     neighbours: ClassVar[Any] = None
+    """Kept by the harness: modules beside the plugin's file."""
     sources: ClassVar[Any] = None
+    """Kept by the harness: its code."""
     read: ClassVar[Any] = ()
+    """Kept by the harness: files that were read while the plugin was loaded."""
     identity: Any = None
-    """What it is made of and may import: kept by `harness.systems.discovery` and `harness.systems.identity`."""
+    """Kept by the harness: what it is made of."""
 
     def __init__(self, **settings: Any) -> None:
         known = {option.name: option for option in self.options}
@@ -129,6 +135,7 @@ class Separator(System):
     """
 
     separate_many: ClassVar[Any] = None
+    """A method, where a class has one: see above."""
 
     @abstractmethod
     def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
@@ -188,7 +195,15 @@ class Reference(System):
 
     @abstractmethod
     def stems(self, true_stems: Mapping[str, Signal], sample_rate: int) -> Mapping[str, Signal]:
-        """Return the stems to remix, given the true ones: each (samples, 2), float64."""
+        """Return the stems to remix, given the true ones.
+
+        Args:
+            true_stems: "vocals", "drums", "bass" and "other", each (samples, 2), float64, full scale +-1.
+            sample_rate: 44100.
+
+        Returns:
+            Stems of the same form.
+        """
 
 
 def kind_of(system: type[System]) -> str:

@@ -20,7 +20,7 @@ import pluggy
 from harness.errors import PluginError, UsageError
 from harness.files import canonical_sha256
 from harness.systems import TRAINING_DATA, Enhancer, Option, Reference, Separator, System, hookspecs
-from harness.systems.neighbours import Neighbours
+from harness.systems.neighbours import FILE_MODULE, Neighbours
 from harness.systems.sources import neighbourhood, sources_of
 from harness.systems.streaming import check_streaming
 from harness.systems.watching import files_read
@@ -114,10 +114,6 @@ class Plugins:
         top = sys.modules[module.__name__.partition(".")[0]]
         folder = file if top is module and file.name != "__init__.py" else Path(str(top.__file__)).parent
         return {"module": module.__name__, "folder": str(folder)}
-
-
-FILE_MODULE = "harness_plugin_"
-"""How the names of modules begin that are made of files given as plugins."""
 
 
 def _import(source: str) -> ModuleType:

@@ -11,4 +11,8 @@ hookspec = pluggy.HookspecMarker("harness")
 
 @hookspec
 def register_systems(register: Callable[[type[System]], None]) -> None:
-    """Call `register(MySystem)` once for every system that the plugin brings."""
+    """Say which systems a plugin brings.
+
+    Args:
+        register: call it once for each of them, with the class: `register(MySystem)`.
+    """

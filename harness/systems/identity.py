@@ -21,9 +21,9 @@ from typing import Any
 
 from harness.files import cache_folder, canonical_sha256, sha256_of_all
 from harness.systems.base import System, constructed
+from harness.systems.checkpoints import state_sha256
 from harness.systems.neighbours import Neighbours
 from harness.systems.sources import Sources, add_modules, sources_of
-from harness.systems.torch import state_sha256
 from harness.systems.watching import belongs_to_the_machine, files_read
 
 DEPTH = 4

@@ -4,6 +4,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+FILE_MODULE = "harness_plugin_"
+"""How the names of modules begin that are made of files given as plugins."""
+
+OURS = ("harness", "harness_leaderboard")
+BUNDLED = "harness_plugins"
+"""A package of many plugins: each of its modules or folders is one, and counts by itself."""
+
 
 class Neighbours:
     """The folder of a plugin file, and the modules that it imported from there.
@@ -37,10 +44,10 @@ class Neighbours:
             if (
                 file
                 and Path(file).is_relative_to(self.folder)
-                and not name.startswith("harness_plugin_")
+                and not name.startswith(FILE_MODULE)
                 # An environment may lie below the folder, and even the harness: a plugin beside a checkout of it.
                 and "site-packages" not in Path(file).relative_to(self.folder).parts
-                and name.partition(".")[0] not in ("harness", "harness_leaderboard", "harness_plugins")
+                and name.partition(".")[0] not in (*OURS, BUNDLED)
             ):
                 self.modules[name] = sys.modules.pop(name)
         if self.added and str(self.folder) in sys.path:

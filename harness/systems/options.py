@@ -19,7 +19,8 @@ class Option:
         type: int, float, str, bool or Path.
         default: used when the option is not given; None means that there is no value.
         help: one line.
-        minimum, maximum: inclusive bounds for numbers.
+        minimum: inclusive bound for numbers.
+        maximum: the same.
         choices: the only values allowed, if not empty.
     """
 
@@ -32,7 +33,10 @@ class Option:
     choices: tuple[Any, ...] = ()
 
     def parse(self, text: str) -> Any:
-        """Read a value as given on the command line.
+        """Read a value.
+
+        Args:
+            text: as given on the command line.
 
         Raises:
             UsageError: the text is not of the option's type, or out of its range.

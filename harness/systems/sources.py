@@ -24,11 +24,7 @@ from types import ModuleType
 
 from harness.errors import PluginError
 from harness.files import sha256_of
-from harness.systems.neighbours import active_folders
-
-OURS = ("harness", "harness_leaderboard")
-BUNDLED = "harness_plugins"
-"""A package of many plugins: each of its modules or folders is one, and counts by itself."""
+from harness.systems.neighbours import BUNDLED, OURS, active_folders
 
 
 @dataclass

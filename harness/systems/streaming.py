@@ -100,7 +100,12 @@ class StreamingSeparator(Separator):
     def separate(self, mixture: Signal, sample_rate: int) -> Mapping[str, Signal]:
         """Separate a whole piece by `prepare` and `process`. Final: a class that overrides it is refused.
 
-        Args and returned stems as for every `Separator`; the latency that `credited` gives is taken out.
+        Args:
+            mixture: (samples, 2), float64, full scale +-1.
+            sample_rate: 44100.
+
+        Returns:
+            The stems, as of every `Separator`; the latency that `credited` gives is taken out.
 
         Raises:
             SystemFailure: a block's stems are not what they must be.
@@ -113,7 +118,8 @@ class StreamingEnhancer(Enhancer):
     """A system that owns the whole Enhancement block and works while the music is played.
 
     Attributes:
-        block, latency: as for `StreamingSeparator`; latency with all amplification included.
+        block: as for `StreamingSeparator`.
+        latency: as for `StreamingSeparator`, with all amplification included.
     """
 
     block: int = 64
@@ -124,19 +130,36 @@ class StreamingEnhancer(Enhancer):
         """Get ready for a piece of music and a listener: as `StreamingSeparator.prepare`.
 
         Args:
+            sample_rate: 44100.
+            block: samples in each block that follows.
+            channels: 2.
             listener: the audiograms of both ears.
             gains: target gain of each stem in dB.
         """
 
     @abstractmethod
     def process(self, block: Signal) -> Signal:
-        """Enhance the next block, (block, 2), while the music plays; returns an array of its shape, amplified."""
+        """Enhance the next block, while the music plays: against the clock.
+
+        Args:
+            block: (block, 2), float64, full scale +-1. A copy: it may be changed.
+
+        Returns:
+            An array of its shape, amplified.
+        """
 
     def enhance(self, mixture: Signal, sample_rate: int, listener: Listener, gains: Gains) -> Signal:
         """Enhance a whole piece by `prepare` and `process`. Final: a class that overrides it is refused.
 
-        Args and returned remix as for every `Enhancer`; the latency that `credited` gives is taken out, and what
-        remains makes the remix longer than the mixture, by up to `TAIL` samples.
+        Args:
+            mixture: (samples, 2), float64, full scale +-1.
+            sample_rate: 44100.
+            listener: the audiograms of both ears.
+            gains: target gain of each stem in dB.
+
+        Returns:
+            The remix, as of every `Enhancer`; the latency that `credited` gives is taken out, and what remains makes
+            it longer than the mixture, by up to `TAIL` samples.
 
         Raises:
             SystemFailure: a block of the remix is not what it must be.
@@ -222,7 +245,8 @@ class Stream(ABC):
     """One piece of music on its way through a streaming system, wherever that runs. A context manager: closes itself.
 
     Attributes:
-        block, latency: of the system, in samples.
+        block: of the system, in samples.
+        latency: the same.
         cost: what the music cost since the last `prepare` (`harness.apart.measuring.Cost`), after `close`; None where
             the system runs in this process.
     """
@@ -268,7 +292,8 @@ class OwnStream(Stream):
 
     Args:
         system: a StreamingSeparator or StreamingEnhancer, loaded.
-        listener, gains: for a StreamingEnhancer.
+        listener: for a StreamingEnhancer.
+        gains: the same.
 
     Raises:
         SystemFailure: its block or latency is out of range.
@@ -327,10 +352,12 @@ class Streamed:
 
     Attributes:
         signals: the four stems in the order of `STEMS`, or one remix, each (samples, 2); `credited` is taken out.
-        block, latency: of the system, in samples.
+        block: of the system, in samples.
+        latency: the same.
         credited: samples of the latency that were taken out.
-        cpu, wall: load of every block in turn, (blocks,): the seconds that it took (see `Took`) as a share of those
+        cpu: load of every block in turn, (blocks,): the seconds that it took (see `Took`) as a share of those
             that it lasts. None is left out, those of the silence after the music included.
+        wall: the same by the clock on the wall.
     """
 
     signals: list[NDArray[Any]]

@@ -10,11 +10,8 @@ memory left.
 PyTorch takes seconds to import, so every function imports it for itself: listing the systems stays fast.
 """
 
-import hashlib
-import pickle
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +21,7 @@ from harness.enhancement import Signal
 from harness.errors import HarnessError, SystemFailure, WeightsMissing
 from harness.hearing import Listener
 from harness.systems.base import Enhancer, Separator, System
+from harness.systems.checkpoints import count_parameters, load_checkpoint, one_line, shape_of, state_sha256
 from harness.systems.options import Option
 from harness.systems.streaming import StreamingSeparator
 
@@ -89,117 +87,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception in one line; torch likes to append pages of advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-# ---- weights --------------------------------------------------------------------------------------------
-
-
-def count_parameters(module: Any) -> int:
-    """Number of learned parameters of a torch module."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def state_sha256(state: Mapping[str, Any], description: str = "") -> str:
-    """SHA-256 of a state dict: names, types, shapes and bytes of its tensors, in their order.
-
-    Args:
-        state: as returned by `module.state_dict()`.
-        description: whatever else decides what the weights compute (order of the sources, for instance).
-    """
-    import torch
-
-    digest = hashlib.sha256(description.encode("utf-8"))
-    for name, value in state.items():
-        tensor = value.detach().cpu().contiguous()
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def load_checkpoint(model: Any, path: Path, key: str | None = None) -> Any:
-    """Fill a model with the tensors of a checkpoint, which must fit it exactly.
-
-    Only tensors and plain values are read: no code in the file is run.
-
-    Args:
-        model: a torch.nn.Module.
-        path: a file that `torch.save` wrote, or safetensors (`*.safetensors`).
-        key: where in the file the state dict is, "state_dict" for instance; by default it is the whole file.
-
-    Returns:
-        The model.
-
-    Raises:
-        WeightsMissing: there is no such file.
-        SystemFailure: it cannot be read, holds no state dict, or does not fit the model.
-    """
-    state = _read_tensors(path)
-    if key is not None:
-        if not isinstance(state, Mapping) or key not in state:
-            found = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise SystemFailure(f"checkpoint {path}: no {key!r} in it (found: {_shortened(found)})")
-        state = state[key]
-    if not _is_state(state):
-        # Training scripts often save optimizer and counters beside the weights.
-        inside = [name for name, value in state.items() if _is_state(value)] if isinstance(state, Mapping) else []
-        advice = f"try key={inside[0]!r}" if inside else "save model.state_dict() in it"
-        raise SystemFailure(f"checkpoint {path} is not a state dict: {advice}")
-    expected = model.state_dict()
-    problems = [f"{name} is missing" for name in expected if name not in state]
-    problems += [f"{name} is not in the model" for name in state if name not in expected]
-    problems += [
-        f"{name} is {_shape(state[name])}, expected {_shape(value)}"
-        for name, value in expected.items()
-        if name in state and _shape(state[name]) != _shape(value)
-    ]
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise SystemFailure(
-            f"checkpoint {path} does not fit the model: {'; '.join(problems[:3])}{more}; "
-            "is it one of another architecture or other settings?"
-        )
-    model.load_state_dict(state)
-    return model
-
-
-def _read_tensors(path: Path) -> Any:
-    import torch
-
-    if not path.is_file():
-        raise WeightsMissing(f"no checkpoint at {path}: put it there, or name another file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise SystemFailure(
-            f"checkpoint {path} cannot be read: it is damaged, or holds objects besides tensors; "
-            "save model.state_dict() in it"
-        ) from error
-    except Exception as error:  # a damaged file can raise anything
-        raise SystemFailure(f"checkpoint {path} cannot be read ({one_line(error)}): is it damaged?") from error
-
-
-def _is_state(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, torch.Tensor) for each in value.values())
-
-
-def _shape(tensor: Any) -> tuple[int, ...]:
-    return tuple(tensor.shape)
-
-
-def _shortened(text: str, length: int = 80) -> str:
-    return text if len(text) <= length else text[: length - 4] + " ..."
 
 
 # ---- the systems ----------------------------------------------------------------------------------------
@@ -329,8 +216,8 @@ class _TorchSystem(System):
 
         if not isinstance(result, torch.Tensor):
             raise SystemFailure(f"{self.name}: {method}() returned {_described(result)}, expected a tensor {shape}")
-        if _shape(result) != shape:
-            raise SystemFailure(f"{self.name}: {method}() returned a tensor {_shape(result)}, expected {shape}")
+        if shape_of(result) != shape:
+            raise SystemFailure(f"{self.name}: {method}() returned a tensor {shape_of(result)}, expected {shape}")
         # In double precision only here: not every device has it.
         return result.detach().cpu().double().numpy()
 
@@ -338,7 +225,7 @@ class _TorchSystem(System):
 class TorchSeparator(_TorchSystem, Separator):
     """A separator around a torch model: implement `load_model` and `separate_tensor`.
 
-    Class attributes to set besides those of every system:
+    Attributes:
         model_rate: sample rate of the model in Hz, 44100 unless set: signals are resampled to it and back.
         stem_order: the order in which the model gives the stems.
         more_memory: what a user can do when memory runs out.
@@ -428,7 +315,15 @@ class TorchBatchSeparator(TorchSeparator):
         return [{name: stem.T for name, stem in zip(self.stem_order, stems, strict=True)} for stems in separated]
 
     def separate_many(self, mixtures: Sequence[Signal], sample_rate: int) -> Sequence[Mapping[str, Signal]]:
-        """Separate several mixtures at once: see `Separator`."""
+        """Separate several mixtures at once: see `Separator`.
+
+        Args:
+            mixtures: each (samples, 2), float64, full scale +-1; their lengths may differ.
+            sample_rate: 44100.
+
+        Returns:
+            For each mixture what `separate` returns for it.
+        """
         self._require_loaded("separate_many")
         at_rate = [_resampled(mixture, sample_rate, self.model_rate) for mixture in mixtures]
         by_length: dict[int, list[int]] = {}

@@ -275,7 +275,7 @@ READ_BY_BOARDS = ("alembic_version", "evaluation_sets", "evaluators", "runs", "s
 """Small tables, which are checked in any database."""
 
 
-def check_structure(connection: Connection, path: Path, name: str, whole: bool = False) -> None:
+def check_structure(connection: Connection, path: Path, name: str, whole: bool) -> None:
     """Have SQLite look whether a database is put together as it can be.
 
     Costs, by `python benchmarks/commands.py` on two shared cores: 0.33 s for 10 runs of 19,200 scores (66 MB), 4.1 s

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, tuple_
 
 from harness_leaderboard.checksums import of_score
-from harness_leaderboard.models import EnvironmentRow, EvaluatorRow, ReferenceRow, RemixRow, ScoreRow
-from harness_leaderboard.rows import in_parts
+from harness_leaderboard.models import ScoreRow
+from harness_leaderboard.rows import in_parts, with_hashes
 
 ScoreKey = tuple[int, int, str]
 """Remix, evaluator and engine."""
@@ -52,19 +52,7 @@ class StoredScore:
 
 
 _COLUMNS = tuple(column.name for column in ScoreRow.__table__.columns)
-SCORES = (
-    select(
-        ScoreRow.__table__,
-        ReferenceRow.sha256.label("reference_sha256"),
-        RemixRow.file_sha256,
-        EvaluatorRow.fingerprint,
-        EnvironmentRow.sha256.label("environment_sha256"),
-    )
-    .join(RemixRow, ScoreRow.remix_id == RemixRow.id)
-    .join(ReferenceRow, RemixRow.reference_id == ReferenceRow.id)
-    .join(EvaluatorRow, ScoreRow.evaluator_id == EvaluatorRow.id)
-    .outerjoin(EnvironmentRow, ScoreRow.environment_id == EnvironmentRow.id)
-)
+SCORES = with_hashes(ScoreRow)
 """A SELECT for `stored_score`."""
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, insert, select, text, tuple_
 from harness_leaderboard.checks import CHECKERS, Checker, NewCheck, is_part
 from harness_leaderboard.checksums import of_check
 from harness_leaderboard.errors import LeaderboardError
-from harness_leaderboard.models import CheckRow, EnvironmentRow, EvaluatorRow, ReferenceRow, RemixRow
-from harness_leaderboard.rows import forget_summaries_of, in_parts, now
+from harness_leaderboard.models import CheckRow, EnvironmentRow, ReferenceRow, RemixRow
+from harness_leaderboard.rows import forget_summaries_of, in_parts, now, with_hashes
 
 CHECKS_OF_RUN = text(
     "SELECT DISTINCT c.remix_id, c.part, c.checked_by, c.score, c.fast_score, c.environment_id, c.checked_at,"
@@ -24,19 +24,7 @@ CheckKey = tuple[int, int, str, str]
 
 _KEY = tuple_(CheckRow.remix_id, CheckRow.evaluator_id, CheckRow.part, CheckRow.checked_by)
 _COLUMNS = tuple(column.name for column in CheckRow.__table__.columns)
-_CHECKS = (
-    select(
-        CheckRow.__table__,
-        ReferenceRow.sha256.label("reference_sha256"),
-        RemixRow.file_sha256,
-        EvaluatorRow.fingerprint,
-        EnvironmentRow.sha256.label("environment_sha256"),
-    )
-    .join(RemixRow, CheckRow.remix_id == RemixRow.id)
-    .join(ReferenceRow, RemixRow.reference_id == ReferenceRow.id)
-    .join(EvaluatorRow, CheckRow.evaluator_id == EvaluatorRow.id)
-    .outerjoin(EnvironmentRow, CheckRow.environment_id == EnvironmentRow.id)
-)
+_CHECKS = with_hashes(CheckRow)
 
 
 @dataclass(frozen=True)

@@ -338,7 +338,7 @@ class SummaryRow(Base):
     """What the ranking needs of a run under an evaluator, kept so that it need not read every score.
 
     Derived from the other tables, and deleted in the same transaction as anything that it depends on changes: a row
-    that is here is right, and one that is missing is computed (`summaries`).
+    that is here is right, and one that is missing is computed (`reading.summarise`).
     """
 
     __tablename__ = "summaries"

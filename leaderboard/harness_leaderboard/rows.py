@@ -1,4 +1,4 @@
-"""Finding rows by what identifies them, making those that are missing: shared by everything that writes."""
+"""Finding rows by what identifies them, making those that are missing: shared by all that reads and writes."""
 
 import hashlib
 import json
@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from harness_leaderboard.checksums import of_environment, of_event, of_run
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.models import (
+    CheckRow,
     EnvironmentRow,
     EvaluationSetRow,
     EvaluatorRow,
@@ -20,6 +21,7 @@ from harness_leaderboard.models import (
     RemixRow,
     RunPairRow,
     RunRow,
+    ScoreRow,
     SummaryRow,
 )
 from harness_leaderboard.records import Causality, EvaluationSetRecord, Load, RunRecord, RunStatus
@@ -106,6 +108,23 @@ def _kinds() -> dict[str, tuple[type, ...]]:
 
 
 _KINDS = _kinds()
+
+
+def with_hashes(table: type[ScoreRow] | type[CheckRow]) -> Select[Any]:
+    """A SELECT of scores or checks, each with the hashes of what it is about."""
+    return (
+        select(
+            table.__table__,
+            ReferenceRow.sha256.label("reference_sha256"),
+            RemixRow.file_sha256,
+            EvaluatorRow.fingerprint,
+            EnvironmentRow.sha256.label("environment_sha256"),
+        )
+        .join(RemixRow, table.remix_id == RemixRow.id)
+        .join(ReferenceRow, RemixRow.reference_id == ReferenceRow.id)
+        .join(EvaluatorRow, table.evaluator_id == EvaluatorRow.id)
+        .outerjoin(EnvironmentRow, table.environment_id == EnvironmentRow.id)
+    )
 
 
 def seal_run(connection: Connection, run_id: int) -> None:

@@ -245,14 +245,11 @@ def shown(
     return [breakdown_table(board, each, width, only) for board in boards for each in by]
 
 
-def board_svg(board: Board, width: int = PICTURE_WIDTH) -> str:
-    """A picture of a board in a terminal, as SVG."""
-    return picture([board_table(board, width)], width)
-
-
-def picture(parts: Iterable[RenderableType], width: int = PICTURE_WIDTH) -> str:
+def picture(parts: Iterable[RenderableType]) -> str:
     """A picture of a terminal that shows these things, as SVG; the same for the same things."""
-    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console = Console(
+        record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
     console.print(*parts)
     # Rich names fonts on somebody's server, which whoever looks at the picture would fetch from.
     return re.sub(

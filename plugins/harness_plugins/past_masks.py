@@ -35,7 +35,7 @@ SHORT_STRIDE = 220
 """The same for the short window: 5 ms, a quarter of the window, as `harmonic_percussive` has it."""
 
 RELEASE = 0.025
-"""Seconds in which a percussive share falls to 37 %: about the short window. No paper's: see docs/systems.md."""
+"""Seconds in which a percussive share falls to 37 %: about the short window; see docs/reference/systems.md."""
 
 
 class Divider:

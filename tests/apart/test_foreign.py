@@ -14,11 +14,21 @@ import soundfile
 from support import RunCli, TinySet
 
 import harness
-from harness.apart.child import FOREIGN
 from harness.apart.output import Output
 from harness.apart.process import Terms
 from harness.apart.running import Apart, Wanted
 from harness.submission.manifest import MANIFEST
+
+HARNESS = Path(harness.__file__).parent
+
+# Read, not imported: the module is loaded by a child, beside the child's own.
+PLACES: dict[str, str] = next(
+    ast.literal_eval(node.value)
+    for node in ast.parse((HARNESS / "apart" / "foreign.py").read_text()).body
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PLACES"
+)
+FOREIGN = ("apart/child.py", "apart/foreign.py", *PLACES.values())
+"""Files of the harness that also run in other Python environments."""
 
 SYSTEM = """
 import sys
@@ -224,15 +234,14 @@ def test_wrong_uses_of_another_environment_are_one_line(
 
 @pytest.mark.parametrize("file", FOREIGN)
 def test_what_runs_there_is_older_python(file: str) -> None:
-    text = (Path(harness.__file__).parent / file).read_text()
+    text = (HARNESS / file).read_text()
     ast.parse(text, feature_version=(3, 8))
     assert " | " not in text or "from __future__ import annotations\n" in text
 
 
 @pytest.mark.skipif(shutil.which("python3.8") is None, reason="no Python 3.8 here")
 def test_the_childs_modules_compile_in_python_3_8(tmp_path: Path) -> None:
-    folder = Path(harness.__file__).parent
-    files = [str(folder / file) for file in FOREIGN]
+    files = [str(HARNESS / file) for file in FOREIGN]
     check = "import sys; [compile(open(path).read(), path, 'exec') for path in sys.argv[1:]]"
     tried = subprocess.run(["python3.8", "-c", check, *files], capture_output=True, text=True, check=False)
     if "not found" in tried.stderr or "pyenv" in tried.stderr:

@@ -12,8 +12,9 @@ import pytest
 from harness.apart.channel import Gone
 from harness.apart.inprocess import InProcess
 from harness.apart.output import Output
-from harness.apart.process import ONE_THREAD, Terms
+from harness.apart.process import Terms
 from harness.apart.running import Apart, Raised, Running, Wanted
+from harness.compute.local import ONE_THREAD
 from harness.errors import PluginError, SystemFailure
 from harness.haaqi import conformance
 from harness.making.driving import enhanced, separated

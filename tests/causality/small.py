@@ -37,8 +37,9 @@ def one_pole(x: Signal) -> Signal:
     return np.asarray(lfilter([0.05], [1, -0.95], x, axis=0))
 
 
-def masked(x: Signal, size: int = 2048, hop: int = 512) -> Signal:
-    """A soft mask, power over power plus one, in frames around each sample: looks up to size - 1 ahead."""
+def masked(x: Signal) -> Signal:
+    """A soft mask, power over power plus one, in frames around each sample: looks up to 2047 ahead."""
+    size, hop = 2048, 512
     frames = -(-(len(x) + size) // hop)
     padded = np.zeros((frames * hop + size, 2))
     padded[size // 2 : size // 2 + len(x)] = x

@@ -137,9 +137,9 @@ def test_a_streaming_system_is_causal_by_its_block(plugin: Plugin, found_set: Ev
 LATE = "self.past = np.concatenate([self.past, x]); x, self.past = self.past[:len(x)], self.past[len(x):]"
 
 
-def late(plugin: Plugin, lag: int, declared: int, block: int = 110) -> Path:
+def late(plugin: Plugin, lag: int, declared: int) -> Path:
     """A streaming system that lags by `lag` samples and declares another latency, perhaps."""
-    path = streaming(plugin, "x", block, declared, f"self.past = np.zeros(({lag}, 2))")
+    path = streaming(plugin, "x", 110, declared, f"self.past = np.zeros(({lag}, 2))")
     path.write_text(path.read_text().replace("y = x", LATE + "\n        y = x"))
     return path
 

@@ -46,9 +46,9 @@ def test_it_reads_without_its_neighbours():
     """On an index page relative links lead nowhere: only the pictures are some, and every file that is named exists."""
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert [link for link in links if not link.startswith("https://")] == [
-        "docs/board.svg",
-        "docs/report.png",
-        "docs/pair.png",
+        "docs/pictures/board.svg",
+        "docs/pictures/report.png",
+        "docs/pictures/pair.png",
     ]
     root = Path(__file__).parents[2]
     named = set(re.findall(r"\b(?:docs|submissions|benchmarks|tests)/[\w./-]+\.\w+", README)) | {

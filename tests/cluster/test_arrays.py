@@ -1,11 +1,11 @@
-"""Arrays of jobs by `--part`: the scripts of docs/clusters.md, as they stand there, run by a real Slurm."""
+"""Arrays of jobs by `--part`: the scripts of docs/how-to/slurm.md, as they stand there, run by a real Slurm."""
 
 import json
 import re
 from collections import Counter
 from pathlib import Path
 
-TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "slurm.md").read_text(encoding="utf-8")
 PARTS = 3
 
 

@@ -1,4 +1,4 @@
-"""docs/clusters.md: every command in it exists, and what it says of the configuration is what there is."""
+"""docs/how-to/slurm.md: every command in it exists, and what it says of the configuration is what there is."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from harness.cli import app
 from harness.compute.cluster.config import Jobs, read_jobs
 from harness.compute.cluster.slurm import GIGABYTES
 
-TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "slurm.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[list[str]]:

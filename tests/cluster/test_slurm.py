@@ -12,7 +12,7 @@ from harness.compute.cluster.config import Jobs, read_jobs, with_dasks_own
 from harness.compute.cluster.slurm import _cluster
 from harness.errors import UsageError
 
-TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "slurm.md").read_text(encoding="utf-8")
 
 CLUSTER = ("--cluster", "slurm", "--cluster-config", "slurm.yaml")
 SCORE = ("score", "made", "--data", "set", *CLUSTER)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from compute.adding import open_and_add
 
 from harness.compute.cluster import executor as dask_executor
 from harness.compute.cluster.opening import opened_cluster
@@ -135,15 +136,10 @@ def test_nothing_listens_to_other_machines(two):
 def test_nobody_gets_in_without_a_certificate(two):
     address = two._client.scheduler.address
     assert address.startswith("tls://")
-    with pytest.raises(HarnessError, match=r"encryption fails .*docs/clusters\.md"):
+    with pytest.raises(HarnessError, match=r"encryption fails .*docs/how-to/slurm\.md"):
         open_and_add(address)
     with pytest.raises(HarnessError, match=r"no Dask scheduler answers|encryption fails"):
         open_and_add(address.replace("tls://", "tcp://"))
-
-
-def open_and_add(where: str, numbers: int = 1) -> list[int]:
-    with opened_cluster(where, None, "score", 2) as executor:
-        return sorted(value for _, value in executor.map_unordered(eval, [f"{each} + 0" for each in range(numbers)]))
 
 
 def test_workers_with_another_harness_are_refused(two):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from compute.adding import open_and_add
 
 from harness.compute.cluster.opening import opened_cluster
 from harness.errors import HarnessError, UsageError
@@ -19,11 +20,6 @@ from harness.errors import HarnessError, UsageError
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
 PATIENCE = 120
-
-
-def open_and_add(where: str, numbers: int = 1) -> list[int]:
-    with opened_cluster(where, None, "score", 2) as executor:
-        return sorted(value for _, value in executor.map_unordered(eval, [f"{each} + 0" for each in range(numbers)]))
 
 
 @contextmanager

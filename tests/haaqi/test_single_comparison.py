@@ -30,8 +30,8 @@ QUIET_LEVEL1 = 2000.0
 """An amplitude of 1 is so loud that the threshold noise, at -10 dB SPL, is nothing in single precision."""
 
 
-def random_numbers(samples, seed=0):
-    return Noise(np.random.RandomState(seed), 2 * BANDS * samples + 1000)
+def random_numbers(samples):
+    return Noise(np.random.RandomState(0), 2 * BANDS * samples + 1000)
 
 
 def adapted(level):
@@ -163,9 +163,9 @@ def test_any_envelopes_and_motions(samples, seed, latest, level):
     held(vibration_of(envelope, motion), vibration_of(other, motion), delay, late, random.uniform(0, 60, BANDS), LEVEL1)
 
 
-def without_noise(samples=7207):
+def without_noise():
     """A vibration, and arguments with which `compare` adds no noise."""
-    vibration, _ = analysed(middle_ear(real_music(samples)), BANDWIDTH, LATE)
+    vibration, _ = analysed(middle_ear(real_music(7207)), BANDWIDTH, LATE)
     return vibration, (LATE.astype(np.int32), QUIET_LEVEL1 - LEVEL1 + HEARING.inner_attenuation, QUIET_LEVEL1)
 
 

@@ -12,7 +12,7 @@ from stored import LOAD, MEASURED, STREAMED, WHOLE_PIECE
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.ranking import Board, boards
 from harness_leaderboard.records import By, EvaluationSetRecord, ScoredRun
-from harness_leaderboard.tables import board_svg, board_table, breakdown_table, picture, shown
+from harness_leaderboard.tables import PICTURE_WIDTH, board_table, breakdown_table, picture, shown
 
 MakeRun = Callable[..., ScoredRun]
 WIDTHS = [80, 100, 120]
@@ -225,11 +225,11 @@ def test_names_from_strangers_are_shown_and_do_nothing(scored_run: MakeRun) -> N
 
 
 def test_a_picture_is_svg_that_says_what_the_table_says_and_always_the_same(board: Board) -> None:
-    svg = board_svg(board)
+    svg = picture(shown([board], PICTURE_WIDTH))
     root = ET.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     text = "".join(root.itertext()).replace("\xa0", " ")
     assert "a-system-of-24-character" in text
     assert f"{board.rows[0].estimate.mean:.4f}" in text  # type: ignore[union-attr]
-    assert svg == picture(shown([board], 100))
+    assert svg == picture(shown([board], PICTURE_WIDTH))
     assert "font-face" not in svg  # or whoever looks at it asks a server for fonts

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making.made import content
 from support import Outcome, RunCli, TinySet
 
 from harness.errors import StorageError
@@ -135,10 +136,6 @@ def enhance(
         )
 
     return run
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
 
 
 def manifest(folder: str = "submissions/probe") -> dict[str, object]:

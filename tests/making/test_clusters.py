@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from making.made import content
 from support import Outcome, RunCli, TinySet
 
 from harness.apart.output import Output
@@ -17,15 +18,10 @@ from harness.making.make import loaded_manifest
 from harness.making.pieces import pieces_of
 from harness.making.remote import MakeTask, Recipe, make_pieces, recipe_of
 from harness.music.layout import load
-from harness.submission.manifest import MANIFEST
 
 Write = Callable[..., Path]
 STEMS = "def separate(self, mixture, sample_rate):\n    "
 QUARTERS = "return dict.fromkeys(STEMS, mixture / 4)"
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
 
 
 class TestDask:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from making.made import counts
 from support import Outcome, RunCli, TinySet, TinySongs
 
 from harness.cli import work
@@ -35,11 +36,6 @@ def enhance(run_cli: RunCli, tiny_set: TinySet) -> Callable[..., Outcome]:
     return lambda *args: run_cli(
         "enhance", "--system", "oracle", *tiny_set.args, "--output", "made", "--json", *map(str, args)
     )
-
-
-def counts(outcome: Outcome) -> tuple[int, int, int]:
-    assert outcome.stdout, outcome.stderr
-    return outcome.code, outcome.json["made"], outcome.json["kept"]
 
 
 def remixes(folder: Path) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from making.made import counts
 from support import Outcome, RunCli, TinySet
 
 from harness.submission.manifest import MANIFEST
@@ -24,11 +25,6 @@ def enhance(run_cli: RunCli, tiny_set: TinySet) -> Callable[..., Outcome]:
     return lambda *args: run_cli(
         "enhance", "--system", "passthrough", *tiny_set.args, "--output", "made", "--json", *args
     )
-
-
-def counts(outcome: Outcome) -> tuple[int, int, int]:
-    assert outcome.stdout, outcome.stderr
-    return outcome.code, outcome.json["made"], outcome.json["kept"]
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:

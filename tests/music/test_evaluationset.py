@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support import AT_MIC, FRAMES, HEADPHONES, RunCli, TinySet
+from support import AT_MIC, FRAMES, HEADPHONES, Change, RunCli, TinySet, drop, put
 
 from harness.errors import DataError, UsageError
 from harness.music.evaluationset import EvaluationSet
@@ -18,30 +18,6 @@ from harness.music.layout import load
 
 PASSTHROUGH = ("enhance", "--system", "passthrough")
 ORACLE = ("enhance", "--system", "oracle")
-Change = Callable[[Any], Any]
-
-
-def put(*path_and_value: Any) -> Change:
-    """Replace what stands at a path of keys; `put("V1", "name", 3)` sets content["V1"]["name"] = 3."""
-
-    def change(content: Any) -> None:
-        *path, last, value = path_and_value
-        for key in path:
-            content = content[key]
-        content[last] = value
-
-    return change
-
-
-def drop(*path: Any) -> Change:
-    """Remove what stands at a path of keys."""
-
-    def change(content: Any) -> None:
-        for key in path[:-1]:
-            content = content[key]
-        del content[path[-1]]
-
-    return change
 
 
 def _without_1000_hz(listeners: Any) -> None:

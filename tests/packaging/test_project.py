@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import harness_leaderboard
 from harness import __version__
 from harness.haaqi import agreement
 from harness_leaderboard.records import CHECK_TOLERANCE
@@ -15,13 +16,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 def test_there_is_one_version() -> None:
     citation = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     assert citation
-    assert __version__ == PROJECT["project"]["version"] == citation[1]
-    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "version" in PROJECT["project"]["dynamic"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "harness.__version__"}
+    assert __version__ == citation[1]
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_the_rooms_are_those_of_the_documentation() -> None:
-    """Every room and module of harness has its place in docs/design.md; `cli` and `fast` as folders."""
-    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").partition("## The rooms of harness")[2]
+    """Every room and module of harness has its place in docs/explanation/design.md; `cli` and `fast` as folders."""
+    page = (
+        (ROOT / "docs" / "explanation" / "design.md")
+        .read_text(encoding="utf-8")
+        .partition("## The rooms of harness")[2]
+    )
     rows = {
         name.rstrip("/"): row
         for row in page.splitlines()
@@ -31,17 +38,25 @@ def test_the_rooms_are_those_of_the_documentation() -> None:
     for path in (ROOT / "harness").iterdir():
         if path.name.startswith("__") or path.name == "py.typed":
             continue
-        assert path.name in rows, f"docs/design.md has no row for harness/{path.name}"
+        assert path.name in rows, f"docs/explanation/design.md has no row for harness/{path.name}"
         if path.is_dir() and path.name != "cli":
             for module in path.glob("*.py"):
                 if module.stem != "__init__":
-                    assert f"`{module.stem}`" in rows[path.name], f"docs/design.md does not name {module}"
+                    assert f"`{module.stem}`" in rows[path.name], f"docs/explanation/design.md does not name {module}"
+
+
+def test_the_map_of_the_leaderboard_names_every_module() -> None:
+    for path in (ROOT / "leaderboard" / "harness_leaderboard").iterdir():
+        if path.name.startswith("__") or path.name == "py.typed":
+            continue
+        assert f"`{path.stem}`" in str(harness_leaderboard.__doc__), f"its docstring does not name {path.name}"
 
 
 def test_every_tool_of_the_linters_has_an_exact_version() -> None:
     pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
     for requirement in PROJECT["project"]["optional-dependencies"]["dev"]:
-        assert re.split(r"[\[<>=]", requirement)[0] in pinned, requirement
+        name = re.split(r"[\[<>=]", requirement)[0]
+        assert name in (*pinned, PROJECT["project"]["name"]), requirement
 
 
 def test_the_engines_are_held_to_what_the_leaderboard_asks() -> None:

@@ -26,3 +26,15 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small checkpoints of every kind of demucs; the tests of other systems have a `repo` of their own."""
+    from checkpoints import hybrid_transformer, save_demucs_model, seeded, time_domain, write_demucs_repo
+
+    folder = tmp_path_factory.mktemp("demucs")
+    write_demucs_repo(folder)
+    save_demucs_model(folder, "cccccccc", seeded(hybrid_transformer, 3))
+    save_demucs_model(folder, "dddddddd", seeded(time_domain, 4), checksum=False)
+    return folder

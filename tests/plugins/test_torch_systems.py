@@ -66,7 +66,9 @@ def failure_of(system: type[TorchSeparator], expected: type[SystemFailure] = Sys
 def example() -> str:
     (code,) = [
         block
-        for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/systems.md").read_text(encoding="utf-8"), re.S)
+        for block in re.findall(
+            r"```python[^\n]*\n(.*?)```", (ROOT / "docs/how-to/pytorch-model.md").read_text(encoding="utf-8"), re.S
+        )
         if "TorchSeparator" in block
     ]
     return str(code)
@@ -77,7 +79,7 @@ def run_example(run_cli: RunCli, tiny_set: TinySet, tmp_path: Path) -> Callable[
     """The example as a plugin with a checkpoint, written as the documentation says."""
     (tmp_path / "mysep.py").write_text(example(), encoding="utf-8")
     save = "import torch, mysep; torch.save(mysep.Network().state_dict(), 'mysep.pt')"
-    assert save in (ROOT / "docs/systems.md").read_text(encoding="utf-8")
+    assert save in (ROOT / "docs/how-to/pytorch-model.md").read_text(encoding="utf-8")
     subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True, timeout=120)
 
     def run(*args: object) -> Outcome:

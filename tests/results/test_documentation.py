@@ -1,4 +1,4 @@
-"""The code in docs/python.md and the notebook run as they stand."""
+"""The code in docs/reference/python.md and the notebook run as they stand."""
 
 import os
 import re
@@ -15,15 +15,16 @@ from harness.results.frames import RUN_TYPES
 from harness_leaderboard.whole import PairColumns
 
 DOCS = Path(__file__).parents[2] / "docs"
-PYTHON = (DOCS / "python.md").read_text(encoding="utf-8")
-NOTEBOOK = DOCS / "first-results.ipynb"
+PAGES = ("reference/python.md", "how-to/validation-loop.md", "reference/results.md")
+PYTHON = "\n".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
+NOTEBOOK = DOCS / "how-to" / "first-results.ipynb"
 # Each stem has a column of its own.
 PAIRS = [name if name != "stems" else "left_vocals" for name in PairColumns.__dataclass_fields__]
 
 
 def test_the_examples_run_in_their_order(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", PYTHON, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     # The leaderboard that the last example reads is made by the first.
     program = "\n".join(blocks).replace('evaluate("passthrough")', 'evaluate("passthrough", db="leaderboard.db")')
     assert 'db="leaderboard.db"' in program

@@ -1,4 +1,4 @@
-"""docs/evaluation-set.md: its example works when pasted, and every command in it exists."""
+"""docs/how-to/songs-and-listeners.md: its example works when pasted, and every command in it exists."""
 
 import re
 import shlex
@@ -10,22 +10,26 @@ from support import RunCli
 
 from harness.cli import app
 
-TEXT = (Path(__file__).parents[2] / "docs" / "evaluation-set.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "songs-and-listeners.md").read_text(encoding="utf-8")
 EXAMPLE = TEXT.split("## A set of your own, from songs to a leaderboard", 1)[1].split("\n## ", 1)[0]
 
 
 def commands(text: str) -> list[list[str]]:
     """The commands in its blocks of code, as lists of arguments."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```([^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [
-        line for language, block in blocks if not language for line in block.splitlines() if line.startswith("harness ")
+        line
+        for language, block in blocks
+        if language in ("", "{.sh .run}")
+        for line in block.splitlines()
+        if line.startswith("harness ")
     ]
     # In the overview, two spaces and more set off what a command is for.
     return [shlex.split(re.split(r"\s{2,}", line)[0])[1:] for line in lines]
 
 
 def test_the_example_goes_from_songs_to_a_leaderboard(run_cli: RunCli, tmp_path: Path) -> None:
-    (table,) = re.findall(r"^```csv\n(.*?)^```", EXAMPLE, re.MULTILINE | re.DOTALL)
+    (table,) = re.findall(r"^```csv[^\n]*\n(.*?)^```", EXAMPLE, re.MULTILINE | re.DOTALL)
     (tmp_path / "listeners.csv").write_text(table, encoding="utf-8")
     said = {}
     for arguments in commands(EXAMPLE):

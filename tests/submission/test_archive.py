@@ -25,11 +25,6 @@ from harness.submission.manifest import MANIFEST
 ONE = "scene_V001_V1_remix.flac"
 
 
-@pytest.fixture
-def validate(run_cli: RunCli, tiny_set: TinySet) -> Callable[..., Outcome]:
-    return lambda *args: run_cli("validate", *args, *tiny_set.args)
-
-
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of the test's own for what is unpacked, in which nothing may be left at the end."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from submission.damage import edit_manifest, problems
 from support import SONG_FRAMES, SONGS, Outcome, RunCli, TinySongs
 
 from harness.challenge import CAD1, EARS, STEMS
@@ -33,17 +34,6 @@ NUMBER = "expected one positive number, such as 0.75"
 @pytest.fixture
 def validate(run_cli: RunCli, tiny_songs: TinySongs) -> Callable[..., Outcome]:
     return lambda *args: run_cli("validate", *args, *tiny_songs.args)
-
-
-def problems(outcome: Outcome) -> list[tuple[str, str]]:
-    (verdict,) = outcome.json
-    return [(problem["file"], problem["message"]) for problem in verdict["problems"]]
-
-
-def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    content = json.loads((folder / MANIFEST).read_text())
-    change(content)
-    (folder / MANIFEST).write_text(json.dumps(content))
 
 
 def noise(rate: int, channels: int = 1, frames: int = SONG_FRAMES) -> bytes:

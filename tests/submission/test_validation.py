@@ -1,6 +1,5 @@
 """Judging submissions: every problem is reported, at once, and the exit code tells valid, not valid, not judged."""
 
-import json
 import os
 import shutil
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from submission.damage import edit_manifest, problems
 from support import FRAMES, Outcome, RunCli, TinySet
 
 from harness.challenge import PROTOCOL
@@ -19,22 +19,6 @@ from harness.submission.twins import twins
 from harness.submission.validation import MAX_STRAYS
 
 ONE, TWO, THREE, FOUR = (f"scene_V00{scene}_V{who}_remix.flac" for scene in (1, 2) for who in (1, 2))
-
-
-@pytest.fixture
-def validate(run_cli: RunCli, tiny_set: TinySet) -> Callable[..., Outcome]:
-    return lambda *args: run_cli("validate", *args, *tiny_set.args)
-
-
-def problems(outcome: Outcome) -> list[tuple[str, str]]:
-    (verdict,) = outcome.json
-    return [(problem["file"], problem["message"]) for problem in verdict["problems"]]
-
-
-def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    content = json.loads((folder / MANIFEST).read_text())
-    change(content)
-    (folder / MANIFEST).write_text(json.dumps(content))
 
 
 def replace_with_other_music(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The streaming system of docs/systems.md: as it is there, through the command line."""
+"""The streaming system of docs/how-to/live-systems.md: as it is there, through the command line."""
 
 import json
 import re
@@ -8,8 +8,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def example() -> str:
-    text = (ROOT / "docs/systems.md").read_text(encoding="utf-8")
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "StreamingSeparator" in block]
+    text = (ROOT / "docs/how-to/live-systems.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python[^\n]*\n(.*?)```", text, re.S) if "StreamingSeparator" in block]
     return str(code)
 
 

@@ -8,7 +8,7 @@ import typer
 from harness import console
 from harness.cli.common import Json, Workers, add_command, given, workers_or_default
 from harness.cli.sets.cutting import excerpts
-from harness.cli.sets.songs import Layout, Resample, counted, listed, say_result, show_ignored
+from harness.cli.sets.songs import Layout, Resample, counted, listed, say_result, show_ignored, show_lost
 from harness.errors import UsageError
 from harness.files import expanded
 
@@ -221,17 +221,7 @@ def _show_built(plan: "Plan", built: "Built") -> None:
     from harness.challenge import CAD1
     from harness.sets.making import clipped_in, silent_in
 
-    listed(
-        "silent, or too quiet to have a loudness: zeros",
-        [f"{piece}: {', '.join(names)}" for piece, names in silent_in(built.made).items()],
-    )
-    listed(
-        "clipped, as the official program clips",
-        [
-            f"{piece}: {', '.join(f'{name} {count} samples' for name, count in counts.items())}"
-            for piece, counts in clipped_in(built.made).items()
-        ],
-    )
+    show_lost(silent_in(built.made), clipped_in(built.made))
     listed("music that is not part of the set any more; remove it if you like", [str(path) for path in built.unused])
     kept = sum(each.kept for each in built.made)
     first = plan.protocol == CAD1

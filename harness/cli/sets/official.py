@@ -8,6 +8,7 @@ import typer
 from harness import console
 from harness.cli import common
 from harness.cli.common import Json, Workers, given, workers_or_default
+from harness.cli.sets.songs import show_lost
 from harness.errors import UsageError
 from harness.files import expanded
 
@@ -89,10 +90,6 @@ def scenes(
     )
 
 
-SHOWN = 20
-"""How many problems, silent or clipped files are listed; --json has all."""
-
-
 def at_mic(
     root: Root,
     split: SplitName = "train",
@@ -147,39 +144,21 @@ def _as_json(result: "AtMic") -> dict[str, Any]:
 
 
 def _show(result: "AtMic") -> None:
+    from harness.sets.songs import in_short
+
     counts = _counts(result)
     console.out.print(f"{counts['made']} pieces made, {counts['kept']} were there, {counts['failed']} failed")
     console.out.print(f"listed in {result.file}", markup=False, soft_wrap=True)
     if result.in_headphones:
         console.say(f"{result.in_headphones} scenes are for headphones and need none")
-    for title, lines in (
-        ("silent or too quiet, written as zeros", [f"{name}: {', '.join(x)}" for name, x in result.silent.items()]),
-        (
-            "clipped, as in the official data",
-            [
-                f"{name}: {', '.join(f'{key} {n} samples' for key, n in each.items())}"
-                for name, each in result.clipped.items()
-            ],
-        ),
-    ):
-        if lines:
-            console.say(f"{title}:")
-            _list(lines)
+    show_lost(result.silent, result.clipped)
     if result.problems:
-        console.complain(f"{counts['failed']} of {len(result.made)} pieces could not be made, and are not listed:")
-        _list(
-            [
-                f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {problem}"
-                for problem, names in result.problems.items()
-            ]
-        )
-
-
-def _list(lines: list[str]) -> None:
-    for line in lines[:SHOWN]:
-        console.say(f"  {line}")
-    if len(lines) > SHOWN:
-        console.say(f"  and {len(lines) - SHOWN} more: --json lists all")
+        head = f"{counts['failed']} of {len(result.made)} pieces could not be made, and are not listed:"
+        problems = [
+            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {problem}"
+            for problem, names in result.problems.items()
+        ]
+        console.complain(in_short(head, problems))
 
 
 def register(app: typer.Typer) -> None:

@@ -9,10 +9,9 @@ from harness.cli.common import given
 from harness.errors import printable
 
 if TYPE_CHECKING:
-    from harness.sets.songs import FoundSongs
+    from collections.abc import Mapping, Sequence
 
-MAX_SHOWN = 20
-"""Lines of a kind that are shown; --json and the provenance have all."""
+    from harness.sets.songs import FoundSongs
 
 Layout = Annotated[
     str | None,
@@ -35,9 +34,22 @@ def show_ignored(found: "FoundSongs") -> None:
 
 def listed(title: str, entries: list[str]) -> None:
     """Say on standard error what entries there are, if any; many are cut short."""
+    from harness.sets.songs import in_short
+
     if entries:
-        more = [f"... and {len(entries) - MAX_SHOWN} more"] if len(entries) > MAX_SHOWN else []
-        console.say("\n  ".join([f"{title} ({len(entries)}):", *map(printable, entries[:MAX_SHOWN]), *more]))
+        console.say(in_short(f"{title} ({len(entries)}):", [*map(printable, entries)]))
+
+
+def show_lost(silent: "Mapping[str, Sequence[str]]", clipped: "Mapping[str, Mapping[str, int]]") -> None:
+    """Say which files of music that was made are zeros, and of which samples were clipped."""
+    listed("silent, or too quiet to have a loudness: zeros", [f"{name}: {', '.join(x)}" for name, x in silent.items()])
+    listed(
+        "clipped, as the official program clips",
+        [
+            f"{name}: {', '.join(f'{file} {count} samples' for file, count in counts.items())}"
+            for name, counts in clipped.items()
+        ],
+    )
 
 
 def say_result(text: str) -> None:

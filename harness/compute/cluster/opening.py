@@ -215,7 +215,7 @@ def _why_unreachable(where: str, error: Exception) -> str:
     if re.search(r"ssl_context|TLS|certificate|CERTIFICATE|ssl", text):
         return (
             f"--cluster {where}: encryption fails ({' '.join(str(error).split())[:200]}): name the cluster's "
-            "certificates in Dask's configuration (distributed.comm.tls, docs/clusters.md)"
+            "certificates in Dask's configuration (distributed.comm.tls, docs/how-to/slurm.md)"
         )
     return (
         f"--cluster {where}: no Dask scheduler answers there within {CONNECT_SECONDS} s: is it running, and reachable?"

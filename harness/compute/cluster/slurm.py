@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -28,8 +29,6 @@ GIGABYTES = {"score": 2, "enhance": 8}
 
 ORPHAN_SECONDS = 60
 """So long a job stays that finds no scheduler: the main process may have been killed while it was in the queue."""
-
-UPKEEP_SECONDS = 10.0
 
 WALLTIME = "01:00:00"
 
@@ -76,7 +75,7 @@ def opened_slurm(jobs: Jobs, purpose: Purpose) -> Iterator[Executor]:
         upkeep = _Upkeep(cluster, jobs, name, folder)
         cluster.scale(jobs=jobs.jobs)
         log.info("%d jobs of %d workers are submitted; their logs: %s", jobs.jobs, jobs.workers_of_job, folder)
-        yield DaskExecutor(client, lambda: jobs.jobs * jobs.workers_of_job, Watch(client, upkeep, UPKEEP_SECONDS))
+        yield DaskExecutor(client, lambda: jobs.jobs * jobs.workers_of_job, Watch(client, upkeep))
 
 
 def _cancel(name: str) -> None:
@@ -123,7 +122,7 @@ def _cluster(jobs: Jobs, purpose: Purpose, name: str, folder: Path, private: Pat
             account=jobs.account,
             interface=jobs.interface,
             # Isolated: nothing in the user's environment or home changes what is computed.
-            python=f"{jobs.python or _own_python()} -I",
+            python=f"{jobs.python or sys.executable} -I",
             job_name=name,
             log_directory=str(folder),
             local_directory=str(private),
@@ -182,12 +181,6 @@ def _security(private: Path) -> Any:
         tls_ca_file=str(files["cert"][0]),
         **{f"tls_{role}_{kind}": str(files[kind][0]) for role, kind in roles},
     )
-
-
-def _own_python() -> str:
-    import sys
-
-    return sys.executable
 
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":

@@ -21,15 +21,14 @@ class Watch:
     Args:
         client: of the cluster.
         upkeep: replaces workers that are gone, and raises where none can come any more; called about every
-            `upkeep_seconds`. It is told how many workers there are, and returns in words what is waited for.
-        upkeep_seconds: see there.
+            `PATIENCE_SECONDS`. It is told how many workers there are, and returns in words what is waited for.
 
     Attributes:
         workers: how many there were when it last looked.
     """
 
-    def __init__(self, client: Any, upkeep: Callable[[int], str], upkeep_seconds: float = 10.0) -> None:
-        self._client, self._upkeep, self._every = client, upkeep, upkeep_seconds
+    def __init__(self, client: Any, upkeep: Callable[[int], str]) -> None:
+        self._client, self._upkeep = client, upkeep
         self._looked = self._there = time.monotonic()
         self._said: tuple[float, str] = (0.0, "")
         self._several = False
@@ -38,7 +37,7 @@ class Watch:
     def __call__(self) -> None:
         """Look, if it is time to."""
         now = time.monotonic()
-        if now - self._looked < min(self._every, PATIENCE_SECONDS):
+        if now - self._looked < PATIENCE_SECONDS:
             return
         self._looked = now
         threads = self._client.nthreads() if self._client.status == "running" else {}

@@ -4,10 +4,16 @@ import altair as alt
 import pandas as pd
 
 from harness.report.charts import theme
-from harness.report.charts.drawing import Drawing, column_heads, name_limit, number_in_cell, records, systems
+from harness.report.charts.drawing import (
+    TOO_FEW,
+    Drawing,
+    column_heads,
+    name_limit,
+    number_in_cell,
+    records,
+    systems,
+)
 from harness.report.view import BoardView
-
-TOO_FEW = "It needs two systems at least."
 
 
 def distance_to_first(view: BoardView) -> Drawing | str:

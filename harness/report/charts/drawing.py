@@ -28,6 +28,8 @@ DIRECT = 640
 """Pixels of width from which labels stand beside the marks, and there is no legend."""
 
 NO_SET = "It needs the evaluation set: make the report with --data."
+NO_SCORES = "There are no scores yet."
+TOO_FEW = "It needs two systems at least."
 
 Records = list[dict[str, Any]]
 

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.report.charts.drawing import Drawing, scores, systems
+from harness.report.charts.drawing import TOO_FEW, Drawing, scores, systems
 from harness.report.charts.music import scene_table
 from harness.report.view import BoardView
 
@@ -20,8 +20,6 @@ BINS = 20
 
 WIDTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Widths of a bar that make a readable axis."""
-
-TOO_FEW = "It needs two systems at least."
 
 CHOSEN = "datum.a == first && datum.b == second || datum.a == second && datum.b == first"
 FORWARD = "datum.a == first"
@@ -166,7 +164,7 @@ def pair_differences(view: BoardView) -> Drawing | str:
     shown = systems(view)
     if len(shown) < 2:
         return TOO_FEW
-    values = _aligned(view)
+    values = _aligned(view).to_numpy(dtype=float).T
     gaps = {(a, b): values[a] - values[b] for a, b in combinations(range(len(shown)), 2)}
     gaps = {two: gap[~np.isnan(gap)] for two, gap in gaps.items()}
     bars, edges = [], []
@@ -220,11 +218,10 @@ def pair_differences(view: BoardView) -> Drawing | str:
     )
 
 
-def _aligned(view: BoardView) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Scores of systems, pair by pair, [systems, pairs]; NaN where a system has none."""
-    runs = [row.source.id for row in view.rows]
+def _aligned(view: BoardView) -> pd.DataFrame:
+    """Scores pair by pair, a column for each system in the board's order; NaN where it has none."""
     wide = view.pairs.pivot_table(index=["scene", "listener"], columns="run", values="score", observed=True)
-    return wide.reindex(columns=runs).to_numpy(dtype=float).T
+    return wide.reindex(columns=[row.source.id for row in view.rows])
 
 
 def won_by_severity(view: BoardView) -> Drawing | str:
@@ -232,8 +229,7 @@ def won_by_severity(view: BoardView) -> Drawing | str:
     shown = systems(view)
     if len(shown) < 2:
         return TOO_FEW
-    wide = view.pairs.pivot_table(index=["scene", "listener"], columns="run", values="score", observed=True)
-    wide = wide.reindex(columns=[row.source.id for row in view.rows])
+    wide = _aligned(view)
     groups = pd.Series("all listeners", index=wide.index)
     rows = ["all listeners"]
     found: list[dict[str, Any]] = []

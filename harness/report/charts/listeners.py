@@ -12,7 +12,9 @@ from harness.report.charts import theme
 from harness.report.charts.drawing import (
     DIRECT,
     NARROW,
+    NO_SCORES,
     NO_SET,
+    TOO_FEW,
     Drawing,
     System,
     bold,
@@ -162,10 +164,10 @@ def distance_to_best(view: BoardView) -> Drawing | str:
 def _heat_map(view: BoardView, best: bool) -> Drawing | str:
     shown = systems(view)
     if best and len(shown) < 2:
-        return "It needs two systems at least."
+        return TOO_FEW
     frame = _by_listener(view, shown)
     if frame.empty:
-        return "There are no scores yet."
+        return NO_SCORES
     if len(frame) > MOST_CELLS:
         return f"There are too many listeners to show: {frame['listener'].nunique()}."
     if best:

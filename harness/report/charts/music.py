@@ -10,6 +10,7 @@ import pandas as pd
 from harness.challenge import STEMS
 from harness.report.charts.drawing import (
     NARROW,
+    NO_SCORES,
     NO_SET,
     Drawing,
     Records,
@@ -72,7 +73,7 @@ def tracks(view: BoardView) -> Drawing | str:
     shown = systems(view)
     frame = scores(view, shown)
     if frame.empty:
-        return "There are no scores yet."
+        return NO_SCORES
     scenes = (
         frame.groupby(["track", "scene", "system"], observed=True)["score"].agg(["mean", "size"]).reset_index()
     ).rename(columns={"mean": "score", "size": "pairs"})
@@ -167,7 +168,7 @@ def stems(view: BoardView) -> Drawing | str:
         rows.append(row)
         parts.append(_by_scene(frame[frame[name].notna()], name).assign(row=row))
     if not parts:
-        return "There are no scores yet."
+        return NO_SCORES
     return _intervals(shown, pd.concat(parts, ignore_index=True), rows, "stem")
 
 
@@ -261,7 +262,7 @@ def _intervals(
             }
         )  # fmt: skip
     if not found:
-        return "There are no scores yet."
+        return NO_SCORES
     frame = pd.DataFrame(found)
     frame[["low", "high"]] = frame[["low", "high"]].astype(float)
     present = set(frame["row"])

@@ -12,6 +12,7 @@ from harness.challenge import CAD1, EARS, PROTOCOL, STEMS
 from harness.enhancement import MIN_SECONDS, Signal
 from harness.errors import DataError, printable
 from harness.music.evaluationset import MAX_MUSIC_SECONDS, MAX_SAMPLE, Scene, max_bytes
+from harness.music.microphones import meter
 from harness.sets.checking.documents import meant
 from harness.sets.checking.findings import shown_text
 from harness.sets.checking.metadata import Wanted
@@ -256,12 +257,9 @@ def has_loudness(signal: Signal) -> bool:
 
     Where it is loudest is measured first: nearly all signals need no more.
     """
-    import pyloudnorm
-
-    meter = pyloudnorm.Meter(PROTOCOL.sample_rate)
     block = int(0.4 * PROTOCOL.sample_rate)
     energy = np.add.reduceat(np.square(signal).sum(axis=1), np.arange(0, len(signal), block))
     middle = int(energy.argmax()) * block
     loudest = signal[max(0, middle - 2 * block) : middle + 3 * block]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return any(np.isfinite(meter.integrated_loudness(part)) for part in (loudest, signal) if len(part) >= block)
+        return any(np.isfinite(meter().integrated_loudness(part)) for part in (loudest, signal) if len(part) >= block)

@@ -66,12 +66,12 @@ def is_text(place: Place, text: Any, longest: int = MAX_TEXT, may_be_empty: bool
     return False
 
 
-def text_of(place: Place, record: dict[str, Any], key: str, longest: int = MAX_TEXT) -> str | None:
+def text_of(place: Place, record: dict[str, Any], key: str) -> str | None:
     """A text that an entry must have; None, and a problem, if it has none."""
     if key not in record:
         place.problem(f"{quoted(key)} is missing")
         return None
-    return record[key] if is_text(place.at(key), record[key], longest) else None
+    return record[key] if is_text(place.at(key), record[key]) else None
 
 
 def number(place: Place, value: Any, low: float, high: float, unit: str) -> float | None:
