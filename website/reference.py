@@ -1,4 +1,4 @@
-"""Pages that the code itself is the source of: commands, the manifest's schema, the database's tables.
+"""Pages that the code itself is the source of: commands, systems, the manifest's schema, the database's tables.
 
 `pages` is what `mkdocs build` is given beside the files in docs/.
 """
@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from harness.submission.manifest import Manifest
 from harness_leaderboard.models import Base
+from website.systems import systems
 
 SCHEMA = "reference/manifest.schema.json"
 
@@ -25,6 +26,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "reference/manifest.md", manifest(schema)
     yield SCHEMA, json.dumps(schema, indent=2) + "\n"
     yield "reference/database.md", database()
+    yield "reference/options.md", systems()
 
 
 # ---- commands -------------------------------------------------------------------------------------------
@@ -70,7 +72,7 @@ def manifest(schema: dict[str, Any]) -> str:
         "# The manifest",
         "",
         "`submission.json` lies in every submission and says what made it. The harness writes it; whoever submits "
-        "without the harness writes the six keys that are required. [What each key means](submission.md#the-manifest) "
+        "without the harness writes the seven keys that are required. [What each key means](submission.md#the-manifest) "
         "stands with the form of a submission; this page is its exact form, which is also there as "
         f"[JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
         "",

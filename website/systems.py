@@ -10,7 +10,7 @@ def systems() -> str:
     plugins, described = listed(None)
     bundled = {name for plugin in plugins if "cadenza-harness" in plugin["origin"] for name in plugin["systems"]}
     lines = [
-        "# Systems and their options",
+        "# The systems' options",
         "",
         "What `harness systems NAME` says of the systems that come with the harness. Give options as "
         "`--option NAME=VALUE`. [The systems](systems.md) says more about some of them.",
