@@ -157,6 +157,7 @@ def must_not_hang() -> Iterator[None]:
 
 
 SLOW = (
+    "documentation/test_pages.py",
     "cluster/test_slurm.py",
     "report/test_site.py",
     "test_golden.py",
@@ -209,7 +210,6 @@ SLOW = (
     "systems/test_streaming.py",
     "reliability/test_tampering.py",
     "report/test_charts_in_browser.py",
-    "sets/test_documentation.py",
     "apart/test_streams.py",
     "plugins/test_demo_models.py",
     "haaqi/test_double_stages.py",

@@ -72,9 +72,9 @@ def manifest(schema: dict[str, Any]) -> str:
         "# The manifest",
         "",
         "`submission.json` lies in every submission and says what made it. The harness writes it; whoever submits "
-        "without the harness writes the seven keys that are required. [What each key means](submission.md#the-manifest) "
-        "stands with the form of a submission; this page is its exact form, which is also there as "
-        f"[JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
+        "without the harness writes the seven keys that are required. [What each key means]"
+        "(submission.md#the-manifest) stands with the form of a submission; this page is its exact form, which is "
+        f"also there as [JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
         "",
         *_keys(schema, required),
     ]

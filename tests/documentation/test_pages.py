@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,6 +15,23 @@ from website.blocks import blocks, comparable, run
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 RUN = [page for page in PAGES if any(block.is_run for block in blocks((DOCS / page).read_text(encoding="utf-8")))]
+
+
+FOREIGN = {"--no-deps", "--nthreads"}
+"""Options of pip and of Dask."""
+
+
+def all_options(command: Any) -> Iterator[str]:
+    """Those of a command, and of the commands in it."""
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    for inner in getattr(command, "commands", {}).values():
+        yield from all_options(inner)
+
+
+@pytest.fixture(scope="module")
+def options() -> Collection[str]:
+    return FOREIGN.union(all_options(typer.main.get_command(app)))
 
 
 def commands(page: str) -> Iterator[list[str]]:
@@ -42,6 +60,12 @@ def test_every_command_on_it_exists(page: str) -> None:
         known = {option for parameter in command.params for option in parameter.opts}
         named = {option.split("=")[0] for option in rest if option.startswith("--")}
         assert named <= known | {"--help"}, arguments
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_in_its_sentences_exists(page: str, options: Collection[str]) -> None:
+    sentences = re.sub(r"(?s)```.*?```", "", (DOCS / page).read_text(encoding="utf-8"))
+    assert set(re.findall(r"`(--[a-z][a-z-]*)", sentences)) <= options
 
 
 @pytest.mark.parametrize("page", RUN)
