@@ -23,6 +23,7 @@ from harness_leaderboard.records import (
     EvaluationSetRecord,
     Load,
     NewScore,
+    PairRecord,
     RunRecord,
     SetPair,
 )
@@ -121,6 +122,17 @@ def entered(store: Store) -> int:
 def mark(store: Store, run_id: int, scene: str, listener: str, file: str = FILE, clipped: int | None = 0) -> None:
     """Say that one file is there."""
     store.mark_all_enhanced(run_id, [EnhancedFile(scene, listener, file, clipped)])
+
+
+def give_score(store: Store, run_id: int, left: float = 0.1, right: float = 0.2) -> None:
+    """Give a run a file with a score."""
+    mark(store, run_id, "S1", "L1", clipped=7)
+    add(store, "S1", "L1", left, right)
+
+
+def pair_of(store: Store, run_id: int, scene: str = "S1", listener: str = "L1") -> PairRecord:
+    """What a run has of a pair."""
+    return store.find_run(run_id).pairs[scene, listener]
 
 
 def seal_scores(store: Store) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from stored import FILE, FINGERPRINT, add, by_hand, count, mark, reference
+from stored import FILE, FINGERPRINT, add, by_hand, count, mark, pair_of, reference
 
 from harness_leaderboard.checks import Checker, from_text, is_margin
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.merging import Merged
 from harness_leaderboard.ranking import Row, boards
-from harness_leaderboard.records import NewCheck, NewScore, PairRecord
+from harness_leaderboard.records import NewCheck, NewScore
 from harness_leaderboard.store import Store
 
 Start = Callable[..., int]
@@ -50,10 +50,6 @@ def check(
     """Store a check."""
     found = NewCheck(FILE, reference("S1", listener), part, by, score, of)
     store.add_scores([], FINGERPRINT, ENVIRONMENTS, [found])
-
-
-def pair_of(store: Store, run_id: int, listener: str = "L1") -> PairRecord:
-    return store.find_run(run_id).pairs["S1", listener]
 
 
 def row(store: Store) -> Row:
@@ -270,7 +266,7 @@ def test_checks_move_with_their_scores(store: Store, start: Start, other: Store,
     assert other.import_(tmp_path / "all.db", "") == Merged(runs=1, scores=4, checks=2)
     assert other.import_(tmp_path / "all.db", "") == Merged(known=4)
     for listener in ("L1", "L2"):
-        theirs, ours = (pair_of(each, run_id, listener) for each in (store, other))
+        theirs, ours = (pair_of(each, run_id, listener=listener) for each in (store, other))
         assert (ours.checks, ours.fast, ours.changed) == (theirs.checks, theirs.fast, False)
     assert row(other).status == "disputed"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from stored import FILE, FINGERPRINT, PAIRS, add, count, mark, reference
+from stored import FILE, FINGERPRINT, PAIRS, add, count, give_score, mark, pair_of, reference
 
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.records import (
@@ -12,7 +12,6 @@ from harness_leaderboard.records import (
     EnhancedFile,
     EvaluationSetRecord,
     NewScore,
-    PairRecord,
     RunRecord,
 )
 from harness_leaderboard.store import Store
@@ -20,19 +19,9 @@ from harness_leaderboard.store import Store
 Start = Callable[..., int]
 
 
-def score(store: Store, run_id: int, left: float = 0.1, right: float = 0.2) -> None:
-    """Give a run a file with a score."""
-    mark(store, run_id, "S1", "L1", clipped=7)
-    add(store, "S1", "L1", left, right)
-
-
-def pair_of(store: Store, run_id: int, scene: str = "S1", listener: str = "L1") -> PairRecord:
-    return store.find_run(run_id).pairs[scene, listener]
-
-
 def test_a_score_comes_back_to_the_last_bit(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id, 0.1 + 0.2, 1 / 3)
+    give_score(store, run_id, 0.1 + 0.2, 1 / 3)
     pair = pair_of(store, run_id)
     assert (pair.state, pair.file_sha256, pair.clipped, pair.reason) == ("scored", FILE, 7, None)
     assert pair.locked is not None
@@ -59,7 +48,7 @@ def test_a_score_counts_for_every_run_that_has_the_file(store: Store, start: Sta
 def test_a_file_belongs_to_its_reference(store: Store, start: Start) -> None:
     """The same bytes for another listener are another remix: silence scores differently for each."""
     run_id = start()
-    score(store, run_id)
+    give_score(store, run_id)
     mark(store, run_id, "S1", "L2")
     assert pair_of(store, run_id, "S1", "L2").state == "enhanced"
 
@@ -156,14 +145,14 @@ def test_an_unknown_engine_is_refused(store: Store, start: Start) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_the_ends_of_the_range_are_scores(store: Store, start: Start, value: float) -> None:
-    score(store, start(), value, value)
+    give_score(store, start(), value, value)
     (run,) = store.runs()
     assert run.scores.score == (value,)
 
 
 def test_a_score_stays_unless_it_is_replaced(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id, 0.1, 0.1)
+    give_score(store, run_id, 0.1, 0.1)
     add(store, "S1", "L1", 0.3, 0.3, environment={"numpy": "2.1"})
     assert [run.scores.score for run in store.runs()] == [(0.1,)]
     add(store, "S1", "L1", 0.3, 0.3, environment={"numpy": "2.1"}, replaces=True)
@@ -207,7 +196,7 @@ def test_scores_of_an_unknown_evaluator_or_reference_are_refused(store: Store, s
 
 def test_each_evaluator_has_its_own_scores(store: Store, start: Start) -> None:
     run_id, other = start(), "0" * 64
-    score(store, run_id, 0.1, 0.2)
+    give_score(store, run_id, 0.1, 0.2)
     add(store, "S1", "L1", 0.1, 0.2, "fast")
     assert start(fingerprint=other) == run_id
     assert [(run.fingerprint, run.scored) for run in store.runs()] == [(FINGERPRINT, 1), (other, 0)]

@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from stored import FILE, FINGERPRINT, OTHER_FILE, PAIRS, add, count, mark, on_sqlite, reference, set_pairs
+from stored import (
+    FILE,
+    FINGERPRINT,
+    OTHER_FILE,
+    PAIRS,
+    count,
+    give_score,
+    mark,
+    on_sqlite,
+    pair_of,
+    reference,
+    set_pairs,
+)
 
 from harness_leaderboard.errors import LeaderboardError
 from harness_leaderboard.records import (
@@ -22,16 +34,6 @@ from harness_leaderboard.records import (
 from harness_leaderboard.store import Store
 
 Start = Callable[..., int]
-
-
-def score(store: Store, run_id: int, left: float = 0.1, right: float = 0.2) -> None:
-    """Give a run a file with a score."""
-    mark(store, run_id, "S1", "L1", clipped=7)
-    add(store, "S1", "L1", left, right)
-
-
-def pair_of(store: Store, run_id: int, scene: str = "S1", listener: str = "L1") -> PairRecord:
-    return store.find_run(run_id).pairs[scene, listener]
 
 
 @on_sqlite
@@ -100,7 +102,7 @@ def test_starting_again_keeps_states_and_updates_declarations(
     store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
     run_id = start()
-    score(store, run_id)
+    give_score(store, run_id)
     store.mark_failed(run_id, {("S1", "L2"): "it raised"})
     assert start(version="5", not_eligible="private data", parameters=3) == run_id
     assert store.find_run(run_id).run.version == "5"
@@ -121,7 +123,7 @@ def test_a_set_that_was_known_in_part_is_completed_in_every_run(
     store: Store, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
     first = store.start_run(run_record, evaluation_set, FINGERPRINT, {}, PAIRS[:1])
-    score(store, first)
+    give_score(store, first)
     second = store.start_run(replace(run_record, key="b"), evaluation_set, FINGERPRINT, {}, PAIRS)
     for run_id in (first, second):
         assert len(store.find_run(run_id).pairs) == 4
@@ -151,7 +153,7 @@ def test_runs_are_told_apart_by_key_and_set_and_not_by_evaluator(
 def test_sets_share_references_and_with_them_scores(
     store: Store, start: Start, run_record: RunRecord, evaluation_set: EvaluationSetRecord
 ) -> None:
-    score(store, start())
+    give_score(store, start())
     other = store.start_run(run_record, replace(evaluation_set, name="x", sha256="0" * 64), FINGERPRINT, {}, PAIRS)
     mark(store, other, "S1", "L1")
     assert pair_of(store, other).state == "scored"
@@ -190,7 +192,7 @@ def test_large_models_fit(store: Store, start: Start) -> None:
 
 def test_the_same_file_keeps_its_score(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id)
+    give_score(store, run_id)
     mark(store, run_id, "S1", "L1", clipped=8)
     pair = pair_of(store, run_id)
     assert pair.state == "scored"
@@ -199,7 +201,7 @@ def test_the_same_file_keeps_its_score(store: Store, start: Start) -> None:
 
 def test_another_file_has_another_score_and_the_first_keeps_its_own(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id)
+    give_score(store, run_id)
     mark(store, run_id, "S1", "L1", OTHER_FILE)
     assert pair_of(store, run_id) == PairRecord(
         "S1", "L1", "track one", reference("S1", "L1"), "enhanced", None, OTHER_FILE, 0, None, None
@@ -211,7 +213,7 @@ def test_another_file_has_another_score_and_the_first_keeps_its_own(store: Store
 
 def test_a_failure_has_no_score_until_the_file_is_there_again(store: Store, start: Start) -> None:
     run_id, other = start(), start(key="b" * 64)
-    score(store, run_id)
+    give_score(store, run_id)
     mark(store, other, "S1", "L1")
     store.mark_failed(run_id, {("S1", "L1"): "the file is gone"})
     assert pair_of(store, run_id) == PairRecord(
@@ -226,7 +228,7 @@ def test_a_failure_has_no_score_until_the_file_is_there_again(store: Store, star
 
 def test_a_pair_may_be_pending_again(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id)
+    give_score(store, run_id)
     store.mark_failed(run_id, {("S1", "L2"): "it raised"})
     store.mark_pending(run_id, [("S1", "L1"), ("S1", "L2")])
     for listener in ("L1", "L2"):
@@ -238,7 +240,7 @@ def test_a_pair_may_be_pending_again(store: Store, start: Start) -> None:
 
 def test_many_files_are_marked_at_once_or_not_at_all(store: Store, start: Start) -> None:
     run_id = start()
-    score(store, run_id)
+    give_score(store, run_id)
     files = [EnhancedFile("S1", "L1", FILE, 1), EnhancedFile("S2", "L2", OTHER_FILE, None)]
     with pytest.raises(LeaderboardError, match="has no pair S9 for L1: its evaluation set has no such pair"):
         store.mark_all_enhanced(run_id, [*files, EnhancedFile("S9", "L1", FILE, 0)])
@@ -264,7 +266,7 @@ def test_failures_are_stored_all_or_none(store: Store, start: Start) -> None:
 def test_runs_carry_what_the_ranking_needs(store: Store, start: Start, run_record: RunRecord) -> None:
     run_id = start()
     start(key="b" * 64)
-    score(store, run_id, 0.1, 0.2)
+    give_score(store, run_id, 0.1, 0.2)
     store.mark_failed(run_id, {("S1", "L2"): "it raised"})
     first, second = store.runs()
     assert first.run == run_record

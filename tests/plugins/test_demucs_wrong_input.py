@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import SOURCES, save_demucs_model, seeded, time_domain, write_bag
-from loaded_demucs import loaded, music, separated
+from separating import loaded_demucs, music, separated
 
 from harness.errors import UsageError
 from harness.systems import SystemFailure, WeightsMissing, parse_options
@@ -55,7 +55,7 @@ def test_two_checkpoints_of_one_signature(repo: Path, tmp_path: Path) -> None:
 def test_wrong_checksum(repo: Path, tmp_path: Path) -> None:
     shutil.copy(next(repo.glob("aaaaaaaa*")), tmp_path / "aaaaaaaa-01234567.th")
     with pytest.raises(SystemFailure, match="Invalid checksum"):
-        loaded(tmp_path, "aaaaaaaa")
+        loaded_demucs(tmp_path, "aaaaaaaa")
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
@@ -65,14 +65,14 @@ def test_damaged_checkpoint(repo: Path, tmp_path: Path, content: bytes | None) -
         content = whole[: len(whole) // 2]
     (tmp_path / "broken.th").write_bytes(content)
     with pytest.raises(SystemFailure, match=r"cannot be loaded.*is it damaged") as caught:
-        loaded(tmp_path, "broken")
+        loaded_demucs(tmp_path, "broken")
     assert "\n" not in str(caught.value)
 
 
 def test_not_a_demucs_checkpoint(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.th")
     with pytest.raises(SystemFailure, match="not a demucs checkpoint"):
-        loaded(tmp_path, "other")
+        loaded_demucs(tmp_path, "other")
 
 
 def test_bag_of_models_that_do_not_fit(tmp_path: Path) -> None:
@@ -80,26 +80,26 @@ def test_bag_of_models_that_do_not_fit(tmp_path: Path) -> None:
     save_demucs_model(tmp_path, "b", seeded(lambda: time_domain(SOURCES[::-1])))
     write_bag(tmp_path, "bag", ["a", "b"])
     with pytest.raises(SystemFailure, match="cannot be loaded"):
-        loaded(tmp_path, "bag")
+        loaded_demucs(tmp_path, "bag")
 
 
 def test_bag_without_weight_for_a_source(tmp_path: Path) -> None:
     save_demucs_model(tmp_path, "a", seeded(time_domain))
     write_bag(tmp_path, "bag", ["a"], weights=[[1, 0, 1, 1]])
     with pytest.raises(SystemFailure, match="weights for bass add up to 0"):
-        loaded(tmp_path, "bag")
+        loaded_demucs(tmp_path, "bag")
 
 
 def test_model_that_lacks_a_stem(tmp_path: Path) -> None:
     save_demucs_model(tmp_path, "two", seeded(lambda: time_domain(("vocals", "other"))))
     with pytest.raises(SystemFailure, match="separates into vocals, other; expected vocals, drums, bass, other"):
-        loaded(tmp_path, "two")
+        loaded_demucs(tmp_path, "two")
 
 
 def test_mono_model(tmp_path: Path) -> None:
     save_demucs_model(tmp_path, "mono", seeded(lambda: time_domain(audio_channels=1)))
     with pytest.raises(SystemFailure, match="expected stereo"):
-        loaded(tmp_path, "mono")
+        loaded_demucs(tmp_path, "mono")
 
 
 # ---- devices and options --------------------------------------------------------------------------------
@@ -107,20 +107,20 @@ def test_mono_model(tmp_path: Path) -> None:
 
 def test_segment_longer_than_a_transformer_takes(repo: Path) -> None:
     with pytest.raises(SystemFailure, match=r"segment=2: model cccccccc takes at most 0\.8 seconds"):
-        loaded(repo, "cccccccc", segment=2.0)
-    separated(loaded(repo, "cccccccc", segment=0.6), music(1.0))
+        loaded_demucs(repo, "cccccccc", segment=2.0)
+    separated(loaded_demucs(repo, "cccccccc", segment=0.6), music(1.0))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_device_that_is_not_here(repo: Path) -> None:
     with pytest.raises(SystemFailure, match="option device=cuda: not usable here"):
-        loaded(repo, device="cuda")
+        loaded_demucs(repo, device="cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "meta", ""])
 def test_device_that_does_not_exist(repo: Path, device: str) -> None:
     with pytest.raises(SystemFailure, match="not usable here"):
-        loaded(repo, device=device)
+        loaded_demucs(repo, device=device)
 
 
 def test_quantized_models_need_diffq(no_weights: Path) -> None:
@@ -142,7 +142,7 @@ def test_quantized_checkpoint_needs_diffq(tmp_path: Path) -> None:
     state = {"__quantized": True}
     torch.save({"klass": type(model), "args": args, "kwargs": kwargs, "state": state}, tmp_path / "q.th")
     with pytest.raises(SystemFailure, match=r"pip install 'demucs\[quantized\]'"):
-        loaded(tmp_path, "q")
+        loaded_demucs(tmp_path, "q")
 
 
 @pytest.mark.parametrize(

@@ -13,30 +13,14 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_umx_repo
+from separating import RATE, music, separated
 
 from harness.causality.audit import audit
 from harness.causality.futures import other_than
 from harness.errors import UsageError
-from harness.systems import STEMS, TRAINING_DATA, Signal, SystemFailure, WeightsMissing, parse_options
+from harness.systems import STEMS, TRAINING_DATA, SystemFailure, WeightsMissing, parse_options
 from harness_plugins.torch_support import DEMO_ADVICE
 from harness_plugins.umx import PUBLISHED, OpenUnmix, import_openunmix
-
-RATE = 44100
-
-
-def music(seconds: float, seed: int = 0) -> Signal:
-    frames = round(seconds * RATE)
-    return 0.1 * np.random.default_rng(seed).standard_normal((frames, 2)) + 0.01
-
-
-def separated(system: OpenUnmix, mixture: Signal) -> dict[str, Signal]:
-    stems = dict(system.separate(mixture.copy(), RATE))
-    assert list(stems) == list(STEMS)
-    for stem in stems.values():
-        assert stem.shape == mixture.shape
-        assert stem.dtype == np.float64
-        assert np.isfinite(stem).all()
-    return stems
 
 
 def loaded(repo: Path, **settings: object) -> OpenUnmix:

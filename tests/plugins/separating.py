@@ -1,11 +1,11 @@
-"""What the tests of `demucs` share: noise as music, the system with weights loaded, and what holds for its stems."""
+"""What tests of `demucs` and `umx` share: noise as music, what holds for stems, `demucs` with weights loaded."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.systems import STEMS, Signal
+from harness.systems import STEMS, Separator, Signal
 from harness_plugins.demucs import Demucs
 
 RATE = 44100
@@ -17,7 +17,7 @@ def music(seconds: float, seed: int = 0) -> Signal:
     return 0.1 * np.random.default_rng(seed).standard_normal((frames, 2)) + 0.01
 
 
-def separated(system: Demucs, mixture: Signal) -> dict[str, Signal]:
+def separated(system: Separator, mixture: Signal) -> dict[str, Signal]:
     """The four stems, which are finite and of the mixture's shape."""
     stems = dict(system.separate(mixture.copy(), RATE))
     assert list(stems) == list(STEMS)
@@ -28,8 +28,8 @@ def separated(system: Demucs, mixture: Signal) -> dict[str, Signal]:
     return stems
 
 
-def loaded(repo: Path, model: str = "tiny", **settings: Any) -> Demucs:
-    """The system with a model of a folder."""
+def loaded_demucs(repo: Path, model: str = "tiny", **settings: Any) -> Demucs:
+    """`demucs` with a model of a folder."""
     system = Demucs(repo=repo, model=model, **settings)
     system.load()
     return system
