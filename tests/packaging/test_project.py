@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 import harness_leaderboard
 from harness import __version__
 from harness.haaqi import agreement
@@ -62,3 +64,18 @@ def test_every_tool_of_the_linters_has_an_exact_version() -> None:
 def test_the_engines_are_held_to_what_the_leaderboard_asks() -> None:
     """The leaderboard knows nothing of the engines, nor they of it, so each states the bound."""
     assert agreement.TOLERANCE == CHECK_TOLERANCE
+
+
+def test_the_lowest_versions_that_are_tried_are_the_lowest_that_are_allowed() -> None:
+    allowed = {
+        requirement.name.lower(): specifier.version
+        for requirement in map(Requirement, PROJECT["project"]["dependencies"])
+        for specifier in requirement.specifier
+        if specifier.operator in (">=", "==")
+    }
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    tried = dict(line.split("==") for line in lines if not line.startswith("#"))
+    # Why not PyTorch's is said there.
+    assert {name: version for name, version in tried.items() if name != "torch"} == {
+        name: version for name, version in allowed.items() if name != "torch"
+    }
