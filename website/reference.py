@@ -1,4 +1,4 @@
-"""Pages that the code itself is the source of: commands, systems, the manifest's schema, the database's tables.
+"""Pages that the code itself is the source of: commands, systems, charts, the manifest's schema, the database's tables.
 
 `pages` is what `mkdocs build` is given beside the files in docs/.
 """
@@ -7,13 +7,16 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Table
+from typer.main import get_command
 
+from harness.cli import app
 from harness.submission.manifest import Manifest
 from harness_leaderboard.models import Base
+from website.charts import charts
 from website.systems import systems
 
 SCHEMA = "reference/manifest.schema.json"
@@ -27,6 +30,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield SCHEMA, json.dumps(schema, indent=2) + "\n"
     yield "reference/database.md", database()
     yield "reference/options.md", systems()
+    yield "reference/charts.md", charts()
 
 
 # ---- commands -------------------------------------------------------------------------------------------
@@ -40,12 +44,31 @@ def commands() -> str:
     # What every command has is said once.
     rest = re.sub(r"^\* `--(help|traceback)`: .*\n", "", rest, flags=re.MULTILINE)
     rest = re.sub(r"\*\*Options\*\*:\n\n(?=\n|\Z|#)", "", rest)
+    rest = re.sub(r"\bdocs/([\w/-]+\.md)\b", r"[\1](../\1)", rest)
+    rest = "\n".join(_linked(rest.splitlines()))
     return (
         "# Commands\n\n"
         "What `harness COMMAND --help` says, on one page. Every command has `--help`, and `--traceback` to show where "
         "an error arose. [Exit codes](exit-codes.md) and [environment variables](environment.md) are pages, too.\n"
         + rest
+        + "\n"
     )
+
+
+def _linked(lines: Iterable[str]) -> Iterator[str]:
+    """Lists of commands, whose summaries Typer cuts off, with whole ones, and links."""
+    group: Any = get_command(app)
+    path = "harness"
+    for line in lines:
+        if heading := re.fullmatch(r"#+ `(harness[\w -]*)`", line):
+            path, group = heading[1], get_command(app)
+            for name in path.split()[1:]:
+                group = group.commands[name]
+        entry = re.fullmatch(r"\* `([a-z-]+)`: .*", line)
+        if entry and entry[1] in getattr(group, "commands", {}):
+            summary = str(group.commands[entry[1]].help).split("\n\n")[0].replace("\n", " ")
+            line = f"* [`{entry[1]}`](#{path.replace(' ', '-')}-{entry[1]}): {summary}"
+        yield line
 
 
 # ---- the manifest ---------------------------------------------------------------------------------------
@@ -72,9 +95,9 @@ def manifest(schema: dict[str, Any]) -> str:
         "# The manifest",
         "",
         "`submission.json` lies in every submission and says what made it. The harness writes it; whoever submits "
-        "without the harness writes the seven keys that are required. [What each key means]"
-        "(submission.md#the-manifest) stands with the form of a submission; this page is its exact form, which is "
-        f"also there as [JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
+        "without the harness writes the seven keys that are required. The page on submissions explains [what each key "
+        "means](submission.md#the-manifest). This page gives the exact schema, which is also available as "
+        f"[JSON Schema]({SCHEMA.rsplit('/', 1)[-1]}). Any other key is refused.",
         "",
         *_keys(schema, required),
     ]

@@ -58,7 +58,7 @@ def compare(
     if len(runs) < 2:
         raise UsageError("name two runs or more: harness runs lists them")
     with Store.open(db, create=False) as store:
-        named = _found(store, runs)
+        named = _found(store, runs, named_by_data)
         board = _board(store, named)
         places = {row.source.id: row for row in board.rows}
         rows = tuple(places[status.id] for status in named)
@@ -78,8 +78,8 @@ def compare(
             console.say(f"(by {unknown} too: --data ROOT)")
 
 
-def _found(store: "Store", runs: Sequence[str]) -> "list[RunStatus]":
-    """The runs that the user means.
+def _found(store: "Store", runs: Sequence[str], on: "EvaluationSet | None") -> "list[RunStatus]":
+    """The runs that the user means; the evaluation set that is named decides between runs of one name.
 
     Raises:
         UsageError: there is no such run, or one is named twice, or was removed.
@@ -87,7 +87,7 @@ def _found(store: "Store", runs: Sequence[str]) -> "list[RunStatus]":
     from harness.cli.runs import find
     from harness.errors import UsageError
 
-    found = [find(store, run) for run in runs]
+    found = [find(store, run, None if on is None else on.sha256) for run in runs]
     for place, status in enumerate(found):
         if status.visibility == "removed":
             raise UsageError(f"run {status.id} was removed: harness runs restore {status.id}")

@@ -55,7 +55,7 @@ def report(
             min=0,
             max=MOST_PAIRS,
             show_default="4 of the embedded set, else 0",
-            help="Publish the sound of N pairs. May the music be published?",
+            help="Publish the sound of N pairs: only if you may publish the music.",
         ),
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Sound as FLAC, not MP3.")] = False,

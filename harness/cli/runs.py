@@ -101,8 +101,13 @@ def _as_json(status: "RunStatus", run: "ScoredRun | None") -> dict[str, Any]:
     }
 
 
-def find(store: "Store", text: str) -> "RunStatus":
+def find(store: "Store", text: str, evaluation_set: str | None = None) -> "RunStatus":
     """The run that the user means.
+
+    Args:
+        store: where it is.
+        text: its number, its name, or its system or submission. Runs that have a name are called by that first.
+        evaluation_set: hash of the set that it is on, which decides where several runs are called so.
 
     Raises:
         UsageError: there is none, or there are several.
@@ -110,19 +115,25 @@ def find(store: "Store", text: str) -> "RunStatus":
     from harness.errors import UsageError
 
     statuses = store.statuses()
+    of_it = [
+        status
+        for status in statuses
+        if status.visibility != "removed" and text in (status.run.system, status.run.submission)
+    ]
     for found in (
         [status for status in statuses if text.lstrip("#") == str(status.id)],
         [status for status in statuses if status.name == text],
-        [
-            status
-            for status in statuses
-            if status.visibility != "removed" and text in (status.run.system, status.run.submission)
-        ],
+        [status for status in of_it if status.name is None],
+        of_it,
     ):
-        if len(found) == 1:
-            return found[0]
+        on_it = [status for status in found if status.evaluation_set.sha256 == evaluation_set]
+        if len(found) == 1 or len(on_it) == 1:
+            return (on_it or found)[0]
         if found:
-            listed = ", ".join(f"{status.id} ({status.run.system} {status.run.version})" for status in found[:5])
+            listed = ", ".join(
+                f"{status.id} ({status.name or status.run.system} on {status.evaluation_set.name})"
+                for status in found[:5]
+            )
             raise UsageError(f"several runs are called {text!r}: say which by its number: {listed}")
     raise UsageError(f"no run {text!r}: harness runs lists them")
 

@@ -79,7 +79,7 @@ Output = Annotated[
 ]
 OverwriteOption = Annotated[
     Overwrite,
-    typer.Option("--overwrite", help="A submission that is there: leave it alone, add what it lacks, or replace it."),
+    typer.Option("--overwrite", help="If the submission exists: leave it alone, complete it, or replace it."),
 ]
 
 

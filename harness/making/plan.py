@@ -131,10 +131,10 @@ def _missing(
         log.info("what %s has learned cannot be identified, so its files are made again", manifest.system)
         return _always(manifest, before, evaluation_set, folder, there)
     if differs:
-        raise SubmissionError(
-            f"{folder} was made by another system (these differ: {', '.join(differs)}): choose another --output, "
-            "or replace it with --overwrite always"
-        )
+        why = f"was made by another system (these differ: {', '.join(differs)})"
+        if differs == ["evaluation set"]:
+            why = "is for another evaluation set"
+        raise SubmissionError(f"{folder} {why}: choose another --output, or replace it with --overwrite always")
     kept = _intact(before, folder, there)
     return replace(_rest(kept, evaluation_set), added=added(before), **_measured(before, kept))
 

@@ -57,7 +57,7 @@ def evaluate(
 
     Args:
         system: the name of a registered system; a class derived from `harness.systems.Separator` or `Enhancer`, which
-            is made with `options` and loaded; an object of one, which is used as it is; or a function of (mixture,
+            is made with `options` and loaded; an instance, which is used unchanged; or a function of (mixture,
             sample rate), float64 of shape (samples, 2) at 44,100 Hz, that returns the four stems: a mapping by their
             names, or an array (4, samples, 2) in the order vocals, drums, bass, other.
         data: "demo" for the embedded set, the folder of another one, or one that is loaded already.
@@ -66,7 +66,7 @@ def evaluate(
         limit: only so many of them.
         options: settings of the system.
         plugins: files or modules with systems that a name may stand for.
-        engine: what computes HAAQI: "fast", which is checked (docs/explanation/fast-engine.md); "fast64", the same with
+        engine: what computes HAAQI: "fast", which is checked; "fast64", the same with
             everything in double precision; or "locked".
         chain: what follows separation: "baseline", or "live" for the chain for live music.
         workers: processes that score; one for each core by default.

@@ -31,7 +31,7 @@ from harness_leaderboard.whole import PairColumns, WholeRun
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Results as data frames. `docs/reference/results.md` describes every column.
+    """Results as data frames. The page "Results as data frames" describes every column.
 
     Attributes:
         runs: one row for each run under each evaluator that scored it, in the order of their numbers.

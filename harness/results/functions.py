@@ -99,7 +99,7 @@ def chosen(
 
     Args:
         system: the name of a registered system; a class derived from Separator, Enhancer or Reference, which is made
-            and loaded; an object of one, which is used as it is; or a function (`Separation`).
+            and loaded; an instance, which is used unchanged; or a function (`Separation`).
         options: settings by their names, for a name or a class.
         plugins: files or modules with systems that a name may stand for.
 

@@ -251,7 +251,7 @@ class Manifest(Document, extra="forbid"):
     def why_not_eligible(self) -> str | None:
         """Why the rules exclude it, as declared or as follows from how it ran and from its training data."""
         if self.isolation == "in-process":
-            return "was run in the harness's own process, for debugging (--in-process)"
+            return "ran in the harness's own process (--in-process, or handed to harness.evaluate)"
         return self.not_eligible or TRAINING_DATA[self.training_data]
 
     def to_bytes(self) -> bytes:

@@ -245,7 +245,7 @@ def _unranked(source: ScoredRun) -> Row:
     elif run.not_eligible is not None:
         status, why = "not eligible", run.not_eligible
     elif run.isolation == "in-process":
-        status, why = "not eligible", "was run in the harness's own process (--in-process), for debugging"
+        status, why = "not eligible", "ran in the harness's own process (--in-process, or handed to harness.evaluate)"
     elif scored < due:
         failed = f", {source.failed} failed" if source.failed else ""
         status, why = "incomplete", f"{scored} of {due} pairs scored{failed}"

@@ -36,7 +36,7 @@ class Live(StreamingSeparator):
             "memory",
             int,
             9,
-            "frames in the median over time, 22 ms apart: more takes a tone that begins for a stroke for longer",
+            "frames in the median over time, 22 ms apart: more hear the start of a tone as percussive for longer",
             choices=(3, 5, 9, 17, 33),
         ),
     )

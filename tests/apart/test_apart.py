@@ -224,7 +224,7 @@ def test_in_process_is_for_debugging_and_never_ranked(
     run = ("run", "--plugin", path, "--system", "probe", *tiny_set.args, "--output", "made", "--engine", "fast")
     made = run_cli(*run, "--in-process", "--workers", "1", "--json")
     assert made.code == 0, made.stderr
-    assert "probe is not eligible for ranking: was run in the harness's own process" in made.stderr
+    assert "probe is not eligible for ranking: ran in the harness's own process" in made.stderr
     (row,) = run_cli("leaderboard", "--json").json
     assert row["rank"] is None
     again = run_cli(*run)

@@ -117,6 +117,27 @@ def test_variants_of_one_system_are_told_apart_by_their_settings(run_cli, enter)
     assert "halves width=0.5 (A) against halves width=1.0 (B)" in outcome.stdout
 
 
+def test_a_run_is_called_as_the_board_calls_it(run_cli, enter, tmp_path):
+    enter("halves", 0.5, 0.6, 0.7, 0.8, settings={"width": 0.5}, key="01")
+    enter("halves", 0.4, 0.5, 0.5, 0.9, settings={"width": 1.0}, key="02")
+    assert run_cli("runs", "rename", "1", "soft halves", "--reason", "to be told apart").code == 0
+    outcome = run_cli("compare", "soft halves", "halves", "--csv")
+    assert outcome.code == 0, outcome.stderr
+    assert [row["second"] for row in csv.DictReader(io.StringIO(outcome.stdout))][:1] == ["halves"]
+
+
+def test_the_evaluation_set_decides_between_runs_of_one_name(run_cli, enter, enter_on, tiny_set):
+    enter("one", 0.5, 0.6)
+    enter("two", 0.4, 0.5)
+    enter_on(load(tiny_set.root, None), "one", "two")
+    unclear = run_cli("compare", "one", "two")
+    assert unclear.code == 2
+    assert "several runs are called 'one': say which by its number: 1 (one on demo), 3 (one on tiny)" in unclear.error
+    outcome = run_cli("compare", "one", "two", *tiny_set.args, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert [run["run"] for run in outcome.json["runs"]] == [3, 4]
+
+
 def test_what_cannot_be_compared_is_said_in_one_line(run_cli, enter):
     enter("one", 0.5, 0.6)
     enter("two", 0.4, 0.5, 0.5, 0.9)

@@ -269,7 +269,7 @@ def test_a_run_in_the_harness_own_process_is_not_ranked(store: Store, start: Sta
     run_id = complete(store, start, isolation="in-process", python="3.11.7")
     found = row(store)
     assert (found.rank, found.status) == (None, "not eligible")
-    assert found.why_not_ranked == "was run in the harness's own process (--in-process), for debugging"
+    assert found.why_not_ranked == "ran in the harness's own process (--in-process, or handed to harness.evaluate)"
     assert (store.find_run(run_id).run.isolation, store.find_run(run_id).run.python) == ("in-process", "3.11.7")
     for isolation in ("process", "sandbox", None):
         assert start(run_id=run_id, isolation=isolation) == run_id

@@ -113,7 +113,11 @@ def test_a_folder_made_by_something_else_is_not_mixed(
     assert enhance(body).code == 0  # 0.5 is the default
 
     tiny_set.edit("gains", lambda content: content["gain_scene_V001"].update(vocals=3))
-    refused(enhance(body), "evaluation set")
+    other_set = enhance(body)
+    assert (other_set.code, "made is for another evaluation set: choose another --output" in other_set.error) == (
+        1,
+        True,
+    )
     assert enhance(body, "--overwrite", "always").code == 0
 
 

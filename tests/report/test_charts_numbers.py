@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from itertools import combinations, pairwise
 from statistics import fmean
 
@@ -219,6 +220,26 @@ def test_distances_to_the_first_are_its_comparisons(view: BoardView) -> None:
     assert len(matrix) == 30
     first = next(cell for cell in matrix if (cell["row"], cell["column"]) == (rows[1]["system"], rows[0]["system"]))
     assert first["mean"] == pytest.approx(rows[1]["mean"], abs=1.1e-5)
+
+
+def test_a_reference_does_not_stretch_the_distances_to_the_first() -> None:
+    names, levels = ["a", "b", "truth"], (0.5, 0.45, 0.9)
+    view = synthetic_view(names, levels, parameters=(1, 1, 1), cpu_seconds=(1, 1, 1), not_eligible=[2])
+    truth = replace(view.rows[2], status="reference")
+    spec = spec_of("distance-to-first", replace(view, rows=(*view.rows[:2], truth)))
+
+    assert [row["system"] for row in spec["datasets"]["systems"]] == ["a", "b"]
+
+
+def test_what_is_ahead_of_the_first_without_a_rank_is_within_the_distances() -> None:
+    names, levels = ["a", "b", "private"], (0.5, 0.45, 0.7)
+    view = synthetic_view(names, levels, parameters=(1, 1, 1), cpu_seconds=(1, 1, 1), not_eligible=[2])
+    spec = spec_of("distance-to-first", view)
+
+    (_, most) = spec["layer"][1]["encoding"]["x"]["scale"]["domain"]
+    ahead = next(row for row in spec["datasets"]["systems"] if row["system"] == "private")
+    assert 0 < ahead["mean"] < most
+    assert ahead["to"] <= most
 
 
 # Cost

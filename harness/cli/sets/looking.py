@@ -53,7 +53,8 @@ def check(
 ) -> None:
     """Find everything that is wrong with an evaluation set: metadata, names, music.
 
-    Problems must be put right before the set can be used or trusted; remarks say what is unusual. All music is read.
+    Problems must be fixed before the set can be used or trusted; remarks only point out what is unusual. All music is
+    read.
 
     Exit code: 0 no problem, 1 there are some, 2 there is no such set.
     """

@@ -197,7 +197,8 @@ CHARTS: tuple[Chart, ...] = (
         "distance-to-first",
         "figures",
         "Distance to the first",
-        "Mean HAAQI behind the first system over the same pairs, with its 95 % interval over scenes.",
+        "Mean HAAQI minus that of the first system over the same pairs, with its 95 % interval over scenes. References "
+        "are left out.",
         board.distance_to_first,
     ),
     Chart(

@@ -17,8 +17,8 @@ from harness.report.view import BoardView
 
 
 def distance_to_first(view: BoardView) -> Drawing | str:
-    """How far each system is behind the first, with its interval."""
-    shown = systems(view)
+    """How far each system is from the first, with its interval. References are too far ahead for its scale."""
+    shown = [system for row, system in zip(view.rows, systems(view), strict=True) if row.status != "reference"]
     if len(shown) < 2:
         return TOO_FEW
     labels = {system.run: system for system in shown}
@@ -26,6 +26,8 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     first = view.rows[0]
     found = [{"system": shown[0].label, "mean": 0.0, "low": None, "high": None}]
     for row in view.rows[1:]:
+        if row.status == "reference":
+            continue
         difference, sign = compared[row.source.id, first.source.id]
         about = difference.by_scene
         limits = sorted(sign * value for value in (about.low, about.high) if value is not None)
@@ -34,15 +36,16 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     frame = pd.DataFrame(found).astype({"mean": float, "low": float, "high": float})
     least = min(float(frame["mean"].min()), 0.0)
     room = max(-least * 0.25, 0.01)
+    most = max(float(frame["mean"].max()), 0.0) + room / 2
     frame["from"] = frame["low"].clip(lower=least - room)
-    frame["to"] = frame["high"].clip(upper=room)
+    frame["to"] = frame["high"].clip(upper=most)
     y = alt.Y(
         "system:N", title=None, scale=alt.Scale(domain=list(frame["system"])), axis=alt.Axis(labelLimit=name_limit())
     )
-    scale = alt.Scale(domain=[least - room, max(room / 2, 0.0)], nice=False)
+    scale = alt.Scale(domain=[least - room, most], nice=False)
     x = alt.X(
         "mean:Q",
-        title="HAAQI behind the first, 95 % interval",
+        title="HAAQI, difference to the first, 95 % interval",
         scale=scale,
         axis=alt.Axis(format="+f"),
     )
@@ -69,7 +72,7 @@ def distance_to_first(view: BoardView) -> Drawing | str:
     return Drawing(
         chart.properties(width="container", height=38 * len(shown)),
         {"systems": records(frame, digits=5)},
-        [("system", "system"), ("mean", "behind the first"), ("low", "95 % from"), ("high", "to")],
+        [("system", "system"), ("mean", "difference to the first"), ("low", "95 % from"), ("high", "to")],
     )
 
 
