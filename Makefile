@@ -40,7 +40,7 @@ browser:  ## Chromium, in which the tests look at the report
 	    sh .ci/system-packages $(PYTHON) chromium=chromium
 
 sound:  ## PortAudio, with which harness live plays: the package sounddevice does not bring it on Linux
-	ldconfig -p | grep -q libportaudio.so.2 || \
+	PATH="$$PATH:/sbin" ldconfig -p | grep -q libportaudio.so.2 || \
 	    sh .ci/system-packages $(PYTHON) the-library-portaudio=libportaudio2
 
 services:  ## Slurm and PostgreSQL, of which the tests start their own
@@ -68,6 +68,7 @@ pictures: $(VENV)/installed-for-development browser  ## the pictures of the docu
 	$(BIN)/python -m website.blocks docs/tutorial.md docs/how-to/paper.md
 
 release:  ## sdist and wheel into dist/, checked, installed and tried outside of the checkout
+	sh .ci/system-packages $(PYTHON)
 	.ci/release $(PYTHON)
 
 checkpoints: $(VENV)/installed-for-training  ## train the demonstration models anew (hours without a GPU; resumes if interrupted)

@@ -98,8 +98,10 @@ def run(text: str, folder: Path) -> str:
 
 
 def _output(command: str, folder: Path) -> str:
+    # A page must not write into the reader's own leaderboard.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("HARNESS_DB", "HARNESS_PLUGINS")}
     environment = {
-        **os.environ,
+        **inherited,
         "COLUMNS": str(COLUMNS),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
@@ -129,8 +131,15 @@ def main() -> None:
     """Write what the commands of these pages print into them."""
     for name in sys.argv[1:]:
         path = Path(name)
+        text = path.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:
-            path.write_text(run(path.read_text(encoding="utf-8"), Path(folder)), encoding="utf-8")
+            try:
+                written = run(text, Path(folder))
+            except BlockFailure as failure:
+                raise SystemExit(f"{path}: {failure}") from None
+        # What varies from machine to machine is no news.
+        if comparable(written) != comparable(text):
+            path.write_text(written, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ python -m website.pictures        make pictures; it takes Chromium, and three mi
 """
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def main() -> None:
 
 
 def _harness(folder: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "harness", *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    environment = {name: value for name, value in os.environ.items() if name not in ("HARNESS_DB", "HARNESS_PLUGINS")}
+    command = [sys.executable, "-m", "harness", *arguments]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def _photograph(browser: str, report: Path) -> None:

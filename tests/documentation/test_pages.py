@@ -69,7 +69,6 @@ def test_every_option_in_its_sentences_exists(page: str, options: Collection[str
 
 
 @pytest.mark.parametrize("page", RUN)
-def test_its_blocks_run_and_print_what_it_shows(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HARNESS_DB", raising=False)
+def test_its_blocks_run_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     assert comparable(run(text, tmp_path)) == comparable(text)

@@ -3,6 +3,7 @@
 Databases only move forward: a step has `upgrade` and no `downgrade`. To add one, change the models, then with
 a database at the newest revision
 
+    import alembic.command
     from harness_leaderboard.opening import alembic_config
     from harness_leaderboard.store import Store
     with Store.open("sqlite:///scratch.db", create=True) as store, store.engine.begin() as connection:
