@@ -52,8 +52,9 @@ class Watched:
             self.problems.append(f"asked for {url}")
 
     def _failed(self, request: Any) -> None:
-        # Chromium stops reading a sound file when it has enough, and a page's icon when the next page is opened.
-        dropped = request.resource_type == "media" or request.url.endswith("/favicon.png")
+        # Chromium stops reading a sound file when it has enough; and a page's icon, and the worker of the
+        # documentation's search, when the next page is opened.
+        dropped = request.resource_type == "media" or "/favicon.png" in request.url or "/workers/search." in request.url
         if not (dropped and request.failure == "net::ERR_ABORTED"):
             self.problems.append(f"{request.url} failed: {request.failure}")
 

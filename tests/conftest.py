@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from browsing import browser, look, served
 from support import RunCli, TinySet, TinySongs, run_app, write_tiny_set, write_tiny_songs
 
 from harness.files import locked_folder
+
+# One browser for all folders: Playwright starts once in a process.
+__all__ = ["browser", "look", "served"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -220,6 +224,23 @@ SLOW = (
     "scoring/test_executors.py",
     "report/test_figures.py",
     "apart/test_sandbox.py",
+    "cli/test_live.py",
+    "leaderboard/test_integrity.py",
+    "music/test_evaluationset.py",
+    "making/test_systems_failing.py",
+    "leaderboard/test_postgresql.py",
+    "leaderboard/test_checks.py",
+    "scoring/test_classes.py",
+    "leaderboard/test_stems.py",
+    "making/test_clusters.py",
+    "making/test_batching.py",
+    "systems/test_plugins.py",
+    "plugins/test_convtasnet.py",
+    "leaderboard/test_store.py",
+    "leaderboard/test_scores.py",
+    "results/test_frames.py",
+    "plugins/test_torch_systems.py",
+    "leaderboard/test_estimates.py",
 )
 """Files that take more than some seconds for what they test, the longest first: `make quick` leaves them out.
 

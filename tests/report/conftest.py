@@ -4,13 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsing import Watched, browser, look, served
 from support import run_app
 from synthetic import synthetic_view
 
 from harness.report.view import BoardView
-
-__all__ = ["Watched", "browser", "look", "served"]
 
 
 @pytest.fixture(scope="session")
