@@ -47,7 +47,7 @@ services:  ## Slurm and PostgreSQL, of which the tests start their own
 	sh .ci/system-packages $(PYTHON) slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge \
 	    pg_ctlcluster=postgresql
 
-quick: $(VENV)/installed-for-development  ## the tests worth running while working: about a minute on two cores
+quick: $(VENV)/installed-for-development  ## the tests worth running while working: three to four minutes on two cores
 	$(TESTS) -m "not slow"
 
 lint: $(VENV)/installed-for-development  ## linter, formatter, type checker, direction of imports
