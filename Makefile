@@ -61,7 +61,7 @@ format: $(VENV)/installed-for-development
 	$(BIN)/ruff format
 
 docs: $(VENV)/installed-for-development  ## the documentation as a site, into build/site, without a network
-	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs --quiet build
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build
 
 pictures: $(VENV)/installed-for-development browser  ## the pictures of the documentation, and what its commands print
 	$(BIN)/python -m website.pictures

@@ -24,7 +24,7 @@ def build(folder: Path) -> None:
     """Strict: a broken link, a page that is nowhere in the navigation or a wrong parameter name fails."""
     folder.mkdir(parents=True, exist_ok=True)
     quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
-    command = [sys.executable, "-m", "mkdocs", "--quiet", "build", "--strict", "--site-dir", str(folder / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **quiet})
     assert done.returncode == 0, done.stdout + done.stderr
 
