@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _interrupted = False
+_postponed = False
 
 _LOSING = ("vio_get_filelen", "vio_seek", "vio_read", "vio_write", "vio_tell")
 """Functions of soundfile by which libsndfile reads and writes files in memory: what they raise is not raised."""
@@ -44,18 +45,27 @@ def _leave(signal_number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
+def _press_again() -> None:
+    global _postponed
+    _postponed = False
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def _raise(signal_number: int, frame: FrameType | None) -> None:
-    global _interrupted
+    global _interrupted, _postponed
     _interrupted = True
     inner = frame
     while inner is not None:
         if inner.f_code.co_name in _LOSING and inner.f_code.co_filename.endswith("soundfile.py"):
-            # C calls it, and goes on as if the file were damaged: again in a moment, when it is through.
-            from threading import Timer
+            # C calls it, and goes on as if the file were damaged: again in a moment, when it is through. Once for all
+            # that come until then: another would come while the first is being answered.
+            if not _postponed:
+                from threading import Timer
 
-            again = Timer(0.01, os.kill, (os.getpid(), signal_number))
-            again.daemon = True
-            again.start()
+                _postponed = True
+                again = Timer(0.01, _press_again)
+                again.daemon = True
+                again.start()
             return
         # An exception would be lost in Python's own code for imports, or become another one in a half-made library.
         if inner.f_code.co_filename.startswith("<frozen importlib"):
