@@ -3,7 +3,6 @@
 import functools
 import http.server
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from website import chromium
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium; without it tests are skipped, unless every test was asked for."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = chromium()
     if program is None:
         if os.environ.get("HARNESS_TEST_ALL"):
             pytest.fail("Chromium is not installed: make browser")

@@ -1,7 +1,7 @@
 """What the tests share besides fixtures: a tiny evaluation set in the official layout, and the command line."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,3 +200,10 @@ def run_app(*args: object) -> Outcome:
     """Run `harness ARGS` in this process. Whatever is no orderly end of the program fails the test."""
     result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
     return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group below a command, itself first, with the words that call it."""
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from walk(child, (*path, name))

@@ -19,6 +19,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from website import environment
+
 FENCE = re.compile(r"^(```+)(?P<info>[^\n`]*)\n(?P<body>.*?)^\1$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
 COLUMNS = 96
@@ -98,17 +100,12 @@ def run(text: str, folder: Path) -> str:
 
 
 def _output(command: str, folder: Path) -> str:
-    # A page must not write into the reader's own leaderboard.
-    inherited = {name: value for name, value in os.environ.items() if name not in ("HARNESS_DB", "HARNESS_PLUGINS")}
-    environment = {
-        **inherited,
-        "COLUMNS": str(COLUMNS),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
+    inherited = environment()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
     done = subprocess.run(  # noqa: S603
         [shutil.which("bash") or "sh", "-c", command],
         cwd=folder,
-        env=environment,
+        env={**inherited, "COLUMNS": str(COLUMNS), "PATH": path},
         capture_output=True,
         text=True,
         check=False,

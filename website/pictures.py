@@ -4,7 +4,6 @@ python -m website.pictures        make pictures; it takes Chromium, and three mi
 """
 
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+
+from website import chromium, environment
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 SYSTEMS: tuple[tuple[str, ...], ...] = (
@@ -25,13 +26,12 @@ SYSTEMS: tuple[tuple[str, ...], ...] = (
 )
 """As `make demo` runs them."""
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, COLOURS = 1160, 256
 
 
 def main() -> None:
     """Write `board.svg`, `report.png` and `pair.png`."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chromium()
     if browser is None:
         raise SystemExit("no Chromium here: make browser")
     with tempfile.TemporaryDirectory() as name:
@@ -45,9 +45,8 @@ def main() -> None:
 
 
 def _harness(folder: Path, *arguments: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("HARNESS_DB", "HARNESS_PLUGINS")}
     command = [sys.executable, "-m", "harness", *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run(command, cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def _photograph(browser: str, report: Path) -> None:

@@ -57,11 +57,11 @@ def commands() -> str:
 
 def _linked(lines: Iterable[str]) -> Iterator[str]:
     """Lists of commands, whose summaries Typer cuts off, with whole ones, and links."""
-    group: Any = get_command(app)
-    path = "harness"
+    root: Any = get_command(app)
+    path, group = "harness", root
     for line in lines:
         if heading := re.fullmatch(r"#+ `(harness[\w -]*)`", line):
-            path, group = heading[1], get_command(app)
+            path, group = heading[1], root
             for name in path.split()[1:]:
                 group = group.commands[name]
         entry = re.fullmatch(r"\* `([a-z-]+)`: .*", line)

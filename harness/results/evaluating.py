@@ -66,8 +66,8 @@ def evaluate(
         limit: only so many of them.
         options: settings of the system.
         plugins: files or modules with systems that a name may stand for.
-        engine: what computes HAAQI: "fast", which is checked; "fast64", the same with
-            everything in double precision; or "locked".
+        engine: what computes HAAQI: "fast", which is checked; "fast64", the same with everything in double precision;
+            or "locked".
         chain: what follows separation: "baseline", or "live" for the chain for live music.
         workers: processes that score; one for each core by default.
         db: the leaderboard that the run is stored in: an SQLite file, made if there is none, or the URL of a database.

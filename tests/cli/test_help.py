@@ -1,25 +1,17 @@
 """What `--help` shows of every command."""
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from support import run_app
+from support import run_app, walk
 from typer.main import get_command
 
 from harness.cli import app
 
 WIDTH = 100
 COMMANDS = {"run", "enhance", "validate", "score", "leaderboard", "systems", "plugins", "evaluator"}
-
-
-def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command and group below a command, itself first, with the words that call it."""
-    yield path, command
-    for name, child in getattr(command, "commands", {}).items():
-        yield from walk(child, (*path, name))
 
 
 ALL = list(walk(get_command(app)))

@@ -4,10 +4,10 @@ import re
 import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
+from support import walk
 
 from harness.cli import app
 from website.blocks import blocks, comparable, run
@@ -21,17 +21,10 @@ FOREIGN = {"--no-deps", "--nthreads"}
 """Options of pip and of Dask."""
 
 
-def all_options(command: Any) -> Iterator[str]:
-    """Those of a command, and of the commands in it."""
-    for parameter in command.params:
-        yield from (*parameter.opts, *parameter.secondary_opts)
-    for inner in getattr(command, "commands", {}).values():
-        yield from all_options(inner)
-
-
 @pytest.fixture(scope="module")
 def options() -> Collection[str]:
-    return FOREIGN.union(all_options(typer.main.get_command(app)))
+    parameters = [parameter for _, command in walk(typer.main.get_command(app)) for parameter in command.params]
+    return FOREIGN.union(*(parameter.opts for parameter in parameters))
 
 
 def commands(page: str) -> Iterator[list[str]]:

@@ -231,6 +231,17 @@ def test_a_reference_does_not_stretch_the_distances_to_the_first() -> None:
     assert [row["system"] for row in spec["datasets"]["systems"]] == ["a", "b"]
 
 
+def test_where_a_reference_stands_first_the_distances_are_to_the_first_that_is_none() -> None:
+    view = synthetic_view(
+        ["a", "b", "c"], (0.5, 0.45, 0.4), parameters=(1, 1, 1), cpu_seconds=(1, 1, 1), not_eligible=[]
+    )
+    truth = replace(view.rows[0], status="reference")
+    rows = rows_of("distance-to-first", replace(view, rows=(truth, *view.rows[1:])))
+
+    assert [row["system"] for row in rows] == ["b", "c"]
+    assert rows[1]["mean"] == pytest.approx(-compared(view, 1, 2).by_scene.mean, abs=1e-5)
+
+
 def test_what_is_ahead_of_the_first_without_a_rank_is_within_the_distances() -> None:
     names, levels = ["a", "b", "private"], (0.5, 0.45, 0.7)
     view = synthetic_view(names, levels, parameters=(1, 1, 1), cpu_seconds=(1, 1, 1), not_eligible=[2])

@@ -18,16 +18,15 @@ from harness.report.view import BoardView
 
 def distance_to_first(view: BoardView) -> Drawing | str:
     """How far each system is from the first, with its interval. References are too far ahead for its scale."""
-    shown = [system for row, system in zip(view.rows, systems(view), strict=True) if row.status != "reference"]
+    rows = [row for row in view.rows if row.status != "reference"]
+    labels = {system.run: system for system in systems(view)}
+    shown = [labels[row.source.id] for row in rows]
     if len(shown) < 2:
         return TOO_FEW
-    labels = {system.run: system for system in shown}
     compared = view.compared
-    first = view.rows[0]
+    first = rows[0]
     found = [{"system": shown[0].label, "mean": 0.0, "low": None, "high": None}]
-    for row in view.rows[1:]:
-        if row.status == "reference":
-            continue
+    for row in rows[1:]:
         difference, sign = compared[row.source.id, first.source.id]
         about = difference.by_scene
         limits = sorted(sign * value for value in (about.low, about.high) if value is not None)
